@@ -1,0 +1,1 @@
+"""Native TensorFlow ops are built here; imports TensorFlow alone."""

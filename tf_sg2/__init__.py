@@ -1,0 +1,45 @@
+"""tf_sg2: StyleGAN2 (Karras et al. 2019, arXiv 1912.04958) on TensorFlow 2 and Keras.
+
+Public names load on first use, so that `tf-sg2 --help` and imports of one part stay fast.
+"""
+
+from __future__ import annotations
+
+import importlib
+import typing
+
+__version__ = "0.1.0"
+
+# Public name -> module that holds it. Names of modules stand for themselves.
+_LOCATIONS = {
+    "Generator": "tf_sg2.generator",
+    "Discriminator": "tf_sg2.discriminator",
+    "GeneratorConfig": "tf_sg2.config",
+    "DiscriminatorConfig": "tf_sg2.config",
+    "Config": "tf_sg2.config",
+    "InputError": "tf_sg2.errors",
+    "load_run": "tf_sg2.run_directory",
+}
+_MODULES = ("config", "data", "latent", "ops", "presets", "weights", "layers")
+
+__all__ = ["__version__", *_LOCATIONS, *_MODULES]
+
+if typing.TYPE_CHECKING:
+    from tf_sg2 import config, data, latent, layers, ops, presets, weights
+    from tf_sg2.config import Config, DiscriminatorConfig, GeneratorConfig
+    from tf_sg2.discriminator import Discriminator
+    from tf_sg2.errors import InputError
+    from tf_sg2.generator import Generator
+    from tf_sg2.run_directory import load_run
+
+
+def __getattr__(name: str) -> object:
+    if name in _LOCATIONS:
+        return getattr(importlib.import_module(_LOCATIONS[name]), name)
+    if name in _MODULES:
+        return importlib.import_module(f"tf_sg2.{name}")
+    raise AttributeError(f"module 'tf_sg2' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,60 @@
+"""Parses one command's flags with absl, without touching the process-wide flag registry."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import flags
+
+from tf_sg2.errors import InputError
+
+
+def parse(
+    command: str,
+    arguments: Sequence[str],
+    define: Callable[[flags.FlagValues], None],
+    usage: str,
+) -> flags.FlagValues:
+    """Returns the flags of `tf-sg2 COMMAND ARGUMENTS`.
+
+    Args:
+        command: name of the command, for messages.
+        arguments: what follows the command's name.
+        define: adds the command's flags to the `FlagValues` it is given.
+        usage: what `--help` prints above the flags.
+
+    Raises:
+        InputError: for an unknown flag, an unusable value or a stray positional argument.
+        SystemExit: with status 0 after `--help` was printed.
+    """
+    values = flags.FlagValues()
+    define(values)
+    if any(argument in ("--help", "-h", "-help") for argument in arguments):
+        print(f"{usage.strip()}\n\nFlags of tf-sg2 {command}:\n")
+        print(values.get_help(prefix="  "))
+        raise SystemExit(0)
+    try:
+        positional = values([command, *arguments])[1:]
+    except flags.Error as error:
+        sentence = " ".join(str(error).split())
+        raise InputError(f"{sentence} (tf-sg2 {command} --help lists the flags)") from error
+    if positional:
+        raise InputError(
+            f"tf-sg2 {command} takes flags only, but was given {' '.join(positional)!r}; "
+            f"tf-sg2 {command} --help lists them"
+        )
+    return values
+
+
+def main_guard(run: Callable[[], object]) -> int:
+    """Runs a command and turns `InputError` into one line on stderr and exit status 2."""
+    try:
+        run()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0

@@ -1,0 +1,11 @@
+"""The one exception that a user is meant to read: one sentence, no traceback."""
+
+from __future__ import annotations
+
+
+class InputError(ValueError):
+    """Something the user gave cannot be used.
+
+    The message is one clear sentence that says what is wrong, where, and what to do.
+    Commands print it behind `error:` and end with exit status 2.
+    """

@@ -1,0 +1,170 @@
+"""Named configurations: tables of numbers, each with its source.
+
+A preset is data. Nothing elsewhere branches on its name; `get` returns a complete, frozen
+`Config`, which any field can then be changed of.
+"""
+
+from __future__ import annotations
+
+from tf_sg2.config import Config, base_size, from_dict
+from tf_sg2.errors import InputError
+
+# One row a preset, one entry a field that differs from the defaults of `config.py`.
+# config-e, config-f: paper table 1 and appendix B. channel_base here counts channels at the
+# level whose square size it is divided by, as the PyTorch release has it: 32768 is the large
+# networks of config F, 16384 the sizes of A to E.
+# paper256 ... cifar: the configurations published with "Training Generative Adversarial Networks
+# with Limited Data" (Karras et al. 2020), appendix C, without its augmentation and in float32.
+# The clamp of 256 belongs to their half-precision layers and is kept for the same function.
+PRESETS: dict[str, dict[str, object]] = {
+    "config-e": {
+        "channel_base": 16384,
+        "training.r1_gamma": 100.0,
+    },
+    "config-f": {
+        "channel_base": 32768,
+    },
+    "paper256": {
+        "channel_base": 16384,
+        "conv_clamp": 256.0,
+        "discriminator.minibatch_stddev_group": 8,
+        "learning_rate": 0.0025,
+        "training.batch_size": 64,
+        "training.r1_gamma": 1.0,
+        "training.ema_kimg": 20.0,
+    },
+    "paper512": {
+        "conv_clamp": 256.0,
+        "discriminator.minibatch_stddev_group": 8,
+        "learning_rate": 0.0025,
+        "training.batch_size": 64,
+        "training.r1_gamma": 0.5,
+        "training.ema_kimg": 20.0,
+    },
+    "paper1024": {
+        "conv_clamp": 256.0,
+        "training.r1_gamma": 2.0,
+    },
+    "cifar": {
+        "conv_clamp": 256.0,
+        "generator.mapping_layers": 2,
+        "discriminator.architecture": "orig",
+        "discriminator.minibatch_stddev_group": 32,
+        "learning_rate": 0.0025,
+        "training.total_kimg": 100000.0,
+        "training.batch_size": 64,
+        "training.r1_gamma": 0.01,
+        "training.path_length_weight": 0.0,
+        "training.style_mixing_probability": 0.0,
+        "training.ema_kimg": 500.0,
+        "training.ema_rampup": 0.05,
+    },
+    # A small network for dummy business cards, trained on a CPU by `make demo`: widths and batch
+    # are chosen so that two cores show some hundred images a second at 48x80. The short EMA and
+    # the raised learning rate fit a run of tens of kimg; see the README for what it reaches.
+    "cards": {
+        "generator.z_dim": 128,
+        "generator.w_dim": 128,
+        "generator.mapping_layers": 4,
+        "channel_base": 2048,
+        "channel_max": 96,
+        "learning_rate": 0.0025,
+        "data.source": "cards:",
+        "training.total_kimg": 1000.0,
+        "training.batch_size": 16,
+        "training.r1_gamma": 1.0,
+        "training.ema_kimg": 2.0,
+        "training.ema_rampup": 0.05,
+        "training.tick_kimg": 0.5,
+        "training.checkpoint_kimg": 10.0,
+        "training.sample_kimg": 2.5,
+    },
+}
+
+# The size a preset is made for, where `get` is given none.
+IMAGE_SIZES: dict[str, tuple[int, int]] = {
+    "config-e": (1024, 1024),
+    "config-f": (1024, 1024),
+    "paper256": (256, 256),
+    "paper512": (512, 512),
+    "paper1024": (1024, 1024),
+    "cifar": (32, 32),
+    "auto": (256, 256),
+    "cards": (48, 80),
+}
+
+# A key without a dot stands for these fields.
+BOTH_NETWORKS = {
+    "image_size": ("generator.image_size", "discriminator.image_size"),
+    "image_channels": ("generator.image_channels", "discriminator.image_channels"),
+    "label_dim": ("generator.label_dim", "discriminator.label_dim"),
+    "channel_base": ("generator.channel_base", "discriminator.channel_base"),
+    "channel_max": ("generator.channel_max", "discriminator.channel_max"),
+    "conv_clamp": ("generator.conv_clamp", "discriminator.conv_clamp"),
+    "learning_rate": (
+        "generator_optimizer.learning_rate",
+        "discriminator_optimizer.learning_rate",
+    ),
+}
+
+
+def names() -> list[str]:
+    """Returns the names that `get` takes."""
+    return list(IMAGE_SIZES)
+
+
+def get(
+    name: str,
+    image_size: tuple[int, int] | None = None,
+    image_channels: int = 3,
+    label_dim: int = 0,
+    replicas: int = 1,
+) -> Config:
+    """Returns the preset `name` as a complete configuration.
+
+    Args:
+        name: one of `names()`.
+        image_size: (height, width) in pixels; the preset's own where None.
+        image_channels: 1, 3 or 4.
+        label_dim: width of the label vectors, 0 without labels.
+        replicas: how many devices will share a batch; only `auto` depends on it.
+
+    Raises:
+        InputError: for an unknown name or an unusable image size.
+    """
+    if name not in IMAGE_SIZES:
+        raise InputError(f"there is no preset {name!r}; the presets are {', '.join(names())}")
+    image_size = tuple(image_size or IMAGE_SIZES[name])
+    row = _auto(image_size, replicas) if name == "auto" else PRESETS[name]
+    values = {
+        "image_size": image_size,
+        "image_channels": image_channels,
+        "label_dim": label_dim,
+        **row,
+    }
+    nested: dict[str, dict[str, object]] = {"generator": {}, "discriminator": {}}
+    for key, value in values.items():
+        for path in BOTH_NETWORKS.get(key, (key,)):
+            section, _, entry = path.partition(".")
+            nested.setdefault(section, {})[entry] = value
+    return from_dict(nested)
+
+
+def _auto(image_size: tuple[int, int], replicas: int) -> dict[str, object]:
+    """The formulas of the configuration `auto`: published with the ADA paper.
+
+    Batch and R1 weight follow the resolution and the number of devices.
+    """
+    resolution = 4 << base_size(image_size)[1]
+    batch = max(min(replicas * min(4096 // resolution, 32), 64), replicas)
+    return {
+        "channel_base": 32768 if resolution >= 512 else 16384,
+        "conv_clamp": 256.0,
+        "generator.mapping_layers": 2,
+        "discriminator.minibatch_stddev_group": min(batch // replicas, 4),
+        "learning_rate": 0.002 if resolution >= 1024 else 0.0025,
+        "training.batch_size": batch,
+        "training.r1_gamma": 0.0002 * resolution**2 / batch,
+        "training.ema_kimg": batch * 10 / 32,
+        "training.ema_rampup": 0.05,
+    }
