@@ -1,0 +1,112 @@
+"""A zip of images, with the official `dataset.json` of labels in it if there are any.
+
+The directory is read once by `zipfile`; entries are then read with positional reads on one
+file descriptor, which share no file position, so that any number of threads may read at once
+without a lock or a handle each. Every entry's CRC-32 is checked.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zipfile
+import zlib
+
+from tf_sg2.data.decode import SUFFIXES
+from tf_sg2.data.labels import LABEL_FILE, Labels, parse_labels
+from tf_sg2.errors import InputError
+
+_LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, ..., lengths of the name and extra field
+_ENCRYPTED = 0x1
+
+
+class ArchiveFiles:
+    """The image files in a zip (see `tf_sg2.data.encoded.EncodedFiles`).
+
+    Args:
+        path: the zip file; entries are stored or deflated.
+
+    Raises:
+        InputError: if it cannot be opened or is not a zip, or if an image in it is encrypted
+            or compressed in another way.
+    """
+
+    def __init__(self, path: str):
+        self.name = path
+        try:
+            self._file = open(path, "rb", buffering=0)  # closed with this object
+            with zipfile.ZipFile(path) as archive:
+                entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+        except (OSError, zipfile.BadZipFile, struct.error) as error:
+            raise InputError(
+                f"{path} cannot be opened as a zip ({error}); restore it, or give another path"
+            ) from error
+        self._entries = []
+        self.ignored: list[str] = []
+        self._label_entry = None
+        for entry in sorted(entries, key=lambda entry: entry.filename):
+            base = entry.filename.rsplit("/", 1)[-1]
+            # "__MACOSX" and "._" files are what macOS adds to its zips.
+            if base.startswith(".") or entry.filename.startswith("__MACOSX/"):
+                continue
+            if entry.filename == LABEL_FILE:
+                self._label_entry = entry
+            elif base.lower().endswith(SUFFIXES):
+                self._check(entry)
+                self._entries.append(entry)
+            elif not base.endswith(".json"):
+                self.ignored.append(entry.filename)
+        self.names = [entry.filename for entry in self._entries]
+
+    def read(self, index: int) -> bytes:
+        """The bytes of entry `index`, with their checksum verified."""
+        return self._read(self._entries[index])
+
+    def where(self, index: int) -> str:
+        """The entry's name and the zip's path."""
+        return self._where(self._entries[index])
+
+    def labels(self) -> Labels:
+        """Labels from the zip's `dataset.json`, if there is one."""
+        if self._label_entry is None:
+            return Labels()
+        self._check(self._label_entry)
+        return parse_labels(
+            self._read(self._label_entry), self.names, self._where(self._label_entry)
+        )
+
+    def content(self) -> list[str]:
+        """Name, size and CRC-32 of every image."""
+        return [f"{entry.filename} {entry.file_size} {entry.CRC}" for entry in self._entries]
+
+    def _where(self, entry: zipfile.ZipInfo) -> str:
+        return f"{entry.filename} in {self.name}"
+
+    def _check(self, entry: zipfile.ZipInfo) -> None:
+        if entry.flag_bits & _ENCRYPTED:
+            raise InputError(f"{self._where(entry)} is encrypted; give a zip without a password")
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise InputError(
+                f"{self._where(entry)} is compressed by method {entry.compress_type}; "
+                "make the zip again, stored or deflated"
+            )
+
+    def _read(self, entry: zipfile.ZipInfo) -> bytes:
+        rotten = InputError(
+            f"{self._where(entry)} is damaged; restore the zip, which must stay as it is while "
+            "it is in use"
+        )
+        try:
+            header = os.pread(self._file.fileno(), _LOCAL_HEADER.size, entry.header_offset)
+            signature, name_length, extra_length = _LOCAL_HEADER.unpack(header)
+            if signature != b"PK\x03\x04":
+                raise rotten
+            start = entry.header_offset + _LOCAL_HEADER.size + name_length + extra_length
+            data = os.pread(self._file.fileno(), entry.compress_size, start)
+            if entry.compress_type == zipfile.ZIP_DEFLATED:
+                data = zlib.decompress(data, wbits=-15, bufsize=max(1, entry.file_size))
+        except (OSError, struct.error, zlib.error) as error:
+            raise rotten from error
+        if len(data) != entry.file_size or zlib.crc32(data) != entry.CRC:
+            raise rotten
+        return data

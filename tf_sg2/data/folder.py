@@ -1,0 +1,71 @@
+"""A folder of images: nested, sorted by path, labels from a `dataset.json` in it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tf_sg2.data.decode import SUFFIXES
+from tf_sg2.data.labels import LABEL_FILE, Labels, parse_labels
+from tf_sg2.errors import InputError
+
+
+class FolderFiles:
+    """The image files below a folder (see `tf_sg2.data.encoded.EncodedFiles`).
+
+    Files are chosen by suffix; names that begin with a dot are passed over, links to folders
+    are not followed.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        InputError: if it cannot be listed.
+    """
+
+    def __init__(self, path: str):
+        self.name = path
+        self._root = Path(path)
+        self.names: list[str] = []
+        self.ignored: list[str] = []
+        for folder, children, files in os.walk(path, onerror=self._refuse):
+            children[:] = [child for child in children if not child.startswith(".")]
+            relative = Path(folder).relative_to(self._root)
+            for file in files:
+                if file.startswith("."):
+                    continue
+                name = (relative / file).as_posix()
+                if file.lower().endswith(SUFFIXES):
+                    self.names.append(name)
+                elif not file.endswith(".json"):
+                    self.ignored.append(name)
+        self.names.sort()
+        self.ignored.sort()
+
+    def read(self, index: int) -> bytes:
+        """The bytes of file `index`."""
+        try:
+            return (self._root / self.names[index]).read_bytes()
+        except OSError as error:
+            raise InputError(
+                f"{self.where(index)} cannot be read ({error.strerror}); "
+                "the folder must stay as it is while it is in use"
+            ) from error
+
+    def where(self, index: int) -> str:
+        """The file's path."""
+        return str(self._root / self.names[index])
+
+    def labels(self) -> Labels:
+        """Labels from the folder's `dataset.json`, if there is one."""
+        path = self._root / LABEL_FILE
+        if not path.is_file():
+            return Labels()
+        return parse_labels(path.read_bytes(), self.names, str(path))
+
+    def content(self) -> list[str]:
+        """Name and size of every file."""
+        return [f"{name} {(self._root / name).stat().st_size}" for name in self.names]
+
+    def _refuse(self, error: OSError) -> None:
+        raise InputError(f"the folder {error.filename} cannot be listed ({error.strerror})")

@@ -1,0 +1,200 @@
+"""Feeds images to training: endless, shuffled, and the same again after a restart.
+
+Position p of the stream (p = batch * batch size + row) holds image
+`permutation(seed, p // N)[p % N]` of the N images, and a coin for mirroring that is a function
+of the seed and p alone. Nothing depends on what was read before, so a stream starts at any
+batch at no cost, and a resumed run sees exactly the images that it would have seen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tf_sg2.data.source import ImageSource
+from tf_sg2.errors import InputError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+_ORDER, _COINS = 0, 1  # the two random streams of an epoch
+_BATCHES_AHEAD = 2
+_ENDLESS = 2**62
+# TensorFlow hands an exception on as text with a traceback in it; these find ours again.
+_BEGIN, _END = "<<tf_sg2 input error: ", " :tf_sg2>>"
+_MARKED = re.compile(re.escape(_BEGIN) + "(.*?)" + re.escape(_END), re.DOTALL)
+
+
+def epoch_order(size: int, seed: int, epoch: int) -> np.ndarray:
+    """The order of `size` images in an epoch: a permutation, int64 [size].
+
+    It sorts raw PCG64 output: NumPy promises those bits, but not the results of
+    `Generator.permutation`, to be the same for ever and on every platform.
+    """
+    return np.argsort(_random_bits(size, seed, epoch, _ORDER), kind="stable")
+
+
+def epoch_coins(size: int, seed: int, epoch: int) -> np.ndarray:
+    """Whether each of an epoch's positions is mirrored, bool [size]."""
+    return _random_bits(size, seed, epoch, _COINS) >> np.uint64(63) == 1
+
+
+def _random_bits(size: int, seed: int, epoch: int, stream: int) -> np.ndarray:
+    generator = np.random.PCG64(np.random.SeedSequence([seed, epoch, stream]))
+    return generator.random_raw(size)
+
+
+class SampleOrder:
+    """Which image stands where in the stream, and whether it is mirrored; thread safe.
+
+    Args:
+        size: number of images.
+        seed: of the run; 0 or more.
+        mirror: whether images are flipped left to right by coin.
+    """
+
+    def __init__(self, size: int, seed: int, mirror: bool):
+        self._size = size
+        self._seed = seed
+        self._mirror = mirror
+        self._lock = threading.Lock()
+        self._epochs: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def at(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Indices (int64 [n]) and mirror coins (bool [n]) at `positions` (int64 [n])."""
+        epochs, offsets = np.divmod(positions, self._size)
+        indices = np.empty(len(positions), np.int64)
+        coins = np.zeros(len(positions), bool)
+        for epoch in np.unique(epochs):
+            order, flips = self._epoch(int(epoch))
+            here = epochs == epoch
+            indices[here] = order[offsets[here]]
+            if self._mirror:
+                coins[here] = flips[offsets[here]]
+        return indices, coins
+
+    def _epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        with self._lock:
+            if epoch not in self._epochs:
+                # Batches in flight may lie on both sides of an epoch's end: keep two.
+                for old in sorted(self._epochs)[:-1]:
+                    del self._epochs[old]
+                self._epochs[epoch] = (
+                    epoch_order(self._size, self._seed, epoch),
+                    epoch_coins(self._size, self._seed, epoch),
+                )
+            return self._epochs[epoch]
+
+
+def batches(
+    source: ImageSource,
+    global_batch_size: int,
+    *,
+    seed: int,
+    start_batch: int = 0,
+    mirror: bool = False,
+    shard_index: int = 0,
+    shard_count: int = 1,
+    num_parallel: int = 2,
+) -> tf.data.Dataset:
+    """The endless stream of shuffled batches of a data set.
+
+    Starting at `start_batch=k` gives exactly what a stream from 0 gives from batch k on. Whole
+    batches are read in parallel, in order, and two are kept ready. Read the stream under
+    `readable_errors()` or through `iterate()`, so that a file that is lost while training runs
+    is reported as an `InputError`.
+
+    Args:
+        source: the images; its `image` must be thread safe.
+        global_batch_size: images in a batch, over all shards.
+        seed: of the order and the mirroring; 0 or more.
+        start_batch: number of batches that were already used.
+        mirror: flips each image left to right with probability one half.
+        shard_index: which rows this stream yields: n = r, r + R, r + 2R, ... of every batch.
+        shard_count: R, the number of shards; divides the batch size.
+        num_parallel: batches read at the same time.
+
+    Returns:
+        A data set of (images uint8 [B / R, H, W, C], labels float32 [B / R, label_dim]).
+
+    Raises:
+        InputError: for numbers that do not fit together.
+    """
+    import tensorflow as tf
+
+    if global_batch_size < 1 or shard_count < 1 or global_batch_size % shard_count:
+        raise InputError(
+            f"a batch of {global_batch_size} images cannot be shared by {shard_count} shards; "
+            "choose a batch size that is a multiple of their number"
+        )
+    if not 0 <= shard_index < shard_count:
+        raise InputError(f"there is no shard {shard_index} of {shard_count}; they start at 0")
+    if seed < 0 or start_batch < 0 or num_parallel < 1:
+        raise InputError(
+            f"seed ({seed}) and start_batch ({start_batch}) must be 0 or more, and "
+            f"num_parallel ({num_parallel}) 1 or more"
+        )
+    rows = np.arange(shard_index, global_batch_size, shard_count)
+    order = SampleOrder(len(source), seed, mirror)
+    image_shape = (len(rows), *source.image_size, source.image_channels)
+    label_shape = (len(rows), source.label_dim)
+
+    def load(batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        indices, coins = order.at(int(batch) * global_batch_size + rows)
+        images = np.empty(image_shape, np.uint8)
+        labels = np.empty(label_shape, np.float32)
+        try:
+            for row, (index, flipped) in enumerate(zip(indices.tolist(), coins, strict=True)):
+                image = source.image(index)
+                images[row] = image[:, ::-1] if flipped else image
+                labels[row] = source.label(index)
+        except InputError as error:
+            # A file name that is not UTF-8 would not survive TensorFlow's strings.
+            sentence = str(error).encode("utf-8", "backslashreplace").decode()
+            raise InputError(f"{_BEGIN}{sentence}{_END}") from error
+        return images, labels
+
+    def load_in_graph(batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        images, labels = tf.numpy_function(load, [batch], (tf.uint8, tf.float32))
+        return tf.ensure_shape(images, image_shape), tf.ensure_shape(labels, label_shape)
+
+    options = tf.data.Options()
+    options.deterministic = True
+    # The shards are ours; and decoding must not queue behind the operations of the step.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    options.threading.private_threadpool_size = num_parallel
+    return (
+        tf.data.Dataset.range(start_batch, _ENDLESS)
+        .map(load_in_graph, num_parallel_calls=num_parallel, deterministic=True)
+        .prefetch(_BATCHES_AHEAD)
+        .with_options(options)
+    )
+
+
+@contextlib.contextmanager
+def readable_errors() -> Iterator[None]:
+    """Turns the TensorFlow error of a failed source back into the `InputError` it was.
+
+    Other errors pass through. It works wherever the error surfaces: in an iterator, a
+    `tf.function` or a distributed data set.
+    """
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.OpError as error:
+        found = _MARKED.search(str(error))
+        if found is None:
+            raise
+        raise InputError(found.group(1)) from None
+
+
+def iterate(dataset: tf.data.Dataset) -> Iterator:
+    """Iterates over a data set, or a distributed one, under `readable_errors`."""
+    with readable_errors():
+        yield from dataset
