@@ -1,6 +1,16 @@
 """Packaging of tf_sg2: four folders of the checkout become one importable name."""
 
+import re
+from pathlib import Path
+
 from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+
+def read(name):
+    return (HERE / name).read_text(encoding="utf-8")
+
 
 # Import name -> folder. Listed one by one, so that an installed environment gains `tf_sg2`
 # alone and never a top-level `training` or `serving`.
@@ -17,15 +27,52 @@ packages = [
     for name in [package, *(f"{package}.{child}" for child in find_packages(folder))]
 ]
 
-DEFAULT_STACK = [
-    "tensorflow>=2.21,<2.22",
-    "keras>=3.10,<4",
-    "tensorflow-serving-api>=2.21,<2.22",
-    "numpy>=1.26,<3",
+# Faker writes the dummy people; the fonts ship inside their wheels.
+CARDS = [
+    "Faker>=30,<41",
+    "noto-cjk-sans-jp-regular>=0.0.1,<0.1",
+    "noto-cjk-sans-jp-bold>=0.0.1,<0.1",
+    "font-lato>=0.1,<0.2",
+    "font-source-serif-pro>=0.0.1,<0.1",
+    "font-caladea>=0.0.2,<0.1",
 ]
-ADDONS_STACK = [
-    "tensorflow==2.15.1",
-    "tensorflow-addons>=0.23,<0.24",
-    "tensorflow-serving-api==2.15.1",
-    "numpy>=1.26,<2",
-]
+
+setup(
+    name="tf-sg2",
+    version=re.search(r'__version__ = "(.+)"', read("tf_sg2/__init__.py")).group(1),
+    description="StyleGAN2 on TensorFlow 2 and Keras: train, resume, generate, serve",
+    long_description=read("README.md"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.14",
+    packages=packages,
+    package_dir=FOLDERS,
+    package_data={"tf_sg2": ["py.typed"]},
+    # Two stacks are supported and tested: TensorFlow 2.21 with Keras 3 (the default, the newest
+    # that the range admits), and 2.15.1 with Keras 2.15, the last that tensorflow-addons knows.
+    install_requires=[
+        "tensorflow>=2.15.1,<2.22,!=2.16.*,!=2.17.*,!=2.18.*,!=2.19.*,!=2.20.*",
+        "tensorflow-serving-api>=2.15.1,<2.22,!=2.16.*,!=2.17.*,!=2.18.*,!=2.19.*,!=2.20.*",
+        "numpy>=1.26,<3",
+        "pillow>=10,<14",
+        "absl-py>=2,<3",
+        "tensorboard>=2.15,<2.22",
+        "tqdm>=4.65,<5",
+    ],
+    extras_require={
+        "cards": CARDS,
+        "addons": [
+            "tensorflow==2.15.1",
+            "tensorflow-addons>=0.23,<0.24",
+            "tensorflow-serving-api==2.15.1",
+            "numpy<2",
+        ],
+        "test": [*CARDS, "pytest>=8,<10", "scipy>=1.11,<2", "ruff>=0.9,<1", "build>=1.2,<2"],
+    },
+    entry_points={"console_scripts": ["tf-sg2=tf_sg2.cli:main"]},
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)

@@ -101,7 +101,9 @@ def _check_network(config: GeneratorConfig | DiscriminatorConfig, name: str, arc
     for key in ("channel_base", "channel_max"):
         value = getattr(config, key)
         _require(value >= 1, f"{name}.{key} is {value}; it must be at least 1")
-    _require(config.label_dim >= 0, f"{name}.label_dim is {config.label_dim}; it must not be negative")
+    _require(
+        config.label_dim >= 0, f"{name}.label_dim is {config.label_dim}; it must not be negative"
+    )
     _require(
         config.conv_clamp is None or config.conv_clamp > 0,
         f"{name}.conv_clamp is {config.conv_clamp}; it must be positive, or none for no clamp",
@@ -136,7 +138,8 @@ class GeneratorConfig:
             value = getattr(self, key)
             _require(value >= 1, f"generator.{key} is {value}; it must be at least 1")
         _require(
-            0 <= self.w_avg_beta < 1, f"generator.w_avg_beta is {self.w_avg_beta}; it must be in [0, 1)"
+            0 <= self.w_avg_beta < 1,
+            f"generator.w_avg_beta is {self.w_avg_beta}; it must be in [0, 1)",
         )
         _require(
             self.mapping_lr_multiplier > 0,
@@ -245,7 +248,8 @@ class TrainingConfig:
         for key in ("total_kimg", "ema_kimg", "tick_kimg", "checkpoint_kimg", "sample_kimg"):
             value = getattr(self, key)
             _require(
-                math.isfinite(value) and value > 0, f"training.{key} is {value}; it must be positive"
+                math.isfinite(value) and value > 0,
+                f"training.{key} is {value}; it must be positive",
             )
         for key in (
             "batch_size",
@@ -257,7 +261,13 @@ class TrainingConfig:
         ):
             value = getattr(self, key)
             _require(value >= 1, f"training.{key} is {value}; it must be at least 1")
-        for key in ("r1_gamma", "r1_interval", "path_length_weight", "path_length_interval", "seed"):
+        for key in (
+            "r1_gamma",
+            "r1_interval",
+            "path_length_weight",
+            "path_length_interval",
+            "seed",
+        ):
             value = getattr(self, key)
             _require(value >= 0, f"training.{key} is {value}; it must not be negative")
         for key in ("style_mixing_probability", "path_length_decay"):
@@ -307,7 +317,9 @@ def from_dict(values: Mapping[str, Any], kind: type = Config, where: str = "") -
         InputError: for an unknown or a missing field, or a value of the wrong type.
     """
     if not isinstance(values, Mapping):
-        raise InputError(f"{where or 'the configuration'} must be an object of fields, not {values!r}")
+        raise InputError(
+            f"{where or 'the configuration'} must be an object of fields, not {values!r}"
+        )
     hints = typing.get_type_hints(kind)
     unknown = sorted(set(values) - set(hints))
     if unknown:
@@ -438,4 +450,6 @@ def _convert(value: Any, hint: Any, name: str) -> Any:
         if isinstance(error, InputError):
             raise
         wanted = getattr(hint, "__name__", None) or str(hint)
-        raise InputError(f"configuration field {name!r} cannot be {value!r}; it is a {wanted}") from error
+        raise InputError(
+            f"configuration field {name!r} cannot be {value!r}; it is a {wanted}"
+        ) from error

@@ -1,0 +1,145 @@
+import numpy as np
+import pytest
+import scipy.signal
+import tensorflow as tf
+
+import oracles
+from tf_sg2 import InputError
+from tf_sg2.ops import resample_kernel, upfirdn2d
+
+CASES = [
+    # kernel, up, down, padding, flip_kernel
+    ((4, 4), 1, 1, (1, 1, 1, 1), False),
+    ((4, 4), 1, 1, (2, 2, 2, 2), True),
+    ((4, 4), 2, 1, (2, 1, 2, 1), False),
+    ((4, 4), 1, 2, (1, 1, 1, 1), False),
+    ((3, 5), 2, 3, (4, 1, 0, 6), False),
+    ((3, 5), 3, 2, (0, 0, -1, -2), True),
+    ((1, 1), 2, 2, (0, 0, 0, 0), False),
+    ((2, 3), (1, 3), (2, 1), (1, 0, 2, 2), False),
+    ((5, 2), (2, 1), (1, 3), (-1, 5, 0, 3), True),
+    ((1, 6), (3, 2), (2, 2), (3, -2, -1, 7), False),
+    ((8, 8), 1, 1, (9, 10, 12, 9), False),
+]
+
+
+def _inputs(shape, kernel_shape):
+    rng = np.random.default_rng(7)
+    return rng.normal(size=shape), rng.normal(size=kernel_shape)
+
+
+def _pair(value):
+    return (value, value) if isinstance(value, int) else value
+
+
+@pytest.mark.parametrize("kernel_shape, up, down, padding, flip", CASES)
+@pytest.mark.parametrize("static", [True, False])
+def test_upfirdn2d_equals_scipy(kernel_shape, up, down, padding, flip, static):
+    x, kernel = _inputs((2, 6, 7, 3), kernel_shape)
+    expected = oracles.upfirdn2d(x, kernel, _pair(up), _pair(down), padding, 1.7, flip)
+
+    @tf.function(
+        input_signature=[tf.TensorSpec(x.shape if static else [None, None, None, 3], "float64")]
+    )
+    def run(x):
+        return upfirdn2d(x, kernel, up, down, padding, gain=1.7, flip_kernel=flip)
+
+    np.testing.assert_allclose(run(tf.constant(x)), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("kernel_shape, up, down, padding, flip", CASES)
+def test_upfirdn2d_first_and_second_gradients_equal_the_adjoint(
+    kernel_shape, up, down, padding, flip
+):
+    """The operation is linear: <A x, y> = <x, A' y>, and the gradient of the gradient is A again."""
+    x, kernel = _inputs((2, 6, 7, 3), kernel_shape)
+
+    def forward(x):
+        return upfirdn2d(x, kernel, up, down, padding, gain=0.5, flip_kernel=flip)
+
+    matrix = np.stack(  # Column j is the oracle's response to the j-th unit image.
+        [
+            oracles.upfirdn2d(
+                unit.reshape(1, 6, 7, 1), kernel, _pair(up), _pair(down), padding, 0.5, flip
+            ).ravel()
+            for unit in np.eye(42)
+        ],
+        axis=1,
+    )
+    x = tf.constant(x)
+    upstream = tf.Variable(np.random.default_rng(8).normal(size=forward(x).shape))
+    with tf.GradientTape() as outer:
+        with tf.GradientTape() as inner:
+            inner.watch(x)
+            loss = tf.reduce_sum(forward(x) * upstream)
+        gradient = inner.gradient(loss, x)
+        weights = tf.constant(np.random.default_rng(9).normal(size=x.shape))
+        second_loss = tf.reduce_sum(gradient * weights)
+    second = outer.gradient(second_loss, upstream)
+
+    def apply(matrix, images):  # [N, H, W, C] -> [N, pixels out, C]
+        flat = images.numpy().reshape(images.shape[0], -1, images.shape[3])
+        return np.einsum("op,npc->noc", matrix, flat)
+
+    np.testing.assert_allclose(
+        gradient.numpy().reshape(2, 42, 3),
+        apply(matrix.T, tf.convert_to_tensor(upstream)),
+        atol=1e-12,
+    )
+    np.testing.assert_allclose(second.numpy().reshape(2, -1, 3), apply(matrix, weights), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "dtype, tolerance", [("float32", 1e-5), ("float16", 1e-2), ("bfloat16", 6e-2)]
+)
+def test_upfirdn2d_keeps_dtype(dtype, tolerance):
+    x, kernel = _inputs((2, 8, 8, 4), (4, 4))
+    for up, down, padding in ((1, 1, (1, 1, 1, 1)), (2, 1, (2, 1, 2, 1)), (1, 2, (1, 1, 1, 1))):
+        y = upfirdn2d(tf.cast(x, dtype), kernel, up, down, padding)
+        expected = oracles.upfirdn2d(x, kernel, (up, up), (down, down), padding, 1, False)
+        assert y.dtype == dtype
+        np.testing.assert_allclose(
+            tf.cast(y, "float64"), expected, atol=tolerance * np.abs(expected).max()
+        )
+
+
+def test_upfirdn2d_takes_an_empty_batch():
+    for up, down in ((1, 1), (2, 1), (1, 2)):
+        y = upfirdn2d(tf.zeros([0, 8, 8, 2]), np.ones((4, 4)), up, down, (2, 1, 2, 1))
+        assert y.shape[0] == 0
+
+
+def test_upfirdn2d_upsampling_equals_scipy_upfirdn():
+    """A second oracle, for the 1-D operation that names this one."""
+    x, _ = _inputs((1, 9, 1, 1), (1, 1))
+    taps = np.array([1.0, 3.0, 3.0, 1.0, 0.5])
+    expected = scipy.signal.upfirdn(taps, x[0, :, 0, 0], up=3, down=2)
+    y = upfirdn2d(x, taps[:, None], (3, 1), (2, 1), (4, 2, 0, 0))
+    np.testing.assert_allclose(y[0, : len(expected), 0, 0], expected, atol=1e-12)
+
+
+def test_resample_kernel_sums_to_one():
+    kernel = resample_kernel([1, 3, 3, 1])
+    np.testing.assert_allclose(kernel * 64, np.outer([1, 3, 3, 1], [1, 3, 3, 1]), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (dict(x=tf.zeros([4, 4, 1])), "x has rank 3"),
+        (dict(x=tf.zeros([1, 4, 4, 1], tf.int32)), "x is int32"),
+        (dict(up=0), "up is 0"),
+        (dict(down=(1, -2)), r"down is \(1, -2\)"),
+        (dict(padding=(1, 1)), "four integers"),
+        (dict(padding=(1.5, 1, 1, 1)), "four integers"),
+        (dict(kernel=np.ones(4)), "kernel has shape"),
+        (dict(kernel=np.full((2, 2), np.nan)), "NaN"),
+        (dict(padding=(-4, 0, 0, 0)), "rows 4"),
+    ],
+)
+def test_upfirdn2d_refuses(arguments, message):
+    call = dict(
+        x=tf.zeros([1, 4, 4, 1]), kernel=np.ones((2, 2)), up=1, down=1, padding=(0, 0, 0, 0)
+    )
+    with pytest.raises(InputError, match=message):
+        upfirdn2d(**{**call, **arguments})

@@ -1,0 +1,214 @@
+"""The discriminator, in the architectures of paper figure 7."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import tensorflow as tf
+from tensorflow import keras
+
+from tf_sg2.config import DiscriminatorConfig, from_dict, to_dict
+from tf_sg2.errors import InputError
+from tf_sg2.layers import (
+    EqualizedConv2D,
+    EqualizedDense,
+    MinibatchStddev,
+    package,
+)
+from tf_sg2.mapping import MappingNetwork, checked_labels
+from tf_sg2.ops import resample_kernel, upfirdn2d
+
+# The conditional discriminator's label network has the depth of the generator's default.
+LABEL_MAPPING_LAYERS = 8
+
+
+def _from_rgb(config: DiscriminatorConfig, channels: int) -> EqualizedConv2D:
+    return EqualizedConv2D(channels, 1, "lrelu", clamp=config.conv_clamp, name="from_rgb")
+
+
+@keras.utils.register_keras_serializable(package)
+class DiscriminatorBlock(keras.layers.Layer):
+    """The layers of one resolution: `from_rgb` reads the image, two convolutions halve the size.
+
+    Call: (x or None, image or None) -> (x, image); either is None where the architecture has no
+    more use for it.
+
+    Source: paper figure 7, right column (b: skip, c: residual).
+    """
+
+    def __init__(self, config: DiscriminatorConfig, index: int, **kwargs):
+        super().__init__(**kwargs)
+        self.config, self.index = config, index
+        level, below = config.levels[index], config.levels[index - 1]
+        shared = dict(clamp=config.conv_clamp, resample_filter=config.resample_filter)
+        residual = config.architecture == "resnet"
+        gain = math.sqrt(0.5) if residual else 1.0
+        reads = config.architecture == "skip" or index == len(config.levels) - 1
+        self.from_rgb = _from_rgb(config, level.channels) if reads else None
+        self.conv0 = EqualizedConv2D(level.channels, 3, "lrelu", name="conv0", **shared)
+        self.conv1 = EqualizedConv2D(
+            below.channels, 3, "lrelu", down=2, gain=gain, name="conv1", **shared
+        )
+        self.skip = (
+            EqualizedConv2D(
+                below.channels,
+                1,
+                use_bias=False,
+                down=2,
+                gain=gain,
+                resample_filter=config.resample_filter,
+                name="skip",
+            )
+            if residual
+            else None
+        )
+
+    def build(self, input_shape=None) -> None:
+        level = self.config.levels[self.index]
+        inside = (None, level.height, level.width, level.channels)
+        if self.from_rgb is not None:
+            self.from_rgb.build((*inside[:3], self.config.image_channels))
+        for layer in (self.conv0, self.conv1, self.skip):
+            if layer is not None:
+                layer.build(inside)
+        self.built = True
+
+    def call(self, x, image):
+        if self.from_rgb is not None:
+            seen = self.from_rgb(image)  # [N, H, W, C]
+            x = seen if x is None else x + seen
+            image = _downsampled(image, self.config) if self.config.architecture == "skip" else None
+        shortcut = None if self.skip is None else self.skip(x)  # [N, H/2, W/2, C']
+        x = self.conv0(x)
+        x = self.conv1(x)  # [N, H/2, W/2, C']
+        return (x if shortcut is None else x + shortcut), image
+
+
+def _downsampled(image: tf.Tensor, config: DiscriminatorConfig) -> tf.Tensor:
+    taps = len(config.resample_filter)
+    before, after = (taps - 1) // 2, (taps - 2) // 2
+    return upfirdn2d(
+        image,
+        resample_kernel(config.resample_filter),
+        down=2,
+        padding=(before, after, before, after),
+    )
+
+
+@keras.utils.register_keras_serializable(package)
+class DiscriminatorEpilogue(keras.layers.Layer):
+    """The base resolution: minibatch stddev, a convolution, two dense layers.
+
+    Call: (x float [N, h, w, C], image or None) -> float [N, units].
+
+    Source: paper figure 7; Karras et al. 2017, table 2 (last block).
+    """
+
+    def __init__(self, config: DiscriminatorConfig, units: int, **kwargs):
+        super().__init__(**kwargs)
+        self.config, self.units = config, units
+        channels = config.levels[0].channels
+        self.from_rgb = _from_rgb(config, channels) if config.architecture == "skip" else None
+        group = config.minibatch_stddev_group
+        self.minibatch_stddev = MinibatchStddev(group, name="minibatch_stddev") if group else None
+        self.conv = EqualizedConv2D(channels, 3, "lrelu", clamp=config.conv_clamp, name="conv")
+        self.fc = EqualizedDense(channels, "lrelu", name="fc")
+        self.out = EqualizedDense(units, name="out")
+
+    def build(self, input_shape=None) -> None:
+        level = self.config.levels[0]
+        if self.from_rgb is not None:
+            self.from_rgb.build((None, level.height, level.width, self.config.image_channels))
+        statistic = 0 if self.minibatch_stddev is None else 1
+        self.conv.build((None, level.height, level.width, level.channels + statistic))
+        self.fc.build((None, level.height * level.width * level.channels))
+        self.out.build((None, level.channels))
+        self.built = True
+
+    def call(self, x, image):
+        if self.from_rgb is not None:
+            x = x + self.from_rgb(image)  # [N, h, w, C]
+        if self.minibatch_stddev is not None:
+            x = self.minibatch_stddev(x)  # [N, h, w, C + 1]
+        x = self.conv(x)  # [N, h, w, C]
+        x = self.fc(tf.reshape(x, [-1, math.prod(x.shape[1:])]))  # [N, C]
+        return self.out(x)  # [N, units]
+
+
+@keras.utils.register_keras_serializable(package)
+class Discriminator(keras.Model):
+    """The StyleGAN2 discriminator; its weights exist as soon as it is constructed.
+
+    With labels the score is the projection of the features onto the mapped label, divided by the
+    square root of their width, as in Karras et al. 2020 (ADA).
+
+    Args:
+        config: what to build.
+
+    Call: (images float [N, H, W, image_channels], labels=None) -> scores float32 [N, 1], larger
+    for what looks real. `labels` are float32 [N, label_dim].
+
+    Raises:
+        InputError: for images of another size, or labels that do not fit.
+
+    Example: `tf_sg2.Discriminator(tf_sg2.DiscriminatorConfig(image_size=(64, 64)))(images)`.
+
+    Source: paper figure 7; Miyato and Koyama 2018 (projection).
+    """
+
+    def __init__(self, config: DiscriminatorConfig, **kwargs):
+        kwargs.setdefault("name", "discriminator")
+        super().__init__(**kwargs)
+        self.config = config
+        self.blocks = [
+            DiscriminatorBlock(config, i, name=f"b{config.levels[i].square}")
+            for i in range(len(config.levels) - 1, 0, -1)
+        ]
+        base = config.levels[0]
+        # The label network and the features it meets are as wide as the base resolution.
+        units = base.channels if config.label_dim else 1
+        self.epilogue = DiscriminatorEpilogue(config, units, name=f"b{base.square}")
+        self.mapping = (
+            MappingNetwork(
+                0,
+                config.label_dim,
+                base.channels,
+                layers=LABEL_MAPPING_LAYERS,
+                w_avg_beta=None,
+                name="mapping",
+            )
+            if config.label_dim
+            else None
+        )
+        for part in (*self.blocks, self.epilogue, self.mapping):
+            if part is not None:
+                part.build()
+        self.built = True
+
+    def call(self, images: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
+        expected = (*self.config.image_size, self.config.image_channels)
+        if images.shape.rank != 4 or tuple(images.shape[1:]) != expected:
+            raise InputError(
+                f"images have shape {images.shape}; this discriminator takes "
+                f"[N, {expected[0]}, {expected[1]}, {expected[2]}]"
+            )
+        x, image = None, images
+        for block in self.blocks:
+            x, image = block(x, image)
+        x = self.epilogue(x, image)  # [N, units]
+        if self.mapping is None:
+            if labels is not None and labels.shape[-1] != 0:
+                raise InputError(
+                    "labels were given, but this model has label_dim 0; leave them out"
+                )
+            return x
+        w = self.mapping.transform(None, checked_labels(labels, self.config.label_dim))
+        return tf.reduce_sum(x * w, axis=1, keepdims=True) / math.sqrt(x.shape[1])  # [N, 1]
+
+    def get_config(self) -> dict[str, Any]:
+        return {"config": to_dict(self.config), "name": self.name}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Discriminator:
+        return cls(from_dict(config["config"], DiscriminatorConfig), name=config["name"])

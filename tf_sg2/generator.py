@@ -1,0 +1,78 @@
+"""The generator: mapping and synthesis network under one model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+from tensorflow import keras
+
+from tf_sg2.config import GeneratorConfig, from_dict, to_dict
+from tf_sg2.layers import package
+from tf_sg2.mapping import MappingNetwork
+from tf_sg2.synthesis import SynthesisNetwork
+
+
+@keras.utils.register_keras_serializable(package)
+class Generator(keras.Model):
+    """The StyleGAN2 generator; its weights exist as soon as it is constructed.
+
+    Args:
+        config: what to build.
+
+    Call: (z float [N, z_dim], labels=None, truncation_psi=1.0, truncation_cutoff=None,
+    noise_mode="random", noise_seeds=None) -> images float32 [N, H, W, image_channels], about
+    -1 to 1. `labels` are float32 [N, label_dim], one-hot or soft. The parts are at hand as
+    `mapping` and `synthesis`.
+
+    Raises:
+        InputError: for labels that do not fit, or an unknown noise mode.
+
+    Example:
+        G = tf_sg2.Generator(tf_sg2.GeneratorConfig(image_size=(64, 64)))
+        images = G(tf.random.normal([4, 512]), truncation_psi=0.7)
+
+    Source: paper figure 2 (d).
+    """
+
+    def __init__(self, config: GeneratorConfig, **kwargs):
+        kwargs.setdefault("name", "generator")
+        super().__init__(**kwargs)
+        self.config = config
+        self.mapping = MappingNetwork(
+            config.z_dim,
+            config.label_dim,
+            config.w_dim,
+            config.num_ws,
+            config.mapping_layers,
+            config.mapping_lr_multiplier,
+            config.w_avg_beta,
+            name="mapping",
+        )
+        self.synthesis = SynthesisNetwork(config, name="synthesis")
+        self.mapping.build()
+        self.synthesis.build()
+        self.built = True
+
+    def call(
+        self,
+        z: tf.Tensor,
+        labels: tf.Tensor | None = None,
+        truncation_psi: float | tf.Tensor = 1.0,
+        truncation_cutoff: int | None = None,
+        noise_mode: str = "random",
+        noise_seeds: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        w = self.mapping(
+            z, labels, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff
+        )  # [N, num_ws, w_dim]
+        return self.synthesis(
+            w, noise_mode=noise_mode, noise_seeds=noise_seeds
+        )  # [N, H, W, image_channels]
+
+    def get_config(self) -> dict[str, Any]:
+        return {"config": to_dict(self.config), "name": self.name}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Generator:
+        return cls(from_dict(config["config"], GeneratorConfig), name=config["name"])

@@ -1,0 +1,121 @@
+"""The mapping network: latents and labels to w, with its running mean and truncation."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+from tensorflow import keras
+
+from tf_sg2.errors import InputError
+from tf_sg2.layers import EqualizedDense, normalize_second_moment, package
+
+
+@keras.utils.register_keras_serializable(package)
+class MappingNetwork(keras.layers.Layer):
+    """z and labels to w: normalisation, then dense layers with leaky ReLU.
+
+    Labels pass one linear layer (`embed`) and are normalised on their own before they join z.
+
+    Args:
+        z_dim: width of z; 0 for a network of labels alone (the conditional discriminator's).
+        label_dim: width of the labels; 0 without labels.
+        w_dim: width of w.
+        num_ws: how many copies of w the synthesis network takes.
+        layers: count of dense layers; 8 in the paper.
+        lr_multiplier: factor on their learning rate; 0.01 in the paper.
+        w_avg_beta: decay of the running mean `w_avg`; None keeps none, and allows no truncation.
+
+    Call: (z float [N, z_dim], labels=None, truncation_psi=1.0, truncation_cutoff=None)
+    -> [N, num_ws, w_dim]. `truncation_psi` is a number or [N]; only the first
+    `truncation_cutoff` copies are truncated where it is given.
+
+    Source: Karras et al. 2018, section 2 and appendix B (truncation); paper appendix B.
+    """
+
+    def __init__(
+        self,
+        z_dim: int,
+        label_dim: int,
+        w_dim: int,
+        num_ws: int = 1,
+        layers: int = 8,
+        lr_multiplier: float = 0.01,
+        w_avg_beta: float | None = 0.995,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.z_dim, self.label_dim, self.w_dim, self.num_ws = z_dim, label_dim, w_dim, num_ws
+        self.w_avg_beta = w_avg_beta
+        self.embed = EqualizedDense(w_dim, name="embed") if label_dim else None
+        self.fc = [
+            EqualizedDense(w_dim, "lrelu", lr_multiplier, name=f"fc{i}") for i in range(layers)
+        ]
+
+    def build(self, input_shape=None) -> None:
+        if self.embed is not None:
+            self.embed.build((None, self.label_dim))
+        width = self.z_dim + (self.w_dim if self.label_dim else 0)
+        for layer in self.fc:
+            layer.build((None, width))
+            width = self.w_dim
+        if self.w_avg_beta is not None:
+            self.w_avg = self.add_weight(
+                name="w_avg", shape=(self.w_dim,), initializer="zeros", trainable=False
+            )
+        self.built = True
+
+    def transform(self, z: tf.Tensor | None, labels: tf.Tensor | None = None) -> tf.Tensor:
+        """Returns w before it is copied and truncated, [N, w_dim].
+
+        Raises:
+            InputError: where the labels are missing, not wanted, or of another width.
+        """
+        parts = []
+        if self.z_dim:
+            parts.append(normalize_second_moment(z))
+        if self.embed is not None:
+            parts.append(
+                normalize_second_moment(self.embed(checked_labels(labels, self.label_dim)))
+            )
+        elif labels is not None and labels.shape[-1] != 0:
+            raise InputError("labels were given, but this model has label_dim 0; leave them out")
+        x = tf.concat(parts, axis=1) if len(parts) > 1 else parts[0]
+        for layer in self.fc:
+            x = layer(x)  # [N, w_dim]
+        return x
+
+    def call(
+        self,
+        z: tf.Tensor,
+        labels: tf.Tensor | None = None,
+        truncation_psi: float | tf.Tensor = 1.0,
+        truncation_cutoff: int | None = None,
+    ) -> tf.Tensor:
+        w = self.transform(z, labels)[:, None, :]  # [N, 1, w_dim]
+        copies = tf.repeat(w, self.num_ws, axis=1)  # [N, num_ws, w_dim]
+        if isinstance(truncation_psi, (int, float)) and truncation_psi == 1:
+            return copies
+        psi = tf.reshape(tf.cast(truncation_psi, w.dtype), [-1, 1, 1])
+        truncated = self.w_avg + psi * (copies - self.w_avg)
+        if truncation_cutoff is None:
+            return truncated
+        return tf.concat([truncated[:, :truncation_cutoff], copies[:, truncation_cutoff:]], axis=1)
+
+    def track_w_avg(self, batch_mean: tf.Tensor) -> None:
+        """Moves `w_avg` towards the mean of a batch of w, [w_dim]."""
+        self.w_avg.assign(batch_mean + (self.w_avg - batch_mean) * self.w_avg_beta)
+
+
+def checked_labels(labels: tf.Tensor | None, label_dim: int) -> tf.Tensor:
+    """Returns `labels` as float32 [N, label_dim].
+
+    Raises:
+        InputError: where they are missing or of another width.
+    """
+    if labels is None:
+        raise InputError(
+            f"this model is conditional: give labels, float32 [N, {label_dim}], one-hot or soft"
+        )
+    labels = tf.cast(tf.convert_to_tensor(labels), tf.float32)
+    if labels.shape.rank != 2 or labels.shape[1] != label_dim:
+        raise InputError(f"labels have shape {labels.shape}; they must be [N, {label_dim}]")
+    return labels

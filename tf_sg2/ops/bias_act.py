@@ -1,0 +1,107 @@
+"""Bias, activation, gain and clamp: what follows every convolution and dense layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from tf_sg2.errors import InputError
+
+LEAKY_SLOPE = 0.2
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A function of (x, alpha) with the gain that keeps the variance of normal input near 1."""
+
+    function: Callable[[tf.Tensor, float], tf.Tensor]
+    default_gain: float = 1.0
+    default_alpha: float = 0.0
+
+
+def _lrelu(x: tf.Tensor, alpha: float) -> tf.Tensor:
+    if alpha <= 0:  # The output's sign is then no longer the input's.
+        return tf.where(x > 0, x, x * tf.cast(alpha, x.dtype))
+
+    @tf.custom_gradient
+    def operation(x):
+        # The slope's side is the same in the output as in the input, so the input need not be
+        # kept: one activation a layer less in memory, and TensorFlow may reuse the buffer.
+        y = tf.nn.leaky_relu(x, alpha)
+
+        def gradient(upstream):
+            return tf.raw_ops.LeakyReluGrad(gradients=upstream, features=y, alpha=alpha)
+
+        return y, gradient
+
+    return operation(x)
+
+
+# Gains after He et al. 2015, as in the official operation.
+ACTIVATIONS: dict[str, Activation] = {
+    "linear": Activation(lambda x, alpha: x),
+    "relu": Activation(lambda x, alpha: tf.nn.relu(x), math.sqrt(2)),
+    "lrelu": Activation(_lrelu, math.sqrt(2), LEAKY_SLOPE),
+    "tanh": Activation(lambda x, alpha: tf.tanh(x)),
+    "sigmoid": Activation(lambda x, alpha: tf.sigmoid(x)),
+    "elu": Activation(lambda x, alpha: tf.nn.elu(x)),
+    "selu": Activation(lambda x, alpha: tf.nn.selu(x)),
+    "softplus": Activation(lambda x, alpha: tf.nn.softplus(x)),
+    "swish": Activation(lambda x, alpha: tf.sigmoid(x) * x, math.sqrt(2)),
+}
+
+
+def bias_act(
+    x: tf.Tensor,
+    bias: tf.Tensor | None = None,
+    activation: str = "linear",
+    alpha: float | None = None,
+    gain: float | None = None,
+    clamp: float | None = None,
+) -> tf.Tensor:
+    """Returns clip(activation(x + bias) * gain, -clamp, clamp).
+
+    Args:
+        x: [..., C], floating.
+        bias: [C], added along the last axis; None adds nothing.
+        activation: a key of `ACTIVATIONS`.
+        alpha: slope of `lrelu` below zero; None means 0.2. Other activations take none.
+        gain: None means the activation's own: √2 for relu, lrelu and swish, else 1.
+        clamp: largest absolute value let through; None clamps nothing.
+
+    Returns:
+        A tensor of the shape and dtype of `x`, differentiable to any order.
+
+    Raises:
+        InputError: for an unknown activation, a bias that does not fit, or a clamp below zero.
+    """
+    x = tf.convert_to_tensor(x)
+    if activation not in ACTIVATIONS:
+        raise InputError(
+            f"bias_act: there is no activation {activation!r}; take one of {', '.join(ACTIVATIONS)}"
+        )
+    if clamp is not None and not clamp >= 0:
+        raise InputError(f"bias_act: clamp is {clamp}; it must not be negative")
+    if alpha is not None and activation != "lrelu":
+        raise InputError(f"bias_act: activation {activation!r} takes no alpha")
+    table = ACTIVATIONS[activation]
+    if bias is not None:
+        bias = tf.convert_to_tensor(bias)
+        if bias.shape.rank != 1 or not bias.shape.is_compatible_with(x.shape[-1:]):
+            raise InputError(
+                f"bias_act: bias has shape {bias.shape} but x has {x.shape}; "
+                "it must be one value a channel"
+            )
+        if bias.dtype != x.dtype:
+            raise InputError(f"bias_act: bias is {bias.dtype.name} but x is {x.dtype.name}")
+        x = tf.nn.bias_add(x, bias) if x.shape.rank > 1 else x + bias
+    x = table.function(x, table.default_alpha if alpha is None else alpha)
+    gain = table.default_gain if gain is None else gain
+    if gain != 1:
+        x = x * tf.cast(gain, x.dtype)
+    if clamp is not None:
+        x = tf.clip_by_value(x, tf.cast(-clamp, x.dtype), tf.cast(clamp, x.dtype))
+    return x

@@ -1,0 +1,224 @@
+"""Upsample, filter, downsample in one operation: the resampling of paper section 2 and figure 7.
+
+The TensorFlow implementation is one depthwise convolution (or its transpose) a call, with a
+gradient that is `upfirdn2d` again, so derivatives of any order cost what the operation costs.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from tf_sg2.errors import InputError
+
+
+def resample_kernel(taps: Sequence[float]) -> np.ndarray:
+    """Returns the separable 2-D kernel of 1-D `taps`, float32 [k, k], normalised to sum 1."""
+    kernel = np.outer(taps, taps).astype(np.float64)
+    return (kernel / kernel.sum()).astype(np.float32)
+
+
+@tf.autograph.experimental.do_not_convert  # Plain Python over static numbers: tracing is faster.
+def upfirdn2d(
+    x: tf.Tensor,
+    kernel: np.ndarray,
+    up: int | tuple[int, int] = 1,
+    down: int | tuple[int, int] = 1,
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0),
+    gain: float = 1.0,
+    flip_kernel: bool = False,
+) -> tf.Tensor:
+    """Upsamples by zero insertion, pads, filters, and keeps every `down`-th sample.
+
+    Args:
+        x: [N, H, W, C], float16, bfloat16, float32 or float64.
+        kernel: constant filter [kh, kw], no Tensor: it has no gradient.
+        up: factor of zero insertion (each sample is followed by up - 1 zeros); (rows, columns).
+        down: which samples are kept; (rows, columns).
+        padding: zeros added at (top, bottom, left, right) after upsampling; negative ones crop.
+        gain: factor on the result.
+        flip_kernel: False convolves with `kernel`, True correlates with it.
+
+    Returns:
+        [N, (H * up + top + bottom - kh) // down + 1, likewise for W, C], in the dtype of `x`.
+
+    Raises:
+        InputError: for a wrong rank, factor, kernel, padding, or a result without pixels.
+
+    Source: paper section 2 (resampling after Zhang 2019), semantics of the official operation.
+    """
+    x = tf.convert_to_tensor(x)
+    up, down = _pair(up, "up"), _pair(down, "down")
+    kernel = _check_kernel(kernel)
+    if x.shape.rank is not None and x.shape.rank != 4:
+        raise InputError(f"upfirdn2d: x has rank {x.shape.rank}; it must be [N, H, W, C]")
+    if not x.dtype.is_floating:
+        raise InputError(f"upfirdn2d: x is {x.dtype.name}; it must be a floating type")
+    padding = tuple(padding)
+    if len(padding) != 4 or not all(isinstance(p, (int, np.integer)) for p in padding):
+        raise InputError(
+            f"upfirdn2d: padding {padding} must be four integers: top, bottom, left, right"
+        )
+    filtered = (kernel[::-1, ::-1] if flip_kernel else kernel) * gain
+    starts, lengths = [], []
+    for axis in (0, 1):
+        size = x.shape[1 + axis]
+        size = tf.shape(x)[1 + axis] if size is None else size
+        before, after = padding[2 * axis : 2 * axis + 2]
+        support = size * up[axis] + before + after - kernel.shape[axis]
+        if isinstance(support, int) and support < 0:
+            raise InputError(
+                f"upfirdn2d: {'rows' if axis == 0 else 'columns'} {size} * up {up[axis]} with padding "
+                f"({before}, {after}) are fewer than the kernel's {kernel.shape[axis]} taps"
+            )
+        # Index, in the full convolution of the zero-inserted input, of the first sample kept.
+        starts.append(kernel.shape[axis] - 1 - before)
+        lengths.append(support // down[axis] + 1)
+    return _resample(x, filtered, up, down, tuple(starts), tuple(lengths))
+
+
+def _pair(factor: int | tuple[int, int], name: str) -> tuple[int, int]:
+    pair = (factor, factor) if isinstance(factor, (int, np.integer)) else tuple(factor)
+    if len(pair) != 2 or not all(isinstance(f, (int, np.integer)) and f >= 1 for f in pair):
+        raise InputError(f"upfirdn2d: {name} is {factor!r}; it must be one or two integers above 0")
+    return int(pair[0]), int(pair[1])
+
+
+def _check_kernel(kernel: np.ndarray) -> np.ndarray:
+    if tf.is_tensor(kernel) and not hasattr(kernel, "numpy"):
+        raise InputError("upfirdn2d: kernel must be a constant array, not a symbolic tensor")
+    kernel = np.asarray(kernel, np.float64)
+    if kernel.ndim != 2 or kernel.size == 0:
+        raise InputError(f"upfirdn2d: kernel has shape {kernel.shape}; it must be [kh, kw]")
+    if not np.all(np.isfinite(kernel)):
+        raise InputError("upfirdn2d: kernel holds NaN or infinite values")
+    return kernel
+
+
+def _resample(x, kernel, up, down, starts, lengths):
+    """Full convolution of the zero-inserted `x`; samples starts + i * down for i < lengths.
+
+    This form is closed under differentiation: the transpose swaps `up` and `down` and flips the
+    kernel, and its first sample lies at -starts of the swapped grid.
+    """
+
+    @tf.custom_gradient
+    def operation(x):
+        def gradient(upstream):
+            # y[i] = sum_j x[j] k[starts + i * down - j * up], hence
+            # x'[j] = sum_i y'[i] kf[(taps - 1) - starts + j * up - i * down].
+            return _resample(
+                upstream,
+                kernel[::-1, ::-1],
+                up=down,
+                down=up,
+                starts=tuple(t - 1 - s for t, s in zip(kernel.shape, starts, strict=True)),
+                lengths=_spatial_shape(x),
+            )
+
+        return _forward(x, kernel, up, down, starts, lengths), gradient
+
+    return operation(x)
+
+
+def _spatial_shape(x: tf.Tensor) -> tuple:
+    dynamic = tf.shape(x)
+    return tuple(dynamic[i] if x.shape[i] is None else x.shape[i] for i in (1, 2))
+
+
+def _forward(x, kernel, up, down, starts, lengths):
+    if x.shape[3] is None:
+        raise InputError("upfirdn2d: the channel count of x must be known when the graph is built")
+    spans = [(n - 1) * d + 1 for n, d in zip(lengths, down, strict=True)]
+    if up != (1, 1) and up[0] == up[1]:
+        y = _window(_transposed(x, kernel, up[0]), starts, spans)
+        return y[:, :: down[0], :: down[1]]
+    x = _insert_zeros(x, up)
+    first = [s - (t - 1) for s, t in zip(starts, kernel.shape, strict=True)]
+    needed = [n + (t - 1) for n, t in zip(spans, kernel.shape, strict=True)]
+    if down[0] == down[1]:
+        return _depthwise(x, kernel, down[0], first, needed)
+    return _depthwise(x, kernel, 1, first, needed)[:, :: down[0], :: down[1]]
+
+
+def _insert_zeros(x, up):
+    if up == (1, 1):
+        return x
+    shape = tf.shape(x)
+    x = tf.reshape(x, [shape[0], shape[1], 1, shape[2], 1, x.shape[3]])
+    x = tf.pad(x, [[0, 0], [0, 0], [0, up[0] - 1], [0, 0], [0, up[1] - 1], [0, 0]])
+    return tf.reshape(x, [shape[0], shape[1] * up[0], shape[2] * up[1], x.shape[5]])
+
+
+def _margins(x, start, length):
+    """How far start ... start + length - 1 reaches over `x`: [[before, after]] of rows, columns.
+
+    Negative values are samples to drop. Entries are tensors where the size of `x` is unknown.
+    """
+    return [[-s, s + n - size] for s, n, size in zip(start, length, _spatial_shape(x), strict=True)]
+
+
+def _crop(x, margins):
+    """Drops what negative margins say; returns the result and the margins that are left to add."""
+    slices, left = [], []
+    for before, after in margins:
+        if not isinstance(after, int):
+            slices.append(slice(max(-before, 0), tf.where(after < 0, after, tf.int32.max)))
+            left.append([max(before, 0), tf.maximum(after, 0)])
+            continue
+        slices.append(slice(max(-before, 0), after if after < 0 else None))
+        left.append([max(before, 0), max(after, 0)])
+    if any(s != slice(0, None) for s in slices):
+        x = x[:, slices[0], slices[1]]
+    return x, left
+
+
+def _window(x, start, length):
+    """Samples start ... start + length - 1 of rows and columns of `x`, zeros outside it."""
+    x, left = _crop(x, _margins(x, start, length))
+    if all(isinstance(margin, int) and margin == 0 for pair in left for margin in pair):
+        return x
+    return tf.pad(x, [[0, 0], *left, [0, 0]])
+
+
+@functools.lru_cache(maxsize=256)
+def _tiled(content: bytes, shape: tuple[int, int], channels: int) -> np.ndarray:
+    kernel = np.frombuffer(content, np.float64).reshape(shape)
+    return np.ascontiguousarray(np.broadcast_to(kernel[:, :, None, None], (*shape, channels, 1)))
+
+
+def _depthwise_filter(kernel, x):
+    return tf.constant(
+        _tiled(np.ascontiguousarray(kernel).tobytes(), kernel.shape, x.shape[3]), x.dtype
+    )
+
+
+def _depthwise(x, kernel, stride, start, length):
+    """Strided convolution of the window start ... start + length - 1 of `x`."""
+    x, margins = _crop(x, _margins(x, start, length))
+    if all(isinstance(after, int) for _, after in margins):
+        # Padding inside the operation is twice as fast as a padded copy.
+        padding = [[0, 0], *margins, [0, 0]]
+    else:
+        x, padding = tf.pad(x, [[0, 0], *margins, [0, 0]]), "VALID"
+    # A depthwise convolution correlates, hence the flip.
+    weights = _depthwise_filter(kernel[::-1, ::-1], x)
+    return tf.nn.depthwise_conv2d(x, weights, [1, stride, stride, 1], padding)
+
+
+def _transposed(x, kernel, up):
+    # The gradient of a strided correlation is the full convolution of the zero-inserted input.
+    shape = tf.shape(x)
+    height, width = ((n - 1) * up + t for n, t in zip(_spatial_shape(x), kernel.shape, strict=True))
+    y = tf.nn.depthwise_conv2d_backprop_input(
+        tf.stack([shape[0], height, width, shape[3]]),
+        _depthwise_filter(kernel, x),
+        x,
+        [1, up, up, 1],
+        "VALID",
+    )
+    height, width = (n if isinstance(n, int) else None for n in (height, width))
+    return tf.ensure_shape(y, [x.shape[0], height, width, x.shape[3]])
