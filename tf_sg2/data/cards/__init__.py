@@ -1,0 +1,29 @@
+"""Dummy business cards, Japanese and English, drawn by seed and index.
+
+    card = draw_card(seed=1, index=0, image_size=(96, 160))
+    card.image, card.fields["name"], card.boxes["name"]
+
+`tf-sg2 cards` writes them to files, `CardSource` streams them into training.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tf_sg2.data.cards.card import Card, draw_card
+    from tf_sg2.data.cards.source import CardSource
+    from tf_sg2.data.cards.writing import write_cards
+
+_HOMES = {"Card": "card", "draw_card": "card", "CardSource": "source", "write_cards": "writing"}
+
+__all__ = ["Card", "CardSource", "draw_card", "write_cards"]
+
+
+def __getattr__(name: str):
+    # Loaded when first used: Faker and Pillow take time that `--help` need not.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

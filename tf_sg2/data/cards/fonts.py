@@ -1,0 +1,197 @@
+"""The fonts of the dummy cards, and a cache of their glyphs.
+
+The fonts ship in ordinary wheels: Noto Sans CJK JP (regular, bold) covers Japanese; Lato, Source
+Serif Pro and Caladea are Latin. Glyphs are rendered once at a master size, where hinting no longer
+bends their shape, and scaled from there, so that a card has the same proportions at every image
+size; the scaled masks are cached, because a stream of cards draws the same few thousand again and
+again. Everything here may be called from several threads.
+"""
+
+from __future__ import annotations
+
+import threading
+from functools import cache
+from importlib import resources
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from tf_sg2.errors import InputError
+
+# Face: (package, file inside it, name on the package index).
+FACES = {
+    "noto": ("noto_cjk_sans_jp_regular", "NotoSansCJKjp-Regular.otf", "noto-cjk-sans-jp-regular"),
+    "noto-bold": ("noto_cjk_sans_jp_bold", "NotoSansCJKjp-Bold.otf", "noto-cjk-sans-jp-bold"),
+    "lato-light": ("font_lato", "files/Lato-Light.ttf", "font-lato"),
+    "lato": ("font_lato", "files/Lato-Regular.ttf", "font-lato"),
+    "lato-bold": ("font_lato", "files/Lato-Bold.ttf", "font-lato"),
+    "lato-black": ("font_lato", "files/Lato-Black.ttf", "font-lato"),
+    "serif": (
+        "font_source_serif_pro",
+        "files/SourceSerifPro-Regular.ttf",
+        "font-source-serif-pro",
+    ),
+    "serif-italic": (
+        "font_source_serif_pro",
+        "files/SourceSerifPro-It.ttf",
+        "font-source-serif-pro",
+    ),
+    "serif-bold": (
+        "font_source_serif_pro",
+        "files/SourceSerifPro-Semibold.ttf",
+        "font-source-serif-pro",
+    ),
+    "caladea": ("font_caladea", "files/Caladea-Regular.ttf", "font-caladea"),
+    "caladea-bold": ("font_caladea", "files/Caladea-Bold.ttf", "font-caladea"),
+}
+
+# A glyph is scaled down from the smallest master at least as large as what is wanted.
+_MASTER_SIZES = (32, 64, 128, 256, 512)
+_MEASURE_SIZE = 512
+_PADDING = 4
+_CACHE_LIMIT = 40_000
+
+_lock = threading.RLock()
+_fonts: dict[tuple[str, int], ImageFont.FreeTypeFont] = {}
+_metrics: dict[tuple[str, str], Metrics] = {}
+_kerning: dict[tuple[str, str], float] = {}
+_masters: dict[tuple[str, str, int, bool], tuple[Image.Image, int, int]] = {}
+_glyphs: dict[tuple, tuple[np.ndarray, int, int]] = {}
+
+
+class Metrics(NamedTuple):
+    """Advance and ink bounds of a character in em, y down from the baseline."""
+
+    advance: float
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+@cache
+def font_path(face: str) -> str:
+    """Returns the file of `face`.
+
+    Raises:
+        InputError: if the wheel that ships it is not installed.
+    """
+    package, file, distribution = FACES[face]
+    try:
+        path = resources.files(package).joinpath(*file.split("/"))
+    except ModuleNotFoundError:
+        path = None
+    if path is None or not path.is_file():
+        raise InputError(
+            f"the dummy cards need the font {file.split('/')[-1]}, which is not installed; "
+            f"run `pip install {distribution}`"
+        )
+    return str(path)
+
+
+def _font(face: str, size: int) -> ImageFont.FreeTypeFont:
+    key = (face, size)
+    if key not in _fonts:
+        # Basic layout: the same result with and without the optional Raqm library.
+        _fonts[key] = ImageFont.truetype(
+            font_path(face), size, layout_engine=ImageFont.Layout.BASIC
+        )
+    return _fonts[key]
+
+
+def metrics(face: str, char: str) -> Metrics:
+    """Returns advance and ink bounds of `char` in em."""
+    key = (face, char)
+    found = _metrics.get(key)
+    if found is None:
+        with _lock:
+            font = _font(face, _MEASURE_SIZE)
+            bounds = font.getbbox(char, anchor="ls")
+            found = Metrics(*(v / _MEASURE_SIZE for v in (font.getlength(char), *bounds)))
+            _metrics[key] = found
+    return found
+
+
+def kerning(face: str, pair: str) -> float:
+    """Returns what the pair of characters adds to the first one's advance, in em."""
+    if face.startswith("noto"):
+        return 0.0
+    key = (face, pair)
+    found = _kerning.get(key)
+    if found is None:
+        with _lock:
+            width = _font(face, _MEASURE_SIZE).getlength(pair) / _MEASURE_SIZE
+        found = width - metrics(face, pair[0]).advance - metrics(face, pair[1]).advance
+        _kerning[key] = found
+    return found
+
+
+def _master(face: str, char: str, size: int, rotated: bool) -> tuple[Image.Image, int, int]:
+    """Returns the mask of `char` at a master size and where its corner lies from the origin."""
+    key = (face, char, size, rotated)
+    if key not in _masters:
+        font = _font(face, size)
+        left, top, right, bottom = (int(v) for v in font.getbbox(char, anchor="ls"))
+        left, top = left - _PADDING, top - _PADDING
+        mask = Image.new("L", (right + _PADDING - left, bottom + _PADDING - top))
+        ImageDraw.Draw(mask).text((-left, -top), char, font=font, fill=255, anchor="ls")
+        if rotated:
+            # A clockwise turn about the origin takes (x, y) to (-y, x).
+            left, top = -(top + mask.height), left
+            mask = mask.transpose(Image.Transpose.ROTATE_270)
+        _masters[key] = (mask, left, top)
+    return _masters[key]
+
+
+def glyph(
+    face: str, char: str, size: float, rotated: bool, phase: tuple[float, float]
+) -> tuple[np.ndarray, int, int]:
+    """Returns the mask of `char` at `size` pixels per em and its place.
+
+    Args:
+        face: a key of `FACES`.
+        char: one character.
+        size: pixels per em.
+        rotated: turned clockwise by a quarter, as Latin runs stand in vertical text.
+        phase: the origin's offset (x, y) from the pixel grid, each in [0, 1).
+
+    Returns:
+        The mask, uint8 [h, w], and (x, y), the offset of its corner from the pixel in which the
+        origin lies.
+    """
+    key = (face, char, size, rotated, phase)
+    found = _glyphs.get(key)
+    if found is not None:
+        return found
+    with _lock:
+        master_size = next((m for m in _MASTER_SIZES if m >= size), _MASTER_SIZES[-1])
+        mask, left, top = _master(face, char, master_size, rotated)
+        scale = size / master_size
+        x0 = int(np.floor(left * scale + phase[0]))
+        y0 = int(np.floor(top * scale + phase[1]))
+        x1 = int(np.ceil((left + mask.width) * scale + phase[0]))
+        y1 = int(np.ceil((top + mask.height) * scale + phase[1]))
+        # The window of whole pixels, seen on the master; the master grows to hold it.
+        box = (
+            (x0 - phase[0]) / scale - left,
+            (y0 - phase[1]) / scale - top,
+            (x1 - phase[0]) / scale - left,
+            (y1 - phase[1]) / scale - top,
+        )
+        margin = int(np.ceil(1 / scale)) + 1
+        padded = Image.new("L", (mask.width + 2 * margin, mask.height + 2 * margin))
+        padded.paste(mask, (margin, margin))
+        scaled = padded.resize(
+            (x1 - x0, y1 - y0), Image.Resampling.HAMMING, box=tuple(v + margin for v in box)
+        )
+        array = np.asarray(scaled)
+        rows, columns = np.flatnonzero(array.any(axis=1)), np.flatnonzero(array.any(axis=0))
+        if len(rows):
+            array = array[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+            x0, y0 = x0 + int(columns[0]), y0 + int(rows[0])
+        found = (np.ascontiguousarray(array), x0, y0)
+        if len(_glyphs) >= _CACHE_LIMIT:
+            _glyphs.clear()
+        _glyphs[key] = found
+    return found

@@ -1,0 +1,120 @@
+"""Dummy cards as a data set without files: every image is drawn when it is asked for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from tf_sg2.config import parse_image_size
+from tf_sg2.data.cards.card import LANGUAGES, Card, check_request, draw_card
+from tf_sg2.errors import InputError
+
+_PREFIX = "cards:"
+# Raised whenever the drawing changes, so that a run does not resume on other images.
+_DRAWING_VERSION = 1
+
+
+class CardSource:
+    """Cards 0 to count - 1 of a seed (see `tf_sg2.data.source.ImageSource`).
+
+    Args:
+        count: number of cards, 1 or more.
+        seed: of the series, 0 or more.
+        image_size: (height, width) in pixels.
+        languages: which of "ja" and "en".
+        name: how the user called it; default: the specification.
+
+    Raises:
+        InputError: if no such cards can be drawn.
+    """
+
+    image_channels = 3
+    label_dim = 0
+
+    def __init__(
+        self,
+        count: int = 10_000,
+        seed: int = 0,
+        image_size: tuple[int, int] = (96, 160),
+        languages: Sequence[str] = LANGUAGES,
+        name: str | None = None,
+    ):
+        if count < 1:
+            raise InputError(f"a set of {count} cards is empty; give a count of 1 or more")
+        check_request(seed, 0, image_size, languages)
+        self.seed = seed
+        self.image_size = tuple(image_size)
+        # One order for one set of languages: "en+ja" means the same cards as "ja+en".
+        self.languages = tuple(language for language in LANGUAGES if language in languages)
+        self._count = count
+        self.name = self.spec if name is None else name
+
+    @classmethod
+    def from_spec(cls, spec: str) -> CardSource:
+        """Reads "cards:count=2000,seed=1,size=96x160,languages=ja+en"; every part has a default.
+
+        Raises:
+            InputError: for an unknown, repeated or unusable part.
+        """
+        if not spec.startswith(_PREFIX):
+            raise InputError(f"{spec!r} does not start with {_PREFIX!r}")
+        given: dict[str, str] = {}
+        for part in filter(None, spec[len(_PREFIX) :].split(",")):
+            key, _, value = part.partition("=")
+            if key not in ("count", "seed", "size", "languages"):
+                raise InputError(
+                    f"{spec!r} has an unknown part {part!r}; the parts are count=..., seed=..., "
+                    "size=HEIGHTxWIDTH and languages=ja+en"
+                )
+            if key in given:
+                raise InputError(f"{spec!r} gives {key} twice; keep one")
+            given[key] = value
+        options: dict = {"name": spec}
+        for key in ("count", "seed"):
+            if key in given:
+                if not (given[key].isascii() and given[key].isdigit()):
+                    raise InputError(
+                        f"{spec!r}: {key} is {given[key]!r}; give a whole number, such as {key}=1"
+                    )
+                options[key] = int(given[key])
+        if "size" in given:
+            options["image_size"] = parse_image_size(given["size"])
+        if "languages" in given:
+            options["languages"] = tuple(given["languages"].split("+"))
+        return cls(**options)
+
+    @property
+    def spec(self) -> str:
+        """The specification that gives this source, complete."""
+        height, width = self.image_size
+        return (
+            f"{_PREFIX}count={self._count},seed={self.seed},size={height}x{width},"
+            f"languages={'+'.join(self.languages)}"
+        )
+
+    def __len__(self) -> int:
+        return self._count
+
+    def card(self, index: int) -> Card:
+        """Card `index` with its texts and boxes.
+
+        Raises:
+            IndexError: if there is no such card.
+        """
+        if not 0 <= index < self._count:
+            raise IndexError(f"card {index} of {self._count}")
+        return draw_card(self.seed, int(index), self.image_size, self.languages)
+
+    def image(self, index: int) -> np.ndarray:
+        """Card `index`, uint8 [H, W, 3]; safe to call from several threads at once."""
+        return self.card(index).image
+
+    def label(self, index: int) -> np.ndarray:
+        """An empty vector, float32 [0]: cards have no labels."""
+        return np.zeros(0, np.float32)
+
+    def fingerprint(self) -> str:
+        """A hex digest of what determines the cards."""
+        return hashlib.sha256(f"{self.spec},drawing={_DRAWING_VERSION}".encode()).hexdigest()

@@ -1,0 +1,167 @@
+"""Writes dummy cards to a folder or a zip, with the truth about each in `cards.json`."""
+
+from __future__ import annotations
+
+import io
+import json
+import multiprocessing
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from tf_sg2.data.cards.card import LANGUAGES, draw_card
+from tf_sg2.data.cards.source import CardSource
+from tf_sg2.errors import InputError
+
+CARDS_FILE = "cards.json"
+# Cards in a subfolder, where there are more than so many.
+_FOLDER_SIZE = 1000
+# A set is drawn by several processes where that saves more than starting them costs.
+_SERIAL_COUNT = 400
+
+
+def write_cards(
+    out: str | os.PathLike,
+    count: int,
+    seed: int = 0,
+    image_size: tuple[int, int] = (96, 160),
+    languages: Sequence[str] = LANGUAGES,
+    processes: int | None = None,
+) -> Path:
+    """Draws cards 0 to count - 1 and writes them as PNG.
+
+    `cards.json` beside them holds the seed, the image size, and per card its file name, language,
+    orientation, layout, the true text of every field, and its box [left, top, right, bottom] in
+    pixels. The output appears under its name when it is complete, or not at all.
+
+    Args:
+        out: a folder to create, or a file ending in .zip.
+        count: number of cards.
+        seed: of the series.
+        image_size: (height, width) in pixels.
+        languages: which of "ja" and "en".
+        processes: that draw at once; None chooses by the count and the machine.
+
+    Returns:
+        `out`.
+
+    Raises:
+        InputError: if `out` exists or cannot be written, or no such cards can be drawn.
+    """
+    out = Path(out)
+    source = CardSource(count, seed, image_size, languages)
+    draw_card(seed, 0, image_size, source.languages)  # a missing font is told before any work
+    if os.path.lexists(out):
+        raise InputError(f"{out} exists already; remove it, or give another --out")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write = _write_zip if out.suffix.lower() == ".zip" else _write_folder
+        write(out, source, _drawn(source, processes))
+    except OSError as error:
+        raise InputError(
+            f"cannot write {out}: {error.strerror or error}; give another --out"
+        ) from error
+    return out
+
+
+def _write_folder(out: Path, source: CardSource, drawn: Iterator[tuple[bytes, dict]]) -> None:
+    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        temporary.chmod(0o755)
+        entries = []
+        for data, entry in drawn:
+            path = temporary / entry["file"]
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(data)
+            entries.append(entry)
+        (temporary / CARDS_FILE).write_text(_document(source, entries), encoding="utf-8")
+        os.replace(temporary, out)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _write_zip(out: Path, source: CardSource, drawn: Iterator[tuple[bytes, dict]]) -> None:
+    handle, name = tempfile.mkstemp(prefix=f".{out.name}.", dir=out.parent)
+    try:
+        with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w") as archive:
+            entries = []
+            for data, entry in drawn:
+                archive.writestr(_zip_entry(entry["file"], zipfile.ZIP_STORED), data)
+                entries.append(entry)
+            document = _document(source, entries)
+            archive.writestr(_zip_entry(CARDS_FILE, zipfile.ZIP_DEFLATED), document)
+        os.chmod(name, 0o644)
+        os.replace(name, out)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _zip_entry(name: str, compression: int) -> zipfile.ZipInfo:
+    """An entry without the time of day, so that the same cards make the same zip."""
+    entry = zipfile.ZipInfo(name)
+    entry.compress_type = compression
+    entry.external_attr = 0o644 << 16
+    return entry
+
+
+def _document(source: CardSource, entries: list[dict]) -> str:
+    head = {
+        "seed": source.seed,
+        "image_size": list(source.image_size),
+        "languages": list(source.languages),
+    }
+    lines = ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in entries)
+    return f'{json.dumps(head)[:-1]}, "cards": [\n{lines}\n]}}\n'
+
+
+def _drawn(source: CardSource, processes: int | None) -> Iterator[tuple[bytes, dict]]:
+    """Yields PNG and JSON entry of every card, in order, behind a progress bar."""
+    count = len(source)
+    if processes is None:
+        processes = 1 if count < _SERIAL_COUNT else min(os.cpu_count() or 1, 8)
+    draw = partial(
+        _draw_file, source.seed, source.image_size, source.languages, count > _FOLDER_SIZE
+    )
+    with tqdm(total=count, desc="cards", unit="card") as progress:
+        if processes == 1:
+            for index in range(count):
+                yield draw(index)
+                progress.update()
+            return
+        # Not forked: the parent may hold threads and locks, of TensorFlow for one.
+        with multiprocessing.get_context("spawn").Pool(processes) as pool:
+            for drawn in pool.imap(draw, range(count), chunksize=16):
+                yield drawn
+                progress.update()
+
+
+def _draw_file(
+    seed: int, image_size: tuple[int, int], languages: tuple[str, ...], nested: bool, index: int
+) -> tuple[bytes, dict]:
+    card = draw_card(seed, index, image_size, languages)
+    name = f"{index:08}.png"
+    entry = {
+        "file": f"{index // _FOLDER_SIZE:05}/{name}" if nested else name,
+        "language": card.language,
+        "orientation": card.orientation,
+        "layout": card.layout,
+        "fields": card.fields,
+        "boxes": card.boxes,
+    }
+    return _png(card.image), entry
+
+
+def _png(image: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "png", compress_level=4)
+    return buffer.getvalue()
