@@ -71,7 +71,7 @@ class Report:
 
     def to_json(self) -> str:
         """The report as JSON."""
-        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False) + "\n"
+        return json.dumps(vars(self), indent=1, ensure_ascii=False) + "\n"
 
     def __str__(self) -> str:
         height, width = self.image_size

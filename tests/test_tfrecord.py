@@ -1,0 +1,138 @@
+"""Official TFRecords, against TensorFlow's own writer and reader."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_sg2.data import open_source
+from tf_sg2.data.source import ImageSource
+from tf_sg2.data.tfrecord import write_labels, write_records
+from tf_sg2.errors import InputError
+
+COUNT = 9
+PIXELS = np.random.default_rng(3).integers(0, 256, (COUNT, 16, 24, 3), dtype=np.uint8)
+
+
+def example(pixels):
+    """An official record, built from plain TensorFlow."""
+    planes = pixels.transpose(2, 0, 1)
+    features = {
+        "shape": tf.train.Feature(int64_list=tf.train.Int64List(value=planes.shape)),
+        "data": tf.train.Feature(bytes_list=tf.train.BytesList(value=[planes.tobytes()])),
+    }
+    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+
+
+def write_official(folder, pixels=PIXELS, labels=None):
+    """A data set with three levels of detail."""
+    folder.mkdir(exist_ok=True)
+    for level in range(3):
+        path = str(folder / f"cards-r{5 - level:02d}.tfrecords")
+        with tf.io.TFRecordWriter(path) as writer:
+            for image in pixels:
+                writer.write(example(image[:: 2**level, :: 2**level]))
+    if labels is not None:
+        with open(folder / "cards-rxx.labels", "wb") as file:
+            np.save(file, labels)
+    return str(folder)
+
+
+def test_highest_resolution_and_labels_are_read(tmp_path):
+    labels = np.random.default_rng(4).random((COUNT, 3), np.float32)
+    folder = write_official(tmp_path / "set", labels=labels)
+    for spec in (folder, f"{folder}/cards-r05.tfrecords"):
+        source = open_source(spec)
+        assert isinstance(source, ImageSource)
+        assert (len(source), source.image_size, source.image_channels) == (COUNT, (16, 24), 3)
+        assert source.label_dim == 3
+        for index in range(COUNT):
+            np.testing.assert_array_equal(source.image(index), PIXELS[index])
+            np.testing.assert_array_equal(source.label(index), labels[index])
+        source.verify()
+
+
+def test_another_format_is_refused(tmp_path):
+    folder = write_official(tmp_path / "set")
+    with pytest.raises(InputError, match="16x24 .*not 64x64.*tf-sg2 dataset"):
+        open_source(folder, image_size=(64, 64))
+    with pytest.raises(InputError, match="3 channels, not 1"):
+        open_source(folder, image_channels=1)
+
+
+def test_several_files_follow_one_another(tmp_path):
+    write_records(str(tmp_path / "train-00000.tfrecord"), PIXELS[:4])
+    write_records(str(tmp_path / "train-00001.tfrecord"), PIXELS[4:])
+    source = open_source(str(tmp_path))
+    read = np.stack([source.image(index) for index in range(len(source))])
+    np.testing.assert_array_equal(read, PIXELS)
+
+
+def test_written_file_is_what_tensorflow_reads(tmp_path):
+    path = str(tmp_path / "a-r05.tfrecords")
+    write_records(path, PIXELS)
+    write_labels(str(tmp_path / "a-rxx.labels"), np.eye(COUNT, 4, dtype=np.float32))
+    description = {
+        "shape": tf.io.FixedLenFeature([3], tf.int64),
+        "data": tf.io.FixedLenFeature([], tf.string),
+    }
+    records = list(tf.data.TFRecordDataset(path))
+    assert len(records) == COUNT
+    for record, pixels in zip(records, PIXELS, strict=True):
+        parsed = tf.io.parse_single_example(record, description)
+        image = tf.reshape(tf.io.decode_raw(parsed["data"], tf.uint8), parsed["shape"])
+        np.testing.assert_array_equal(tf.transpose(image, [1, 2, 0]), pixels)
+    np.testing.assert_array_equal(np.load(tmp_path / "a-rxx.labels"), np.eye(COUNT, 4))
+    assert open_source(path).label_dim == 4
+
+
+def test_damage_is_found_by_verify(tmp_path):
+    path = tmp_path / "a.tfrecords"
+    write_records(str(path), PIXELS)
+    data = bytearray(path.read_bytes())
+    size = len(data) // COUNT
+    data[4 * size + size // 2] ^= 1
+    path.write_bytes(data)
+    source = open_source(str(path))
+    with pytest.raises(InputError, match=r"record 4 of .*a\.tfrecords is damaged"):
+        source.verify()
+
+
+@pytest.mark.parametrize("cut", [1, 5, 500])
+def test_truncated_file_is_refused(tmp_path, cut):
+    path = tmp_path / "a.tfrecords"
+    write_records(str(path), PIXELS)
+    path.write_bytes(path.read_bytes()[:-cut])
+    with pytest.raises(InputError, match=r"a\.tfrecords is truncated.* record 8 "):
+        open_source(str(path))
+
+
+def test_foreign_files_are_refused(tmp_path):
+    (tmp_path / "text.tfrecords").write_text("this is not a record file, whatever its name")
+    with pytest.raises(InputError, match="truncated or not a plain TFRecord"):
+        open_source(str(tmp_path / "text.tfrecords"))
+    (tmp_path / "empty.tfrecords").write_bytes(b"")
+    with pytest.raises(InputError, match="holds no records"):
+        open_source(str(tmp_path / "empty.tfrecords"))
+    with tf.io.TFRecordWriter(str(tmp_path / "other.tfrecords")) as writer:
+        writer.write(tf.train.Example().SerializeToString())
+    with pytest.raises(InputError, match="record 0 of .*not an official StyleGAN2 record"):
+        open_source(str(tmp_path / "other.tfrecords"))
+
+
+def test_labels_that_do_not_fit_are_refused(tmp_path):
+    folder = write_official(tmp_path / "set", labels=np.zeros((COUNT - 1, 3), np.float32))
+    with pytest.raises(InputError, match=r"cards-rxx\.labels .*each of the 9 images"):
+        open_source(folder)
+    (tmp_path / "set" / "cards-rxx.labels").write_bytes(b"rubbish")
+    with pytest.raises(InputError, match=r"cards-rxx\.labels is not a \.npy array"):
+        open_source(folder)
+
+
+def test_fingerprint_sees_pixels_of_the_same_size(tmp_path):
+    first = open_source(write_official(tmp_path / "a")).fingerprint()
+    assert open_source(write_official(tmp_path / "b")).fingerprint() == first
+    changed = PIXELS.copy()
+    changed[3, 5, 7, 1] ^= 1
+    assert open_source(write_official(tmp_path / "c", changed)).fingerprint() != first
