@@ -145,11 +145,11 @@ def _footer(sheet: Sheet) -> None:
     bar = bar.inset(design.margin, 2.2)
     numbers = sheet.number_rows(ink, mix(ink, colour, 0.25), pairs=False)
     if sheet.tall:
-        stack(sheet.page, [*sheet.address_rows(ink), *numbers], bar, "start", "middle")
+        stack(sheet.page, [*sheet.address_rows(ink, True), *numbers], bar, "start", "middle")
         return
     left, right = bar.cells(0.52, 0.48, gap=3.0)
     # Telephone numbers stand under the address where there are few lines.
-    stack(sheet.page, [*sheet.address_rows(ink), numbers[0]], left, "start", "middle")
+    stack(sheet.page, [*sheet.address_rows(ink, True), numbers[0]], left, "start", "middle")
     stack(sheet.page, numbers[1:], right, "start", "middle")
 
 
@@ -178,10 +178,10 @@ def _wide(sheet: Sheet) -> None:
     _rule(sheet, line, label if design.coin[1] < 0.5 else design.companion)
     numbers = sheet.number_rows(design.ink, label, pairs=False)
     if sheet.tall:
-        stack(sheet.page, [*sheet.address_rows(design.ink), *numbers], foot, "start", "start")
+        stack(sheet.page, [*sheet.address_rows(design.ink, True), *numbers], foot, "start", "start")
         return
     left, right = foot.cells(0.53, 0.47, gap=2.5)
-    stack(sheet.page, [*sheet.address_rows(design.ink), numbers[0]], left, "start", "start")
+    stack(sheet.page, [*sheet.address_rows(design.ink, True), numbers[0]], left, "start", "start")
     stack(sheet.page, numbers[1:], right, "start", "start")
 
 
@@ -201,8 +201,6 @@ def _corner(sheet: Sheet) -> None:
 
 
 # Vertical writing
-
-_KANJI_NUMERALS = "一二三四五六七八九十"
 
 
 def _kanji(sheet: Sheet) -> None:
@@ -236,11 +234,7 @@ def _contact_columns(sheet: Sheet, ink: Colour, mail: bool) -> list[Row]:
     design = sheet.design
     size = design.size
     rows = [Row([sheet.text("postal_code", size, ink, "noto")], group="contact")]
-    # A long address is broken where the house number begins.
-    address = sheet.fields["address"]
-    number = next((i for i, c in enumerate(address) if i > 8 and c in _KANJI_NUMERALS), 0)
-    parts = [address[:number], address[number:]] if number and len(address) > 16 else [address]
-    for part in parts:
+    for part in sheet.address_parts(16):
         text = Text(part, "noto", size, ink, field="address")
         rows.append(Row([text], group="contact"))
     if sheet.shows("building"):

@@ -114,7 +114,7 @@ def _japanese(fake: Faker) -> dict[str, str]:
     number = f"{fake.random_int(1, 5)}丁目{fake.random_int(1, 30)}番{fake.random_int(1, 20)}号"
     if fake.random_int(0, 2):
         number = number.replace("丁目", "-").replace("番", "-").replace("号", "")
-    town = _pick(fake, ("", fake.prefecture())) + fake.city() + fake.town() + number
+    town = _pick(fake, ("", fake.prefecture())) + fake.city() + fake.town()
     floor = _pick(fake, _JA_FLOORS).format(fake.random_int(2, 9))
     building = fake.town() + _pick(fake, ("ビル", "タワー", "センタービル", "プラザ", "スクエア"))
     return {
@@ -126,7 +126,8 @@ def _japanese(fake: Faker) -> dict[str, str]:
         "department": "" if head else _pick(fake, _JA_DEPARTMENTS),
         "title": _pick(fake, _JA_HEADS if head else _JA_TITLES),
         "postal_code": f"〒{fake.random_int(1, 999):03}-{fake.random_int(0, 9999):04}",
-        "address": town,
+        "address": town + number,
+        "house_number": number,
         "building": f"{building}{floor}",
         "phone": _japanese_number(fake, area),
         "fax": _japanese_number(fake, area),
@@ -219,7 +220,7 @@ def for_vertical_writing(fields: dict[str, str]) -> dict[str, str]:
     """
     texts = dict(fields)
     texts["postal_code"] = texts["postal_code"].translate(_KANJI_DIGITS)
-    for field in ("address", "building"):
+    for field in ("address", "house_number", "building"):
         parts, digits = [], ""
         for char in texts[field] + "\0":
             if char.isdigit() and char.isascii():

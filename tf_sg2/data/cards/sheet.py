@@ -146,23 +146,33 @@ class Sheet:
         second[0] = Row(second[0].texts, second[0].gap, 0.9, second[0].group)
         return [*first, *second]
 
-    def address_rows(self, ink: Colour) -> list[Row]:
+    def address_rows(self, ink: Colour, narrow: bool = False) -> list[Row]:
+        """Postal code and address; `narrow` breaks what is long into short rows."""
         size, face = self.design.size, self.design.body
-        rows = []
-        if self.japanese:
-            post = self.text("postal_code", size, ink, face)
-            address = self.text("address", size, ink, face)
-            if self.design.coin[1] < 0.6 and not self.tall:
-                rows.append(Row([post, address], gap=0.5, group="contact"))
-            else:
-                rows += [Row([post], group="contact"), Row([address], group="contact")]
-            if self.shows("building"):
-                rows.append(Row([self.text("building", size, ink, face)], group="contact"))
-            return rows
-        return [
-            Row([self.text(name, size, ink, face)], group="contact")
-            for name in ("address", "locality")
+        if not self.japanese:
+            return [
+                Row([self.text(name, size, ink, face)], group="address")
+                for name in ("address", "locality")
+            ]
+        post = self.text("postal_code", size, ink, face)
+        parts = [
+            Text(part, face, size, ink, field="address")
+            for part in self.address_parts(13 if narrow else 22)
         ]
+        if self.design.coin[1] < 0.6 and not narrow and len(parts) == 1:
+            rows = [Row([post, *parts], gap=0.5, group="address")]
+        else:
+            rows = [Row([text], group="address") for text in (post, *parts)]
+        if self.shows("building"):
+            rows.append(Row([self.text("building", size, ink, face)], group="address"))
+        return rows
+
+    def address_parts(self, longest: int) -> list[str]:
+        """The Japanese address, broken before the house number if it is longer than this."""
+        address, number = self.fields["address"], self.fields["house_number"]
+        if len(address) <= longest:
+            return [address]
+        return [address.removesuffix(number), number]
 
     def number_rows(self, ink: Colour, accent: Colour, pairs: bool = True) -> list[Row]:
         """Telephone numbers, mail and web address, each behind its label."""
@@ -192,9 +202,10 @@ class Sheet:
         return rows
 
     def contact_rows(self, ink: Colour, accent: Colour, pairs: bool = True) -> list[Row]:
+        """Address and numbers; without `pairs` for a narrow place, one number a row."""
         numbers = self.number_rows(ink, accent, pairs)
         numbers[0] = Row(numbers[0].texts, numbers[0].gap, 0.5, "contact")
-        return [*self.address_rows(ink), *numbers]
+        return [*self.address_rows(ink, not pairs), *numbers]
 
     def label_colour(self, ground: Colour) -> Colour:
         """The accent where it can be read on `ground`, else a softened ink."""

@@ -204,6 +204,9 @@ def _fit(rows: Sequence[Row], length: float, thickness: float, vertical: bool) -
     for row, factor in zip(rows, factors, strict=True):
         if row.group is not None:
             groups[row.group] = min(groups.get(row.group, 1.0), factor)
+    # Groups side by side should still look like one print size.
+    limit = 1.2 * min(groups.values(), default=1.0)
+    groups = {group: min(factor, limit) for group, factor in groups.items()}
     fitted = []
     for row, factor in zip(rows, factors, strict=True):
         factor = groups.get(row.group, factor) if row.group is not None else factor
