@@ -48,7 +48,7 @@ FACES = {
 
 # A glyph is scaled down from the smallest master at least as large as what is wanted.
 _MASTER_SIZES = (32, 64, 128, 256, 512)
-_MEASURE_SIZE = 512
+_MEASURE_SIZE, _INK_SIZE = 512, 128
 _PADDING = 4
 _CACHE_LIMIT = 40_000
 
@@ -106,9 +106,12 @@ def metrics(face: str, char: str) -> Metrics:
     found = _metrics.get(key)
     if found is None:
         with _lock:
-            font = _font(face, _MEASURE_SIZE)
-            bounds = font.getbbox(char, anchor="ls")
-            found = Metrics(*(v / _MEASURE_SIZE for v in (font.getlength(char), *bounds)))
+            advance = _font(face, _MEASURE_SIZE).getlength(char) / _MEASURE_SIZE
+            # Not `getbbox`, which counts the room beside the ink.
+            mask, (x, y) = _font(face, _INK_SIZE).getmask2(char, mode="L", anchor="ls")
+            left, top, right, bottom = mask.getbbox() or (0, 0, 0, 0)
+            ink = (left + x, top + y, right + x, bottom + y)
+            found = Metrics(advance, *(v / _INK_SIZE for v in ink))
             _metrics[key] = found
     return found
 

@@ -63,8 +63,8 @@ def _classic(sheet: Sheet) -> None:
     _brand(sheet, head, "end" if design.coin[0] < 0.25 else "start")
     start = design.coin[1] < 0.5 or sheet.tall
     if not start:
-        foot = foot.cells(0.32, 0.68)[1]
-        middle = middle.cells(0.2, 0.8)[1]
+        foot = foot.cells(0.28, 0.72)[1]
+        middle = middle.cells(0.28, 0.72)[1]
     stack(sheet.page, sheet.person_rows(design.ink, label), middle, "start", "middle")
     stack(sheet.page, sheet.contact_rows(design.ink, label), foot, "start", "end")
 
@@ -234,20 +234,23 @@ def _contact_columns(sheet: Sheet, ink: Colour, mail: bool) -> list[Row]:
     design = sheet.design
     size = design.size
     rows = [Row([sheet.text("postal_code", size, ink, "noto")], group="contact")]
+    lead = 0.4
     for part in sheet.address_parts(16):
         text = Text(part, "noto", size, ink, field="address")
-        rows.append(Row([text], group="contact"))
+        rows.append(Row([text], before=lead, group="contact"))
     if sheet.shows("building"):
-        rows.append(Row([sheet.text("building", size, ink, "noto")], group="contact"))
+        rows.append(Row([sheet.text("building", size, ink, "noto")], before=lead, group="contact"))
     for name, label in (("phone", "電話"), ("fax", "ファックス"), ("mobile", "携帯")):
         if sheet.shows(name) and (name != "mobile" or not sheet.shows("fax")):
             texts = [
                 Text(label, "noto", 0.9 * size, ink),
                 sheet.text(name, size, ink, "noto"),
             ]
-            rows.append(Row(texts, gap=0.6, group="contact"))
+            rows.append(Row(texts, gap=0.6, before=lead, group="contact"))
     if mail:
-        rows.append(Row([sheet.text("mail", size, ink, design.latin)], before=0.3, group="contact"))
+        rows.append(
+            Row([sheet.text("mail", size, ink, design.latin)], before=lead, group="contact")
+        )
     return rows
 
 

@@ -157,7 +157,7 @@ def _english(fake: Faker) -> dict[str, str]:
     domain = _domain(
         fake, "-".join(slug[:2]), ("example.com", "example.com", "example.net", "example.org")
     )
-    area = f"{fake.random_int(2, 9)}{fake.random_int(0, 8)}{fake.random_digit()}"
+    area = f"{fake.random_int(2, 9)}{fake.random_int(2, 8)}{fake.random_digit()}"
     style = _pick(fake, ("({0}) 555-{1}", "{0}-555-{1}", "{0}.555.{1}", "+1 {0} 555 {1}"))
     numbers = [style.format(area, f"01{fake.random_int(0, 99):02}") for _ in range(3)]
     return {

@@ -191,7 +191,7 @@ class Sheet:
             least = room if first and not pairs else 0.0
             return [Text(label, face, 0.9 * design.size, accent, room=least), value]
 
-        rows, waiting = [], [n for n in names]
+        rows, waiting = [], list(names)
         while waiting:
             name = waiting.pop(0)
             texts = labelled(name, True)
