@@ -35,7 +35,7 @@ def parse(
         print(values.get_help(prefix="  "))
         raise SystemExit(0)
     try:
-        positional = values([command, *arguments])[1:]
+        positional = values([command, *map(_underscored, arguments)])[1:]
     except flags.Error as error:
         sentence = " ".join(str(error).split())
         raise InputError(f"{sentence} (tf-sg2 {command} --help lists the flags)") from error
@@ -45,6 +45,14 @@ def parse(
             f"tf-sg2 {command} --help lists them"
         )
     return values
+
+
+def _underscored(argument: str) -> str:
+    """Lets `--dry-run` stand for `--dry_run`: only the name, never the value."""
+    if not argument.startswith("--"):
+        return argument
+    name, equals, value = argument.partition("=")
+    return "--" + name[2:].replace("-", "_") + equals + value
 
 
 def main_guard(run: Callable[[], object]) -> int:

@@ -69,7 +69,7 @@ PRESETS: dict[str, dict[str, object]] = {
         "channel_base": 2048,
         "channel_max": 96,
         "learning_rate": 0.0025,
-        "data.source": "cards:",
+        "data.source": "cards:count=10000,seed=1,size=48x80",
         "training.total_kimg": 1000.0,
         "training.batch_size": 16,
         "training.r1_gamma": 1.0,

@@ -1,0 +1,143 @@
+"""The command `tf-sg2 train`: flags to a configuration, then `loop.train`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from tf_sg2 import command_line, config, presets
+from tf_sg2.config import Config
+from tf_sg2.errors import InputError
+
+USAGE = """
+Trains StyleGAN2, or resumes a run: the same command goes on where the run stands.
+
+  tf-sg2 train --run=runs/cards --preset=cards --data=data/cards.zip
+  tf-sg2 train --run=runs/faces --preset=config-f --data=faces.zip --training.r1_gamma=5
+
+The image size, the channels and the labels follow from the data set. A preset gives every number;
+each can be set by its own flag, named as in the run's config.json. A run that exists is resumed
+under its own configuration; --preset is then not needed. Durations are in kimg, thousands of real
+images. Pictures are in RUN/samples; `tensorboard --logdir RUN` shows all the rest.
+"""
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    """Adds the command's flags, among them one for each configuration field."""
+    shared = dict(flag_values=values)
+    flags.DEFINE_string("run", None, "run directory; made if need be", **shared)
+    flags.DEFINE_enum("preset", None, presets.names(), "configuration to start from", **shared)
+    flags.DEFINE_string("config", None, "JSON configuration to start from", **shared)
+    flags.DEFINE_string(
+        "data",
+        None,
+        "data set: folder, .zip, TFRecords, or cards:count=N,seed=S,size=HxW",
+        **shared,
+    )
+    flags.DEFINE_string("image_size", None, "HxW; default: the data set's", **shared)
+    flags.DEFINE_boolean("labels", False, "train a conditional model on the set's labels", **shared)
+    flags.DEFINE_string(
+        "devices", "auto", "auto (all GPUs, else the CPU), a number of GPUs, or cpu:N", **shared
+    )
+    flags.DEFINE_string("init_from", None, "run whose weights a new run starts from", **shared)
+    flags.DEFINE_boolean(
+        "deterministic", False, "make every operation deterministic; slower on GPUs", **shared
+    )
+    flags.DEFINE_boolean(
+        "dry_run", False, "print the configuration and the networks, and stop", **shared
+    )
+    flags.DEFINE_integer(
+        "profile_iterations",
+        0,
+        "record so many iterations, after the tenth, for TensorBoard's profile page",
+        lower_bound=0,
+        **shared,
+    )
+    for name in config.field_names():
+        flags.DEFINE_string(name, None, f"configuration field {name}", **shared)
+
+
+def build_config(values: flags.FlagValues) -> Config:
+    """Returns the configuration that the flags ask for.
+
+    Raises:
+        InputError: for flags that contradict each other or the data set.
+    """
+    overrides = {
+        name: values[name].value for name in config.field_names() if values[name].value is not None
+    }
+    if values.preset and values.config:
+        raise InputError("--preset and --config both name a configuration; give one of them")
+    stored = Path(values.run) / "config.json" if values.run else None
+    if values.data is not None:
+        overrides["data.source"] = values.data
+    if values.image_size is not None:
+        for key in presets.BOTH_NETWORKS["image_size"]:
+            overrides[key] = values.image_size
+    if values.config:
+        return config.override(config.load(values.config), overrides)
+    if not values.preset:
+        if stored is not None and stored.exists():
+            return config.override(config.load(stored), overrides)
+        raise InputError(
+            f"a new run needs --preset or --config; the presets are {', '.join(presets.names())}"
+        )
+    return config.override(_preset(values, overrides), overrides)
+
+
+def _preset(values: flags.FlagValues, overrides: dict[str, str]) -> Config:
+    """The preset, at the size of the data set where that is known."""
+    source_spec = overrides.get("data.source")
+    image_size = config.parse_image_size(values.image_size) if values.image_size else None
+    image_channels, label_dim = 3, 0
+    if source_spec is not None:
+        from tf_sg2.data import open_source
+
+        source = open_source(source_spec, image_size)
+        image_size, image_channels = source.image_size, source.image_channels
+        if values.labels:
+            if not source.label_dim:
+                raise InputError(f"--labels was given, but {source_spec} has no labels")
+            label_dim = source.label_dim
+    replicas = 1
+    if values.preset == "auto":
+        from tf_sg2.training.distribute import choose_strategy
+
+        replicas = choose_strategy(values.devices).num_replicas_in_sync
+    return presets.get(values.preset, image_size, image_channels, label_dim, replicas)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Runs `tf-sg2 train`."""
+    values = command_line.parse("train", arguments, define_flags, USAGE)
+    wanted = build_config(values)
+    if values.dry_run:
+        from tf_sg2.summary import describe
+
+        print(config.to_json(wanted))
+        print(describe(wanted))
+        return
+    if values.run is None:
+        raise InputError("--run=DIRECTORY is needed: where checkpoints, logs and samples go")
+    if values.deterministic:
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+    from tf_sg2.training.loop import train
+
+    train(
+        wanted,
+        values.run,
+        devices=values.devices,
+        init_from=values.init_from,
+        profile_iterations=values.profile_iterations,
+    )
+    print(
+        f"run directory: {values.run}\npictures: {os.path.join(values.run, 'samples')}\n"
+        f"TensorBoard: tensorboard --logdir {values.run}",
+        file=sys.stdout,
+    )

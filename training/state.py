@@ -1,0 +1,77 @@
+"""Everything that training changes, as one object that one checkpoint holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+from tensorflow import keras
+
+from tf_sg2.config import Config
+from tf_sg2.discriminator import Discriminator
+from tf_sg2.generator import Generator
+from tf_sg2.training.ema import copy_weights
+from tf_sg2.training.optimizers import build_optimizer
+
+
+@dataclass(frozen=True)
+class TrainState:
+    """The whole state of a run; two runs with equal states go on equally.
+
+    `iteration` counts optimiser iterations, `images_seen` the real images shown,
+    `path_length_mean` is the running mean of path lengths (paper equation 4's a).
+    """
+
+    generator: Generator
+    discriminator: Discriminator
+    generator_ema: Generator
+    generator_optimizer: Any
+    discriminator_optimizer: Any
+    path_length_mean: tf.Variable
+    images_seen: tf.Variable
+    iteration: tf.Variable
+
+    def trackables(self) -> dict[str, Any]:
+        """Returns the parts by name, as `tf.train.Checkpoint` takes them."""
+        return dict(vars(self))
+
+    def variables(self) -> dict[str, tf.Variable]:
+        """Returns every variable of the state by a name that is the same in every process."""
+        found: dict[str, Any] = {}
+        for name, part in self.trackables().items():
+            if isinstance(part, tf.Variable):
+                found[name] = part
+                continue
+            members = part.variables() if callable(part.variables) else part.variables
+            found.update({f"{name}/{i:04d}": variable for i, variable in enumerate(members)})
+        return found
+
+
+def create_state(config: Config, strategy: tf.distribute.Strategy) -> TrainState:
+    """Builds the state of a new run under `strategy`; weights follow from `training.seed`."""
+    training = config.training
+    with strategy.scope():
+        keras.utils.set_random_seed(training.seed)
+        generator = Generator(config.generator, name="generator")
+        discriminator = Discriminator(config.discriminator, name="discriminator")
+        generator_ema = Generator(config.generator, name="generator_ema")
+        copy_weights(generator, generator_ema)
+        optimizers = []
+        for network, optimizer, interval in (
+            (generator, config.generator_optimizer, training.path_length_interval),
+            (discriminator, config.discriminator_optimizer, training.r1_interval),
+        ):
+            optimizers.append(build_optimizer(optimizer, interval))
+            if hasattr(optimizers[-1], "build"):  # Addons' optimisers make their slots when used.
+                optimizers[-1].build(network.trainable_variables)
+        return TrainState(
+            generator=generator,
+            discriminator=discriminator,
+            generator_ema=generator_ema,
+            generator_optimizer=optimizers[0],
+            discriminator_optimizer=optimizers[1],
+            path_length_mean=tf.Variable(0.0, trainable=False, name="path_length_mean"),
+            images_seen=tf.Variable(0, dtype=tf.int64, trainable=False, name="images_seen"),
+            iteration=tf.Variable(0, dtype=tf.int64, trainable=False, name="iteration"),
+        )

@@ -1,0 +1,150 @@
+"""What a run tells: TensorBoard events, `log.jsonl`, sample pictures and a progress line."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from tf_sg2 import images as image_values
+from tf_sg2.config import Config, to_json
+from tf_sg2.generator import Generator
+from tf_sg2.latent.seeds import latents, noise_seeds
+from tf_sg2.run_directory import RunDirectory
+from tf_sg2.synthesis import to_rgb_outputs
+
+# Samples are generated this many at a time, so that a grid needs no more memory than a step.
+SAMPLE_BATCH = 16
+
+
+class RunLog:
+    """Writes the scalars and pictures of one run. Steps of TensorBoard are images shown.
+
+    Args:
+        run: where to write.
+        config: of the run; shown as text.
+        images_seen: where the run stands.
+        progress: whether the terminal gets a progress line.
+    """
+
+    def __init__(self, run: RunDirectory, config: Config, images_seen: int, progress: bool = True):
+        self.run, self.config = run, config
+        self.writer = tf.summary.create_file_writer(str(run.path))
+        self.jsonl = open(run.log_path, "a", encoding="utf-8")  # noqa: SIM115 (closed by `close`)
+        run.samples.mkdir(exist_ok=True)
+        self.bar = tqdm(
+            total=config.training.total_kimg,
+            initial=images_seen / 1000,
+            unit="kimg",
+            bar_format="{l_bar}{bar}| {n:.1f}/{total:.1f} kimg [{elapsed}<{remaining}]{postfix}",
+            disable=not progress,
+            file=sys.stderr,
+        )
+        with self.writer.as_default(step=images_seen):
+            tf.summary.text("config", f"```\n{to_json(config)}```")
+
+    def tick(self, images_seen: int, scalars: Mapping[str, float]) -> None:
+        """Writes one tick's scalars to TensorBoard and as a line of `log.jsonl`."""
+        with self.writer.as_default(step=images_seen):
+            for name, value in scalars.items():
+                tf.summary.scalar(name, value)
+        self.writer.flush()
+        line = {"kimg": images_seen / 1000, "time": time.time(), **scalars}
+        self.jsonl.write(json.dumps(line) + "\n")
+        self.jsonl.flush()
+
+    def progress(self, images_seen: int, postfix: str) -> None:
+        """Moves the progress line."""
+        self.bar.set_postfix_str(postfix, refresh=False)
+        self.bar.update(images_seen / 1000 - self.bar.n)
+
+    def say(self, sentence: str) -> None:
+        """Prints a line above the progress line."""
+        self.bar.write(sentence, file=sys.stderr)
+
+    def picture(self, name: str, images: np.ndarray, images_seen: int, columns: int) -> None:
+        """Writes uint8 images [N, H, W, C] as one grid, to TensorBoard and to `samples/`."""
+        grid = image_values.grid(images, -(-len(images) // columns), columns)
+        image_values.save_png(self.run.samples / f"{name}_{images_seen // 1000:06d}.png", grid)
+        with self.writer.as_default(step=images_seen):
+            tf.summary.image(f"samples/{name}", grid[None])
+
+    def close(self) -> None:
+        """Ends the progress line and closes the files."""
+        self.bar.close()
+        self.writer.close()
+        self.jsonl.close()
+
+
+def memory_gib() -> dict[str, float]:
+    """Returns the process's peak memory in GiB, and that of each GPU in use."""
+    scale = 2**30 if sys.platform == "darwin" else 2**20  # ru_maxrss: bytes there, KiB here.
+    found = {"memory/process_peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale}
+    for i, device in enumerate(tf.config.list_logical_devices("GPU")):
+        info = tf.config.experimental.get_memory_info(device.name.removeprefix("/device:"))
+        found[f"memory/gpu{i}_peak_gib"] = info["peak"] / 2**30
+    return found
+
+
+class SampleGrid:
+    """Generates the same latents again and again, so that pictures of a run can be compared.
+
+    Args:
+        generator: whose images are shown, the EMA one.
+        config: of the run.
+        labels: float32 [count, label_dim], or None for an unconditional model.
+    """
+
+    def __init__(self, generator: Generator, config: Config, labels: np.ndarray | None):
+        self.generator, self.config = generator, config
+        self.count = config.training.sample_rows * config.training.sample_columns
+        seeds = list(range(self.count))
+        self.z = latents(seeds, config.generator.z_dim)
+        self.noise_seeds = noise_seeds(seeds)
+        self.labels = labels
+        self._generate = tf.function(self._images, reduce_retracing=True)
+
+    def images(self, truncation_psi: float) -> np.ndarray:
+        """Returns uint8 [count, H, W, C]."""
+        parts = []
+        for start in range(0, self.count, SAMPLE_BATCH):
+            rows = slice(start, start + SAMPLE_BATCH)
+            labels = None if self.labels is None else tf.constant(self.labels[rows])
+            images, _ = self._generate(
+                self.z[rows], self.noise_seeds[rows], labels, tf.constant(truncation_psi)
+            )
+            parts.append(image_values.to_uint8(images))
+        return np.concatenate([np.asarray(part) for part in parts])
+
+    def to_rgb_shares(self) -> dict[str, float]:
+        """Returns each resolution's share of the output: paper section 4.2 and figure 8.
+
+        The standard deviation, over pixels and samples, of what the level's ToRGB adds, as a
+        share of the sum over levels. Empty for architectures with one ToRGB.
+        """
+        rows = slice(0, SAMPLE_BATCH)
+        labels = None if self.labels is None else tf.constant(self.labels[rows])
+        _, deviations = self._generate(
+            self.z[rows], self.noise_seeds[rows], labels, tf.constant(1.0)
+        )
+        deviations = np.asarray(deviations)
+        if len(deviations) < 2:
+            return {}
+        squares = [level.square for level in self.config.generator.levels]
+        shares = deviations / deviations.sum()
+        return {
+            f"to_rgb_share/{square:04d}": float(share)
+            for square, share in zip(squares, shares, strict=True)
+        }
+
+    def _images(self, z, seeds, labels, psi):
+        w = self.generator.mapping(z, labels, truncation_psi=psi)
+        images = self.generator.synthesis.images(w, "random", seeds)
+        added = to_rgb_outputs(images, self.config.generator)
+        return images[-1], tf.stack([tf.math.reduce_std(image) for image in added])
