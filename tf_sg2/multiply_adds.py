@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import tensorflow as tf
-
 from tf_sg2.errors import InputError
 
 CONVOLUTION, FILTERING, MATRIX = "convolution", "filtering", "matrix"
