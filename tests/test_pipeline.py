@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -174,3 +176,16 @@ def test_error_is_readable_under_a_strategy_and_in_a_function(vanishing):
 def test_other_errors_pass_through():
     with pytest.raises(tf.errors.InvalidArgumentError), readable_errors():
         raise tf.errors.InvalidArgumentError(None, None, "something else")
+
+
+def test_process_ends_while_batches_are_read(tmp_path):
+    """A thread of TensorFlow's that reads in Python must not hold up the interpreter's end."""
+    for index in range(8):
+        Image.fromarray(np.full((64, 64, 3), index, np.uint8)).save(tmp_path / f"{index}.png")
+    code = (
+        "from tf_sg2.data import open_source; from tf_sg2.data.pipeline import batches\n"
+        f"stream = iter(batches(open_source({str(tmp_path)!r}), 256, seed=0))\n"
+        "next(stream); raise SystemExit(3)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
+    assert done.returncode == 3, done.stderr.decode()

@@ -8,9 +8,11 @@ batch at no cost, and a resumed run sees exactly the images that it would have s
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import re
 import threading
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -91,6 +93,44 @@ class SampleOrder:
             return self._epochs[epoch]
 
 
+class _ExitGuard:
+    """Lets the process end while batches are being read ahead; counts the reads under way.
+
+    TensorFlow's threads enter Python to read. CPython never lets a thread continue that does so
+    while the interpreter shuts down, and TensorFlow, deleting the iterator, would wait for it
+    for ever. So, before the shutdown, reads are cut short until the pipelines, which nobody
+    empties any more, have filled their buffers and rest.
+    """
+
+    def __init__(self):
+        self.exiting = False
+        self._lock = threading.Lock()
+        self._begun = 0
+        self._running = 0
+        atexit.register(self._wait_for_rest)
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._begun += 1
+            self._running += 1
+
+    def __exit__(self, *_) -> None:
+        with self._lock:
+            self._running -= 1
+
+    def _wait_for_rest(self) -> None:
+        self.exiting = True
+        quiet, seen = 0, 0
+        deadline = time.monotonic() + 10
+        while self._begun and quiet < 3 and time.monotonic() < deadline:
+            quiet = quiet + 1 if self._running == 0 and self._begun == seen else 0
+            seen = self._begun
+            time.sleep(0.05)
+
+
+_guard = _ExitGuard()
+
+
 def batches(
     source: ImageSource,
     global_batch_size: int,
@@ -149,10 +189,12 @@ def batches(
         images = np.empty(image_shape, np.uint8)
         labels = np.empty(label_shape, np.float32)
         try:
-            for row, (index, flipped) in enumerate(zip(indices.tolist(), coins, strict=True)):
-                image = source.image(index)
-                images[row] = image[:, ::-1] if flipped else image
-                labels[row] = source.label(index)
+            with _guard:
+                for row, (index, flipped) in enumerate(zip(indices.tolist(), coins, strict=True)):
+                    if _guard.exiting:
+                        break
+                    _put(images[row], source.image(index), flipped)
+                    labels[row] = source.label(index)
         except InputError as error:
             # A file name that is not UTF-8 would not survive TensorFlow's strings.
             sentence = str(error).encode("utf-8", "backslashreplace").decode()
@@ -174,6 +216,16 @@ def batches(
         .prefetch(_BATCHES_AHEAD)
         .with_options(options)
     )
+
+
+def _put(row: np.ndarray, image: np.ndarray, flipped: bool) -> None:
+    """Copies an image into its place in the batch, flipped left to right if wanted."""
+    if not flipped:
+        row[...] = image
+        return
+    # Channel by channel NumPy reverses four times as fast as pixel by pixel.
+    for channel in range(image.shape[2]):
+        row[..., channel] = image[:, ::-1, channel]
 
 
 @contextlib.contextmanager
