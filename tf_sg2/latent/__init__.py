@@ -1,0 +1,1 @@
+"""Pictures from latent space: by seed, mixed, and on a way between them."""

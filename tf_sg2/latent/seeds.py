@@ -1,0 +1,71 @@
+"""What a seed stands for: the latent z of an image and its noise, the same in every program."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tf_sg2.errors import InputError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+# Second halves of the seed pairs. Training's are positions in a run, which are never negative:
+# no seed can name a latent that was trained on.
+LATENT_STREAM, NOISE_STREAM = -1, -2
+
+LARGEST_SEED = 2**63 - 1
+LARGEST_COUNT = 10_000_000
+
+
+def latents(seeds: Sequence[int], z_dim: int) -> tf.Tensor:
+    """Returns z of each seed, standard normal float32 [N, z_dim]; a row depends on its seed only."""
+    from tf_sg2 import randomness
+
+    return randomness.normal(_pairs(seeds, LATENT_STREAM), [z_dim])
+
+
+def noise_seeds(seeds: Sequence[int]) -> tf.Tensor:
+    """Returns what the synthesis network takes as `noise_seeds`, int64 [N, 2]."""
+    return _pairs(seeds, NOISE_STREAM)
+
+
+def _pairs(seeds: Sequence[int], stream: int) -> tf.Tensor:
+    import tensorflow as tf
+
+    pairs = [(int(seed), stream) for seed in seeds]
+    return tf.reshape(tf.constant(pairs, tf.int64), [len(pairs), 2])
+
+
+def parse_numbers(text: str, what: str) -> list[int]:
+    """Returns the whole numbers of a list such as "0-15,20,33", in the order given.
+
+    Args:
+        text: numbers and ranges (both ends included), separated by commas.
+        what: what the numbers are, for messages: "--seeds".
+
+    Raises:
+        InputError: if `text` is no such list, or is endless.
+    """
+    numbers: list[int] = []
+    for part in text.split(","):
+        first, dash, last = (word.strip() for word in part.partition("-"))
+        if not _is_number(first) or (dash and not _is_number(last)):
+            raise InputError(
+                f"{what} {text!r} is no list of whole numbers of 0 or more, such as 0-15,20,33"
+            )
+        start, stop = int(first), int(last if dash else first)
+        if stop < start:
+            raise InputError(f"{what} {text!r}: the range {part.strip()} runs backwards")
+        if stop > LARGEST_SEED:
+            raise InputError(f"{what} {text!r}: {stop} is larger than {LARGEST_SEED}")
+        if len(numbers) + stop - start + 1 > LARGEST_COUNT:
+            raise InputError(
+                f"{what} {text!r} are more than {LARGEST_COUNT} numbers; ask for fewer"
+            )
+        numbers.extend(range(start, stop + 1))
+    return numbers
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 19

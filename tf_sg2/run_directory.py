@@ -1,0 +1,176 @@
+"""The contract between training and everything after it: where a run's files lie, and loading it.
+
+RUN/config.json    the configuration that the run was started with
+    checkpoints/   the last states of training, one `checkpoint-ITERATION` each
+    log.jsonl      one line of scalars a tick
+    samples/       pictures
+    metrics/       measurements
+    events...      the same for TensorBoard
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tf_sg2 import config as configuration
+from tf_sg2.atomic import new_file
+from tf_sg2.config import Config
+from tf_sg2.errors import InputError
+
+if TYPE_CHECKING:
+    from tf_sg2.discriminator import Discriminator
+    from tf_sg2.generator import Generator
+
+CHECKPOINT_NAME = "checkpoint"
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """The paths of a run, and its configuration. Nothing needs to exist yet.
+
+    Args:
+        path: the run's folder.
+    """
+
+    path: Path
+
+    def __init__(self, path: str | Path):
+        object.__setattr__(self, "path", Path(path))
+
+    @property
+    def config_path(self) -> Path:
+        """The configuration, JSON."""
+        return self.path / "config.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def log_path(self) -> Path:
+        """The scalars of training, one JSON object a line."""
+        return self.path / "log.jsonl"
+
+    @property
+    def samples(self) -> Path:
+        """The folder of pictures."""
+        return self.path / "samples"
+
+    @property
+    def metrics(self) -> Path:
+        """The folder of measurements."""
+        return self.path / "metrics"
+
+    def write_config(self, config: Config) -> None:
+        """Writes `config.json`, whole or not at all; makes the folder if need be."""
+        with new_file(self.config_path) as file:
+            file.write(configuration.to_json(config).encode())
+
+    def read_config(self) -> Config:
+        """Returns the run's configuration.
+
+        Raises:
+            InputError: if the folder is absent or is no run, or its configuration is unusable.
+        """
+        if not self.path.is_dir():
+            raise InputError(f"run directory {self.path} does not exist")
+        if not self.config_path.is_file():
+            raise InputError(
+                f"{self.path} is no run directory: it has no {self.config_path.name}; give the "
+                "folder that tf-sg2 train was given as --run"
+            )
+        return configuration.load(self.config_path)
+
+    def checkpoint_numbers(self) -> list[int]:
+        """Returns the iterations of the checkpoints that are there, in order."""
+        names = os.listdir(self.checkpoints) if self.checkpoints.is_dir() else []
+        found = (re.fullmatch(rf"{CHECKPOINT_NAME}-(\d+)\.index", name) for name in names)
+        return sorted(int(match[1]) for match in found if match)
+
+    def find_checkpoint(self, checkpoint: str | int | Path | None = None) -> Path:
+        """Returns the path of a checkpoint, without suffix, as TensorFlow takes it.
+
+        Args:
+            checkpoint: the iteration (12 or "12"), the name ("checkpoint-12"), or a path with or
+                without ".index"; None for the newest.
+
+        Raises:
+            InputError: if it does not exist, or there is none.
+        """
+        if checkpoint is None:
+            import tensorflow as tf
+
+            newest = tf.train.latest_checkpoint(str(self.checkpoints))
+            if newest is None:
+                raise InputError(
+                    f"run {self.path} has no checkpoint yet; training writes the first one after "
+                    "training.checkpoint_kimg, or when it ends"
+                )
+            return Path(newest)
+        wanted = str(checkpoint).removesuffix(".index")
+        name = f"{CHECKPOINT_NAME}-{wanted}" if wanted.isdigit() else wanted
+        for path in (self.checkpoints / name, Path(name)):
+            if path.with_name(path.name + ".index").is_file():
+                return path
+        numbers = ", ".join(map(str, self.checkpoint_numbers()))
+        raise InputError(
+            f"run {self.path} has no checkpoint {str(checkpoint)!r}; it has {numbers or 'none yet'}"
+        )
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as it was saved: what `load_run` returns.
+
+    `generator` is the EMA generator, `images_seen` counts the real images shown so far, and
+    `checkpoint` is the path of the restored checkpoint without suffix.
+    """
+
+    config: Config
+    generator: Generator
+    discriminator: Discriminator
+    images_seen: int
+    checkpoint: Path
+    directory: RunDirectory
+
+
+def load_run(path: str | Path, checkpoint: str | int | Path | None = None) -> Run:
+    """Builds the networks of a run and restores their weights.
+
+    Args:
+        path: the run directory.
+        checkpoint: see `RunDirectory.find_checkpoint`; None for the newest.
+
+    Raises:
+        InputError: if `path` is no run, has no such checkpoint, or the checkpoint cannot be
+            restored.
+    """
+    directory = RunDirectory(path)
+    config = directory.read_config()
+    import tensorflow as tf
+
+    from tf_sg2.discriminator import Discriminator
+    from tf_sg2.generator import Generator
+
+    found = directory.find_checkpoint(checkpoint)
+    generator = Generator(config.generator, name="generator_ema")
+    discriminator = Discriminator(config.discriminator)
+    images_seen = tf.Variable(0, dtype=tf.int64, trainable=False)
+    parts = tf.train.Checkpoint(
+        generator_ema=generator, discriminator=discriminator, images_seen=images_seen
+    )
+    try:
+        status = parts.restore(str(found))
+        status.assert_existing_objects_matched().expect_partial()
+    except (AssertionError, tf.errors.OpError, ValueError, RuntimeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"checkpoint {found} is damaged, or of another configuration than "
+            f"{directory.config_path} ({reason}); choose another one"
+        ) from error
+    return Run(config, generator, discriminator, int(images_seen.numpy()), found, directory)
