@@ -8,6 +8,12 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 import numpy as np
 import pytest
+import tensorflow as tf
+
+# Two devices of one CPU train as two GPUs would; they must be made before TensorFlow is used.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
 
 # Numbers of the official implementation: a copy in the repository, so that a clone is enough.
 REFERENCE = Path(__file__).parent / "data" / "official_res32.npz"

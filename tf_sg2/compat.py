@@ -5,7 +5,8 @@ from __future__ import annotations
 import tensorflow as tf
 from tensorflow import keras
 
-KERAS_3 = keras.__version__.startswith("3.")
+# Keras 2.15 names no version here.
+KERAS_3 = getattr(keras, "__version__", "2").startswith("3.")
 
 
 def raw_variable(variable: object) -> tf.Variable:

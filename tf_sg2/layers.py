@@ -294,6 +294,7 @@ class NoiseInjection(keras.layers.Layer):
         self.built = True
 
     def call(self, x: tf.Tensor, noise: tf.Tensor, gain: float = 1.0) -> tf.Tensor:
+        noise = tf.cast(noise, x.dtype)  # Keras 2.15 casts the first argument alone.
         return x + (noise * (self.strength * gain))[..., None]
 
 
@@ -335,11 +336,15 @@ class StyledConv2D(keras.layers.Layer):
         self.w_dim, self.up = w_dim, up
         self.output_gain = gain * _gain_of("lrelu")
         self.clamp = None if clamp is None else clamp * gain
-        self.conv = ModulatedConv2D(filters, 3, up, resample_filter=resample_filter, name="conv")
-        self.noise = NoiseInjection(height, width, name="noise")
+        self.conv = ModulatedConv2D(
+            filters, 3, up, resample_filter=resample_filter, name="conv", dtype=self.dtype_policy
+        )
+        self.noise = NoiseInjection(height, width, name="noise", dtype=self.dtype_policy)
 
     def build(self, input_shape: Sequence[int | None]) -> None:
-        self.affine = EqualizedDense(input_shape[-1], bias_initial=1.0, name="affine")
+        self.affine = EqualizedDense(
+            input_shape[-1], bias_initial=1.0, name="affine", dtype=self.dtype_policy
+        )
         self.affine.build((None, self.w_dim))
         self.conv.build(input_shape)
         self.noise.build((None, self.height, self.width, self.filters))
@@ -374,11 +379,15 @@ class ToRGB(keras.layers.Layer):
     def __init__(self, channels: int, w_dim: int, clamp: float | None = None, **kwargs):
         super().__init__(**kwargs)
         self.channels, self.w_dim, self.clamp = channels, w_dim, clamp
-        self.conv = ModulatedConv2D(channels, 1, demodulate=False, name="conv")
+        self.conv = ModulatedConv2D(
+            channels, 1, demodulate=False, name="conv", dtype=self.dtype_policy
+        )
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         self.weight_gain = 1 / math.sqrt(input_shape[-1])
-        self.affine = EqualizedDense(input_shape[-1], bias_initial=1.0, name="affine")
+        self.affine = EqualizedDense(
+            input_shape[-1], bias_initial=1.0, name="affine", dtype=self.dtype_policy
+        )
         self.affine.build((None, self.w_dim))
         self.conv.build(input_shape)
         self.bias = self.add_weight(name="bias", shape=(self.channels,), initializer="zeros")

@@ -45,9 +45,11 @@ class MappingNetwork(keras.layers.Layer):
         super().__init__(**kwargs)
         self.z_dim, self.label_dim, self.w_dim, self.num_ws = z_dim, label_dim, w_dim, num_ws
         self.w_avg_beta = w_avg_beta
-        self.embed = EqualizedDense(w_dim, name="embed") if label_dim else None
+        dtype = self.dtype_policy
+        self.embed = EqualizedDense(w_dim, name="embed", dtype=dtype) if label_dim else None
         self.fc = [
-            EqualizedDense(w_dim, "lrelu", lr_multiplier, name=f"fc{i}") for i in range(layers)
+            EqualizedDense(w_dim, "lrelu", lr_multiplier, name=f"fc{i}", dtype=dtype)
+            for i in range(layers)
         ]
 
     def build(self, input_shape=None) -> None:

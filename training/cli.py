@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -54,6 +55,13 @@ def define_flags(values: flags.FlagValues) -> None:
         "profile_iterations",
         0,
         "record so many iterations, after the tenth, for TensorBoard's profile page",
+        lower_bound=0,
+        **shared,
+    )
+    flags.DEFINE_float(
+        "stop_after_minutes",
+        math.inf,
+        "checkpoint and stop after this time, for jobs with a limit; the run can be resumed",
         lower_bound=0,
         **shared,
     )
@@ -135,6 +143,7 @@ def main(arguments: Sequence[str]) -> None:
         devices=values.devices,
         init_from=values.init_from,
         profile_iterations=values.profile_iterations,
+        stop_after_minutes=values.stop_after_minutes,
     )
     print(
         f"run directory: {values.run}\npictures: {os.path.join(values.run, 'samples')}\n"

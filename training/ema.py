@@ -28,12 +28,16 @@ def ema_decay(config: TrainingConfig, images_seen: tf.Tensor) -> tf.Tensor:
     return tf.pow(0.5, config.batch_size / tf.maximum(half_life, 1e-8))
 
 
-def update_ema(generator: Generator, average: Generator, decay: tf.Tensor) -> None:
-    """Moves `average` towards `generator`; weights that are not trained are copied.
+def update_ema(
+    strategy: tf.distribute.Strategy,
+    generator: Generator,
+    average: Generator,
+    decay: tf.Tensor,
+) -> None:
+    """Moves `average` towards `generator` on every replica of `strategy`.
 
-    To be called in cross-replica context.
+    Weights that are not trained are copied. To be called in cross-replica context.
     """
-    strategy = tf.distribute.get_strategy()
 
     def move(variable, current, decay):
         variable.assign(current + (variable - current) * decay)

@@ -49,6 +49,7 @@ def train(
     devices: str = "auto",
     init_from: str | Path | None = None,
     profile_iterations: int = 0,
+    stop_after_minutes: float = math.inf,
     progress: bool = True,
 ) -> TrainState:
     """Trains, from the start or from where the run stands, until `training.total_kimg`.
@@ -60,6 +61,8 @@ def train(
         devices: see `choose_strategy`.
         init_from: run directory whose weights a new run starts from; no effect on a resumed one.
         profile_iterations: how many iterations TensorBoard's profiler records, after the tenth.
+        stop_after_minutes: wall-clock time after which to checkpoint and return, for jobs with a
+            time limit; the run can be resumed.
         progress: whether the terminal gets a progress line.
 
     Returns:
@@ -96,7 +99,9 @@ def train(
                 f"from {init_from}: {len(transfer.copied)} weights copied, "
                 f"{len(transfer.fresh)} fresh: {', '.join(transfer.fresh) or 'none'}"
             )
-        _Loop(config, state, strategy, source, manager, log, profile_iterations).run()
+        _Loop(config, state, strategy, source, manager, log, profile_iterations).run(
+            time.monotonic() + 60 * stop_after_minutes
+        )
     finally:
         log.close()
     return state
@@ -205,7 +210,7 @@ class _Loop:
         # The scalars of the iteration before, unchecked: reading them does not wait for this one.
         self.pending: tuple[int, dict[str, tf.Tensor]] | None = None
 
-    def run(self) -> None:
+    def run(self, deadline: float) -> None:
         training = self.config.training
         batch = training.batch_size
         every = {
@@ -218,7 +223,8 @@ class _Loop:
             self._sample()
         tick = _Tick()
         dataset = self._dataset(first)
-        while iteration < every["total"]:
+        last = iteration >= every["total"]
+        while not last:
             self._profile(iteration - first)
             before = time.perf_counter()
             images, labels = next(dataset)
@@ -230,13 +236,14 @@ class _Loop:
             self.pending = (iteration, scalars)
             iteration += 1
             tick.images += batch
-            if iteration % every["tick"] == 0 or iteration == every["total"]:
+            last = iteration >= every["total"] or time.monotonic() >= deadline
+            if iteration % every["tick"] == 0 or last:
                 self._check_pending(tick)
                 self._write(tick)
                 tick = _Tick()
-            if iteration % every["sample"] == 0 or iteration == every["total"]:
+            if iteration % every["sample"] == 0 or last:
                 self._sample()
-            if iteration % every["checkpoint"] == 0 or iteration == every["total"]:
+            if iteration % every["checkpoint"] == 0 or last:
                 self._check_pending(tick)
                 checkpoint.save(self.manager, self.state)
         self._profile(self.profile_iterations + PROFILE_AFTER)

@@ -12,6 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_sg2 import images as image_values
+from tf_sg2.compat import raw_variable
 from tf_sg2.config import Config
 from tf_sg2.training import losses, regularizers, sampling
 from tf_sg2.training.ema import ema_decay, update_ema
@@ -45,6 +46,16 @@ def _accumulate(compute: Callable[[tf.Tensor | int], Any], parts: int) -> Any:
     return total
 
 
+def _gradients(tape: tf.GradientTape, loss: tf.Tensor, variables: Sequence[Any]) -> list[tf.Tensor]:
+    """Gradients of all `variables`: zero, not None, for those that a regulariser does not reach,
+    so that their optimiser slots decay as in a step with both terms."""
+    return tape.gradient(
+        loss,
+        [raw_variable(variable) for variable in variables],
+        unconnected_gradients=tf.UnconnectedGradients.ZERO,
+    )
+
+
 class TrainStep:
     """The compiled passes of an iteration under a distribution strategy.
 
@@ -62,7 +73,7 @@ class TrainStep:
         self.generator_regularize = self._compiled(self._path_length, self._track_path_length)
         self.discriminator_main = self._compiled(self._discriminator_main)
         self.discriminator_regularize = self._compiled(self._r1)
-        self.average = tf.function(self._average)
+        self.average = tf.function(self._average, autograph=False)
 
     def run(self, iteration: int, inputs: tuple) -> Tensors:
         """Runs the passes that are due in iteration number `iteration`; returns their scalars."""
@@ -79,7 +90,7 @@ class TrainStep:
         return scalars
 
     def _compiled(self, replica_pass: Callable, afterwards: Callable | None = None) -> Callable:
-        @tf.function
+        @tf.function(autograph=False)  # No Python control flow depends on a tensor.
         def compiled(*inputs):
             per_replica = self.strategy.run(replica_pass, args=inputs)
             scalars = {
@@ -124,7 +135,7 @@ class TrainStep:
                 fakes, w = self._fakes(here, there, Phase.GENERATOR)
                 scores = state.discriminator(fakes, there)
                 loss = tf.reduce_sum(losses.generator_loss(scores)) / batch
-            return tape.gradient(loss, variables), {
+            return _gradients(tape, loss, variables), {
                 "loss/generator": loss,
                 "scores/fake_sign": tf.reduce_sum(tf.sign(scores)) / batch,
                 "w_mean": tf.reduce_sum(w, axis=0) / batch,
@@ -183,9 +194,7 @@ class TrainStep:
                 slope = 2 * ((values - target) - decay * (mean - target)) / total
                 weight = training.path_length_weight * training.path_length_interval
                 loss = weight * tf.reduce_sum(slope * each)
-            gradients = tape.gradient(
-                loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
-            )
+            gradients = _gradients(tape, loss, variables)
             penalty = tf.reduce_sum(tf.square(values - target)) / total
             return gradients, {
                 "loss/path_length": penalty * training.path_length_weight,
@@ -211,7 +220,7 @@ class TrainStep:
                 real_loss = tf.reduce_sum(losses.discriminator_loss_real(real_scores)) / batch
                 fake_loss = tf.reduce_sum(losses.discriminator_loss_fake(fake_scores)) / batch
                 loss = real_loss + fake_loss
-            return tape.gradient(loss, variables), {
+            return _gradients(tape, loss, variables), {
                 "loss/discriminator": loss,
                 "scores/real": tf.reduce_sum(real_scores) / batch,
                 "scores/fake": tf.reduce_sum(fake_scores) / batch,
@@ -235,9 +244,7 @@ class TrainStep:
                 )
                 penalty = tf.reduce_sum(penalties) / training.batch_size
                 loss = penalty * (training.r1_gamma / 2 * training.r1_interval)
-            gradients = tape.gradient(
-                loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
-            )
+            gradients = _gradients(tape, loss, variables)
             return gradients, {
                 "loss/r1": penalty * training.r1_gamma / 2,
                 "r1/penalty": penalty,
@@ -260,7 +267,7 @@ class TrainStep:
     def _average(self) -> None:
         state = self.state
         decay = ema_decay(self.config.training, state.images_seen + self.config.training.batch_size)
-        update_ema(state.generator, state.generator_ema, decay)
+        update_ema(self.strategy, state.generator, state.generator_ema, decay)
 
 
 def _due(iteration: int, interval: int) -> bool:

@@ -22,29 +22,11 @@ class Activation:
     default_alpha: float = 0.0
 
 
-def _lrelu(x: tf.Tensor, alpha: float) -> tf.Tensor:
-    if alpha <= 0:  # The output's sign is then no longer the input's.
-        return tf.where(x > 0, x, x * tf.cast(alpha, x.dtype))
-
-    @tf.custom_gradient
-    def operation(x):
-        # The slope's side is the same in the output as in the input, so the input need not be
-        # kept: one activation a layer less in memory, and TensorFlow may reuse the buffer.
-        y = tf.nn.leaky_relu(x, alpha)
-
-        def gradient(upstream):
-            return tf.raw_ops.LeakyReluGrad(gradients=upstream, features=y, alpha=alpha)
-
-        return y, gradient
-
-    return operation(x)
-
-
 # Gains after He et al. 2015, as in the official operation.
 ACTIVATIONS: dict[str, Activation] = {
     "linear": Activation(lambda x, alpha: x),
     "relu": Activation(lambda x, alpha: tf.nn.relu(x), math.sqrt(2)),
-    "lrelu": Activation(_lrelu, math.sqrt(2), LEAKY_SLOPE),
+    "lrelu": Activation(lambda x, alpha: tf.nn.leaky_relu(x, alpha), math.sqrt(2), LEAKY_SLOPE),
     "tanh": Activation(lambda x, alpha: tf.tanh(x)),
     "sigmoid": Activation(lambda x, alpha: tf.sigmoid(x)),
     "elu": Activation(lambda x, alpha: tf.nn.elu(x)),

@@ -1,0 +1,62 @@
+# Two commands for people: `make demo` and `make test`. Each sets up what it needs.
+
+PYTHON ?= python3
+VENV ?= .venv
+ADDONS_VENV ?= .venv-addons
+# tensorflow-addons has wheels for Python 3.10 and 3.11 alone.
+ADDONS_PYTHON ?= $(shell for p in $(PYTHON) python3.11 python3.10; do \
+	$$p -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))' 2>/dev/null \
+	&& echo $$p && break; done)
+
+DEMO_SIZE ?= 48x80
+DEMO_CARDS ?= 4000
+DEMO_KIMG ?= 60
+DEMO_MINUTES ?= 8
+DEMO_DATA ?= data/cards-$(DEMO_SIZE)-$(DEMO_CARDS).zip
+DEMO_RUN ?= runs/demo
+
+.PHONY: demo test test-addons lint clean-demo
+
+demo: $(VENV)/installed $(DEMO_DATA)
+	$(VENV)/bin/tf-sg2 train --run=$(DEMO_RUN) --preset=cards --data=$(DEMO_DATA) \
+		--training.total_kimg=$(DEMO_KIMG) --stop_after_minutes=$(DEMO_MINUTES)
+	$(VENV)/bin/tf-sg2 generate --run=$(DEMO_RUN) --seeds=0-31 --truncation_psi=0.7 \
+		--columns=8 --out=$(DEMO_RUN)/generated.png
+	$(VENV)/bin/tf-sg2 interpolate --run=$(DEMO_RUN) --seeds=0-3 --frames=48 \
+		--out=$(DEMO_RUN)/interpolation.gif
+	@echo
+	@echo "Pictures:        $(DEMO_RUN)/generated.png  $(DEMO_RUN)/interpolation.gif"
+	@echo "                 $(DEMO_RUN)/samples/ (training, next to the real cards)"
+	@echo "Run directory:   $(DEMO_RUN)"
+	@echo "TensorBoard:     $(VENV)/bin/tensorboard --logdir $(DEMO_RUN)"
+
+$(DEMO_DATA): | $(VENV)/installed
+	mkdir -p $(dir $@)
+	$(VENV)/bin/tf-sg2 cards --out=$@ --count=$(DEMO_CARDS) --seed=1 --size=$(DEMO_SIZE)
+
+clean-demo:
+	rm -rf $(DEMO_RUN) $(DEMO_DATA)
+
+test: $(VENV)/installed lint
+	$(VENV)/bin/python -m pytest
+
+test-addons: $(ADDONS_VENV)/installed
+	$(ADDONS_VENV)/bin/python -m pytest
+
+lint: $(VENV)/installed
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+$(VENV)/installed: setup.py pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --upgrade pip setuptools
+	$(VENV)/bin/python -m pip install --quiet -e '.[cards,test]'
+	touch $@
+
+$(ADDONS_VENV)/installed: setup.py pyproject.toml
+	@test -n "$(ADDONS_PYTHON)" || { echo "error: tensorflow-addons needs Python 3.10 or 3.11;" \
+		"say make test-addons ADDONS_PYTHON=/path/to/python3.11" >&2; exit 2; }
+	$(ADDONS_PYTHON) -m venv $(ADDONS_VENV)
+	$(ADDONS_VENV)/bin/python -m pip install --quiet --upgrade pip setuptools
+	$(ADDONS_VENV)/bin/python -m pip install --quiet -e '.[addons,cards,test]'
+	touch $@

@@ -1,0 +1,33 @@
+"""The smallest configuration that has every part: for tests that train."""
+
+from __future__ import annotations
+
+from tf_sg2 import config, presets
+
+IMAGE_SIZE = (12, 20)  # Base 3x5, doubled twice.
+
+
+def tiny_config(label_dim: int = 0, **overrides: object) -> config.Config:
+    """Returns it; `overrides` are fields with the dot written as two underscores."""
+    values = {
+        "generator.z_dim": 8,
+        "generator.w_dim": 8,
+        "generator.mapping_layers": 2,
+        "generator.channel_base": 64,
+        "generator.channel_max": 8,
+        "discriminator.channel_base": 64,
+        "discriminator.channel_max": 8,
+        "discriminator.minibatch_stddev_group": 2,
+        "data.source": f"cards:count=40,seed=3,size={IMAGE_SIZE[0]}x{IMAGE_SIZE[1]}",
+        "training.batch_size": 8,
+        "training.r1_interval": 3,
+        "training.path_length_interval": 2,
+        "training.total_kimg": 0.096,  # 12 iterations
+        "training.tick_kimg": 0.016,
+        "training.checkpoint_kimg": 0.048,
+        "training.sample_kimg": 0.048,
+        "training.sample_rows": 1,
+        "training.sample_columns": 2,
+    }
+    values.update({name.replace("__", "."): value for name, value in overrides.items()})
+    return config.override(presets.get("cards", IMAGE_SIZE, label_dim=label_dim), values)
