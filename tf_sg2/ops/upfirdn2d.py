@@ -206,7 +206,10 @@ def _depthwise(x, kernel, stride, start, length):
         x, padding = tf.pad(x, [[0, 0], *margins, [0, 0]]), "VALID"
     # A depthwise convolution correlates, hence the flip.
     weights = _depthwise_filter(kernel[::-1, ::-1], x)
-    return tf.nn.depthwise_conv2d(x, weights, [1, stride, stride, 1], padding)
+    y = tf.nn.depthwise_conv2d(x, weights, [1, stride, stride, 1], padding)
+    # TensorFlow's graph optimiser would fuse a bias that follows into an operation that aborts
+    # the process on explicit padding (2.15 and 2.21, CPU); this keeps the two apart.
+    return tf.ensure_shape(y, y.shape)
 
 
 def _transposed(x, kernel, up):
