@@ -27,3 +27,98 @@ def upfirdn2d(x, kernel, up, down, padding, gain, flip_kernel):
         for c in range(channels):
             y[i, :, :, c] = scipy.signal.convolve2d(inserted[i, :, :, c], kernel, mode="valid")
     return y[:, :: down[0], :: down[1]] * gain
+
+
+def resampled_convolution(x, weight, up=1, down=1, taps=(1, 3, 3, 1)):
+    """Low-pass filtered up- or downsampling by 2 and a k x k kernel, as one sum; float64 NHWC.
+
+    Everything is one full convolution whose samples are picked so that pixel centres stay in
+    place: sample 0 of the input lies between the samples 0 and 1 of the doubled image. Even
+    counts of taps only. Plain convolutions correlate with `weight` [k, k, in, out], and the
+    upsampling one spreads it around each sample, as a transposed convolution does.
+    """
+    x, weight = np.asarray(x, np.float64), np.asarray(weight, np.float64)
+    count, height, width, channels = x.shape
+    k = weight.shape[0]
+    start, step, low_pass = (k - 1) / 2, 1, np.ones((1, 1))
+    if up == 2 or down == 2:
+        low_pass = np.outer(taps, taps) / np.sum(taps) ** 2 * up**2
+        start += (len(taps) - 1) / 2 + (0.5 if down == 2 else -0.5)
+    if up == 2:
+        spread = np.zeros((count, 2 * height, 2 * width, channels))
+        spread[:, ::2, ::2] = x
+        x = spread
+    else:
+        weight = weight[::-1, ::-1]
+        step = down
+    rows = int(start) + step * np.arange(height * up // down)
+    columns = int(start) + step * np.arange(width * up // down)
+    y = np.zeros((count, len(rows), len(columns), weight.shape[3]))
+    for i in range(channels):
+        for o in range(weight.shape[3]):
+            kernel = scipy.signal.convolve2d(weight[:, :, i, o], low_pass)
+            for n in range(count):
+                full = scipy.signal.convolve2d(x[n, :, :, i], kernel)
+                y[n, :, :, o] += full[np.ix_(rows, columns)]
+    return y
+
+
+def modulated_convolution(x, weight, style, up=1, demodulate=True, taps=(1, 3, 3, 1)):
+    """Paper equations 1 to 3 by the letter: each sample has its own modulated kernel."""
+    weight, style = np.asarray(weight, np.float64), np.asarray(style, np.float64)
+    samples = []
+    for n in range(len(style)):
+        own = weight * style[n][None, None, :, None]  # Equation 1: w' = s_i * w.
+        if demodulate:  # Equation 3: over the input channels and taps of each output channel.
+            own = own / np.sqrt((own**2).sum(axis=(0, 1, 2)) + 1e-8)
+        samples.append(resampled_convolution(x[n : n + 1], own, up=up, taps=taps))
+    return np.concatenate(samples)
+
+
+def bias_act(x, bias=None, activation="linear", alpha=0.2, gain=None, clamp=None):
+    """clip(activation(x + bias) * gain) with the functions written out, float64."""
+    x = np.asarray(x, np.float64) + (0 if bias is None else np.asarray(bias, np.float64))
+    selu_scale, selu_alpha = 1.0507009873554805, 1.6732632423543772
+    negative = np.expm1(np.minimum(x, 0))
+    y, default = {
+        "linear": (x, 1),
+        "relu": (np.maximum(x, 0), 2**0.5),
+        "lrelu": (np.where(x > 0, x, alpha * x), 2**0.5),
+        "tanh": (np.tanh(x), 1),
+        "sigmoid": (1 / (1 + np.exp(-x)), 1),
+        "elu": (np.where(x > 0, x, negative), 1),
+        "selu": (selu_scale * np.where(x > 0, x, selu_alpha * negative), 1),
+        "softplus": (np.logaddexp(0, x), 1),
+        "swish": (x / (1 + np.exp(-x)), 2**0.5),
+    }[activation]
+    y = y * (default if gain is None else gain)
+    return y if clamp is None else np.clip(y, -clamp, clamp)
+
+
+def dense(x, weight, bias, activation="linear", lr_multiplier=1.0):
+    """A fully connected layer of raw weights [in, out] with the equalised learning rate."""
+    weight = np.asarray(weight, np.float64)
+    scaled = weight * lr_multiplier / np.sqrt(weight.shape[0])
+    return bias_act(
+        np.asarray(x, np.float64) @ scaled, np.asarray(bias) * lr_multiplier, activation
+    )
+
+
+def unit_second_moment(x):
+    """Each row divided by the root of its mean square."""
+    x = np.asarray(x, np.float64)
+    return x / np.sqrt((x**2).mean(axis=1, keepdims=True) + 1e-8)
+
+
+def minibatch_stddev(x, group):
+    """Appends the mean standard deviation of each sample's group: n and n' share one where
+    they are equal modulo the count of groups."""
+    x = np.asarray(x, np.float64)
+    groups = len(x) // min(group, len(x))
+    y = np.zeros((*x.shape[:3], x.shape[3] + 1))
+    y[..., :-1] = x
+    for n in range(len(x)):
+        members = x[[m for m in range(len(x)) if m % groups == n % groups]]
+        variance = ((members - members.mean(axis=0)) ** 2).mean(axis=0)
+        y[n, :, :, -1] = np.sqrt(variance + 1e-8).mean()
+    return y
