@@ -14,8 +14,10 @@ import tensorflow as tf
 _UNROLLED = 64
 
 
-def _per_sample(draw, seeds: tf.Tensor) -> tf.Tensor:
+def _per_sample(draw, seeds: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
     count = seeds.shape[0]
+    if count == 0:  # No sample tells `map_fn` the shape.
+        return tf.zeros([0, *shape])
     if count is not None and 0 < count <= _UNROLLED:
         return tf.stack([draw(seed) for seed in tf.unstack(seeds)])
     return tf.map_fn(draw, seeds, fn_output_signature=tf.float32)
@@ -24,14 +26,14 @@ def _per_sample(draw, seeds: tf.Tensor) -> tf.Tensor:
 def normal(seeds: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
     """Returns standard normal samples [N, *shape], float32, for `seeds` int32 or int64 [N, 2]."""
     return _per_sample(
-        lambda seed: tf.random.stateless_normal(shape, seed=seed, alg="philox"), seeds
+        lambda seed: tf.random.stateless_normal(shape, seed=seed, alg="philox"), seeds, shape
     )
 
 
 def uniform(seeds: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
     """Returns samples of [0, 1), float32 [N, *shape], for `seeds` int32 or int64 [N, 2]."""
     return _per_sample(
-        lambda seed: tf.random.stateless_uniform(shape, seed=seed, alg="philox"), seeds
+        lambda seed: tf.random.stateless_uniform(shape, seed=seed, alg="philox"), seeds, shape
     )
 
 

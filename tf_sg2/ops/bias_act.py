@@ -58,9 +58,12 @@ def bias_act(
         A tensor of the shape and dtype of `x`, differentiable to any order.
 
     Raises:
-        InputError: for an unknown activation, a bias that does not fit, or a clamp below zero.
+        InputError: for whole numbers, an unknown activation, a bias that does not fit, or a clamp
+            below zero.
     """
     x = tf.convert_to_tensor(x)
+    if not x.dtype.is_floating:
+        raise InputError(f"bias_act: x is {x.dtype.name}; it must be a floating type")
     if activation not in ACTIVATIONS:
         raise InputError(
             f"bias_act: there is no activation {activation!r}; take one of {', '.join(ACTIVATIONS)}"
@@ -83,7 +86,7 @@ def bias_act(
     x = table.function(x, table.default_alpha if alpha is None else alpha)
     gain = table.default_gain if gain is None else gain
     if gain != 1:
-        x = x * tf.cast(gain, x.dtype)
+        x = x * tf.constant(gain, x.dtype)
     if clamp is not None:
-        x = tf.clip_by_value(x, tf.cast(-clamp, x.dtype), tf.cast(clamp, x.dtype))
+        x = tf.clip_by_value(x, tf.constant(-clamp, x.dtype), tf.constant(clamp, x.dtype))
     return x
