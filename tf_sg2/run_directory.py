@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tf_sg2 import config as configuration
 from tf_sg2.atomic import new_file
@@ -22,6 +23,8 @@ from tf_sg2.config import Config
 from tf_sg2.errors import InputError
 
 if TYPE_CHECKING:
+    import tensorflow as tf
+
     from tf_sg2.discriminator import Discriminator
     from tf_sg2.generator import Generator
 
@@ -139,6 +142,33 @@ class Run:
     directory: RunDirectory
 
 
+def checkpoint_of(parts: Mapping[str, Any]) -> tf.train.Checkpoint:
+    """Returns the checkpoint that holds `parts`, in the one layout of a run's checkpoints.
+
+    Networks are held weight by weight under their official names. Handed over whole, they would
+    lose most weights without an error: Keras 3 hides layers that stand in lists from TensorFlow's
+    object graph. By name, a checkpoint also passes between Keras 2.15 and Keras 3, and restoring
+    into other networks fails.
+
+    Args:
+        parts: networks, optimisers and variables by name.
+    """
+    import tensorflow as tf
+
+    from tf_sg2.discriminator import Discriminator
+    from tf_sg2.generator import Generator
+    from tf_sg2.weights.names import discriminator_entries, generator_entries
+
+    def held(part: Any) -> Any:
+        if isinstance(part, Generator):
+            return {entry.name: entry.variable for entry in generator_entries(part)}
+        if isinstance(part, Discriminator):
+            return {entry.name: entry.variable for entry in discriminator_entries(part)}
+        return part
+
+    return tf.train.Checkpoint(**{name: held(part) for name, part in parts.items()})
+
+
 def load_run(path: str | Path, checkpoint: str | int | Path | None = None) -> Run:
     """Builds the networks of a run and restores their weights.
 
@@ -161,13 +191,13 @@ def load_run(path: str | Path, checkpoint: str | int | Path | None = None) -> Ru
     generator = Generator(config.generator, name="generator_ema")
     discriminator = Discriminator(config.discriminator)
     images_seen = tf.Variable(0, dtype=tf.int64, trainable=False)
-    parts = tf.train.Checkpoint(
-        generator_ema=generator, discriminator=discriminator, images_seen=images_seen
+    parts = checkpoint_of(
+        {"generator_ema": generator, "discriminator": discriminator, "images_seen": images_seen}
     )
     try:
-        status = parts.restore(str(found))
-        status.assert_existing_objects_matched().expect_partial()
-    except (AssertionError, tf.errors.OpError, ValueError, RuntimeError) as error:
+        status = parts.restore(str(found)).expect_partial()  # Optimisers and G stay where they are.
+        status.assert_existing_objects_matched()
+    except (AssertionError, IndexError, ValueError, RuntimeError, tf.errors.OpError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(
             f"checkpoint {found} is damaged, or of another configuration than "

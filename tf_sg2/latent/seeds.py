@@ -19,7 +19,7 @@ LARGEST_COUNT = 10_000_000
 
 
 def latents(seeds: Sequence[int], z_dim: int) -> tf.Tensor:
-    """Returns z of each seed, standard normal float32 [N, z_dim]; a row depends on its seed only."""
+    """Returns z of each seed, standard normal float32 [N, z_dim]; a row is its seed's alone."""
     from tf_sg2 import randomness
 
     return randomness.normal(_pairs(seeds, LATENT_STREAM), [z_dim])
