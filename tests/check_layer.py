@@ -7,8 +7,8 @@ and first and second gradients, these against central differences in float64.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
-import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -57,7 +57,8 @@ def check_layer(
     Args:
         factory: builds the layer; called anew for each copy that is needed.
         inputs: arrays that the layer is called with, batch first.
-        weights: attribute path -> (shape, whether it is trained), of every weight.
+        weights: attribute path -> (shape, whether it is trained), of every weight; a number in
+            a path is an index.
         output_shape: of `layer(*inputs)`.
         folder: for saved files.
         call: further arguments of the call.
@@ -90,8 +91,17 @@ def randomised(factory, inputs, call, dtype=tf.float32) -> keras.layers.Layer:
     return layer
 
 
+def attribute(layer: Any, path: str) -> Any:
+    """`fc.0.weight` of a layer whose `fc` is a list."""
+    return functools.reduce(
+        lambda part, name: part[int(name)] if name.isdigit() else getattr(part, name),
+        path.split("."),
+        layer,
+    )
+
+
 def check_weights(layer, weights) -> None:
-    found = {path: operator.attrgetter(path)(layer) for path in weights}
+    found = {path: attribute(layer, path) for path in weights}
     assert {id(w) for w in layer.weights} == {id(w) for w in found.values()}
     for path, (shape, trainable) in weights.items():
         variable = found[path]

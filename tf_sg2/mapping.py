@@ -69,10 +69,13 @@ class MappingNetwork(keras.layers.Layer):
         """Returns w before it is copied and truncated, [N, w_dim].
 
         Raises:
-            InputError: where the labels are missing, not wanted, or of another width.
+            InputError: where z is of another width, or the labels are missing, not wanted, or of
+                another width.
         """
         parts = []
         if self.z_dim:
+            if z.shape.rank != 2 or z.shape[1] != self.z_dim:
+                raise InputError(f"z has shape {z.shape}; it must be [N, {self.z_dim}]")
             parts.append(normalize_second_moment(z))
         if self.embed is not None:
             parts.append(
@@ -96,6 +99,10 @@ class MappingNetwork(keras.layers.Layer):
         copies = tf.repeat(w, self.num_ws, axis=1)  # [N, num_ws, w_dim]
         if isinstance(truncation_psi, (int, float)) and truncation_psi == 1:
             return copies
+        if self.w_avg_beta is None:
+            raise InputError(
+                "this network keeps no mean of w (w_avg_beta); leave truncation_psi at 1"
+            )
         psi = tf.reshape(tf.cast(truncation_psi, w.dtype), [-1, 1, 1])
         truncated = self.w_avg + psi * (copies - self.w_avg)
         if truncation_cutoff is None:
@@ -108,7 +115,7 @@ class MappingNetwork(keras.layers.Layer):
 
 
 def checked_labels(labels: tf.Tensor | None, label_dim: int) -> tf.Tensor:
-    """Returns `labels` as float32 [N, label_dim].
+    """Returns `labels` as a floating tensor [N, label_dim].
 
     Raises:
         InputError: where they are missing or of another width.
@@ -117,7 +124,8 @@ def checked_labels(labels: tf.Tensor | None, label_dim: int) -> tf.Tensor:
         raise InputError(
             f"this model is conditional: give labels, float32 [N, {label_dim}], one-hot or soft"
         )
-    labels = tf.cast(tf.convert_to_tensor(labels), tf.float32)
+    labels = tf.convert_to_tensor(labels)
+    labels = labels if labels.dtype.is_floating else tf.cast(labels, tf.float32)
     if labels.shape.rank != 2 or labels.shape[1] != label_dim:
         raise InputError(f"labels have shape {labels.shape}; they must be [N, {label_dim}]")
     return labels
