@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tf_sg2 import config, presets
 
-IMAGE_SIZE = (12, 20)  # Base 3x5, doubled twice.
+IMAGE_SIZE = (16, 20)  # Base 4x5, doubled twice.
 
 
 def tiny_config(label_dim: int = 0, **overrides: object) -> config.Config:

@@ -50,7 +50,9 @@ def _run(arguments: Sequence[str]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs `tf-sg2` with `arguments` (default: the process's own); returns the exit status."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    # TensorFlow's C++ log tells of CUDA that is absent and of graph passes that do not apply; what
+    # is wrong reaches Python as an exception. Set the variable to 0 to see it all.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     arguments = sys.argv[1:] if arguments is None else arguments
     return command_line.main_guard(lambda: _run(arguments))
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tf_sg2.config import Config, differences
 from tf_sg2.errors import InputError
-from tf_sg2.run_directory import RunDirectory, load_run
+from tf_sg2.run_directory import CHECKPOINT_NAME, RunDirectory, checkpoint_of, load_run
 from tf_sg2.training.state import TrainState
 from tf_sg2.weights.names import discriminator_entries, generator_entries
 
@@ -31,10 +31,10 @@ FREE_ON_RESUME = {
 def checkpoint_manager(state: TrainState, config: Config, run: RunDirectory):
     """Returns the manager that writes `run.checkpoints`, keeping the last ones."""
     return tf.train.CheckpointManager(
-        tf.train.Checkpoint(**state.trackables()),
+        checkpoint_of(state.trackables()),
         str(run.checkpoints),
         max_to_keep=config.training.checkpoints_kept,
-        checkpoint_name="checkpoint",
+        checkpoint_name=CHECKPOINT_NAME,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from tf_sg2.atomic import new_file
 from tf_sg2.config import Config
 from tf_sg2.data import open_source
 from tf_sg2.data.pipeline import batches, iterate
@@ -159,10 +159,8 @@ def _check_data(run: RunDirectory, source: ImageSource) -> None:
                 f"another run directory. Differences (run -> wanted): {'; '.join(found)}"
             )
         return
-    run.path.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".json.tmp")
-    temporary.write_text(json.dumps(ours, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    with new_file(path) as file:
+        file.write((json.dumps(ours, indent=2) + "\n").encode())
 
 
 @dataclass

@@ -33,7 +33,7 @@ class TrainState:
     iteration: tf.Variable
 
     def trackables(self) -> dict[str, Any]:
-        """Returns the parts by name, as `tf.train.Checkpoint` takes them."""
+        """Returns the parts by name, as a checkpoint of the run holds them."""
         return dict(vars(self))
 
     def variables(self) -> dict[str, tf.Variable]:

@@ -62,7 +62,7 @@ class RunLog:
     def progress(self, images_seen: int, postfix: str) -> None:
         """Moves the progress line."""
         self.bar.set_postfix_str(postfix, refresh=False)
-        self.bar.update(images_seen / 1000 - self.bar.n)
+        self.bar.update(min(images_seen / 1000, self.bar.total) - self.bar.n)
 
     def say(self, sentence: str) -> None:
         """Prints a line above the progress line."""

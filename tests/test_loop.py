@@ -1,0 +1,247 @@
+"""Whole runs, through the function that the command calls."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from tiny_config import tiny_config
+
+import tf_sg2
+from tf_sg2 import InputError, config
+from tf_sg2.run_directory import RunDirectory
+from tf_sg2.training import loop
+from tf_sg2.training.loop import DivergenceError, steps_for, train
+
+# Trains the configuration of argv[2] in the folder argv[1], deterministically, as a program.
+PROGRAM = """
+import sys
+import tensorflow as tf
+tf.config.experimental.enable_op_determinism()
+from tf_sg2 import config
+from tf_sg2.training.loop import train
+train(config.load(sys.argv[2]), sys.argv[1], progress=False)
+"""
+
+
+def start(run, settings, folder):
+    path = folder / f"{run.name}.json"
+    path.write_text(config.to_json(settings))
+    return subprocess.Popen([sys.executable, "-c", PROGRAM, str(run), str(path)])
+
+
+def checkpoint_values(run, number):
+    reader = tf.train.load_checkpoint(str(run / "checkpoints" / f"checkpoint-{number}"))
+    names = sorted(reader.get_variable_to_shape_map())
+    return {name: reader.get_tensor(name) for name in names if "_CHECKPOINTABLE" not in name}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of 12 iterations, undisturbed, in a process of its own."""
+    folder = tmp_path_factory.mktemp("trained")
+    run = folder / "run"
+    assert start(run, tiny_config(), folder).wait(timeout=300) == 0
+    return run
+
+
+def test_killed_and_resumed_run_equals_an_undisturbed_one_bit_for_bit(trained, tmp_path):
+    run = tmp_path / "killed"
+    process = start(run, tiny_config(), tmp_path)
+    deadline = time.monotonic() + 240
+    while not (run / "checkpoints" / "checkpoint-6.index").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    # Wherever the kill fell, the resumed process starts from iteration 6.
+    for left in run.glob("checkpoints/checkpoint-12*"):
+        left.unlink()
+    (run / "checkpoints" / "checkpoint").write_text(
+        'model_checkpoint_path: "checkpoint-6"\nall_model_checkpoint_paths: "checkpoint-6"\n'
+    )
+    assert start(run, tiny_config(), tmp_path).wait(timeout=300) == 0
+    whole, resumed = checkpoint_values(trained, 12), checkpoint_values(run, 12)
+    assert whole.keys() == resumed.keys() and len(whole) > 150
+    different = [
+        name
+        for name in whole
+        # The manager's own counter of saves tells that there were two processes.
+        if "save_counter" not in name and not np.array_equal(whole[name], resumed[name])
+    ]
+    assert not different
+
+
+def test_run_directory_holds_what_the_design_says(trained):
+    run = RunDirectory(trained)
+    assert run.read_config() == tiny_config()
+    assert run.checkpoint_numbers() == [6, 12]
+    lines = [json.loads(line) for line in run.log_path.read_text().splitlines()]
+    scalars = set().union(*lines)
+    for name in (
+        "loss/generator",
+        "loss/discriminator",
+        "loss/r1",
+        "loss/path_length",
+        "path_length/mean",
+        "scores/real_sign",
+        "scores/fake_sign",
+        "learning_rate/generator",
+        "timing/images_per_second",
+        "timing/seconds_per_kimg",
+        "timing/data_wait_share",
+        "memory/process_peak_gib",
+        "to_rgb_share/0004",
+        "to_rgb_share/0016",
+    ):
+        assert name in scalars, name
+    shares = [line for line in lines if "to_rgb_share/0004" in line][-1]
+    assert sum(v for k, v in shares.items() if k.startswith("to_rgb")) == pytest.approx(1)
+    for name in ("reals_000000", "fakes_psi0.7_000000", "fakes_psi1_000000"):
+        assert Image.open(run.samples / f"{name}.png").size == (40, 16)
+
+
+def test_tensorboard_shows_the_same_scalars_the_samples_and_the_configuration(trained):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(trained), size_guidance={"tensors": 0}).Reload()
+    tags = set(events.Tags()["tensors"])
+    lines = [json.loads(line) for line in (trained / "log.jsonl").read_text().splitlines()]
+    named = {name for line in lines for name in line} - {"kimg", "time"}
+    assert named <= tags
+    assert {"samples/reals", "samples/fakes_psi0.7", "samples/fakes_psi1", "config"} <= tags
+    losses = {e.step: tf.make_ndarray(e.tensor_proto) for e in events.Tensors("loss/generator")}
+    written = {round(line["kimg"] * 1000): line["loss/generator"] for line in lines if "iteration" in line}
+    assert losses.keys() == written.keys()
+    assert all(losses[step] == pytest.approx(written[step]) for step in losses)
+
+
+def test_load_run_gives_the_averaged_generator(trained):
+    run = tf_sg2.load_run(trained)
+    values = checkpoint_values(trained, 12)
+    assert run.images_seen == 96
+    const = np.asarray(run.generator.synthesis.blocks[0].const)
+    names = [name for name in values if "const" in name and values[name].shape == const.shape]
+    averaged = [name for name in names if name.startswith("generator_ema/")]
+    assert any(np.array_equal(values[name], const) for name in averaged)
+    assert not any(
+        np.array_equal(values[name], const) for name in names if name.startswith("generator/")
+    )
+
+
+def copy_of(trained, tmp_path):
+    return shutil.copytree(trained, tmp_path / "copy")
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"training__r1_gamma": 7}, r"training.r1_gamma: 1.0 -> 7.0"),
+        ({"generator__channel_base": 32}, r"generator.channel_base: 64 -> 32"),
+        (
+            {"data__source": "cards:count=40,seed=4,size=16x20"},
+            r"another data set .* fingerprint: ",
+        ),
+        ({"data__source": "cards:count=41,seed=3,size=16x20"}, r"images: 40 -> 41"),
+    ],
+)
+def test_resume_of_something_else_is_refused_with_the_differences(
+    trained, tmp_path, change, message
+):
+    run = copy_of(trained, tmp_path)
+    with pytest.raises(InputError, match=message):
+        train(tiny_config(**change), run, progress=False)
+    assert RunDirectory(run).read_config() == tiny_config(), "the run is as it was"
+
+
+def test_resume_of_a_finished_run_trains_no_more(trained, tmp_path):
+    run = copy_of(trained, tmp_path)
+    state = train(tiny_config(), run, progress=False)
+    assert int(state.iteration.numpy()) == 12
+
+
+def test_initialisation_from_a_run_of_another_size_copies_the_levels_both_have(
+    trained, tmp_path, capsys
+):
+    settings = tiny_config(
+        generator__image_size="32x40",
+        discriminator__image_size="32x40",
+        data__source="cards:count=40,seed=3,size=32x40",
+        training__total_kimg=0.008,
+    )
+    state = loop.create_state(settings, tf.distribute.get_strategy())
+    from tf_sg2.training.checkpoint import initialize_from
+
+    transfer = initialize_from(state, trained)
+    theirs = tf_sg2.load_run(trained)
+    assert "G/synthesis.b16.conv1.weight" in transfer.copied
+    assert "D/b16.conv0.weight" in transfer.copied
+    assert {"G/synthesis.b32.conv1.weight", "D/b32.fromrgb.weight"} <= set(transfer.fresh)
+    for ours, block in zip(state.generator.synthesis.blocks, theirs.generator.synthesis.blocks):
+        np.testing.assert_array_equal(ours.conv1.conv.weight, block.conv1.conv.weight)
+    train(settings, tmp_path / "larger", init_from=trained, progress=False)
+    assert "weights copied" in capsys.readouterr().err
+
+
+def test_loss_that_is_not_finite_stops_with_its_name_step_and_checkpoint(trained, tmp_path):
+    run = copy_of(trained, tmp_path)
+    before = RunDirectory(run).checkpoint_numbers()
+    real = loop.TrainStep.run
+
+    def poisoned(self, iteration, inputs):
+        scalars = real(self, iteration, inputs)
+        if iteration == 14:
+            scalars["loss/generator"] = tf.constant(float("nan"))
+        return scalars
+
+    loop.TrainStep.run = poisoned
+    try:
+        with pytest.raises(
+            DivergenceError, match=r"loss/generator became nan in iteration 14 .*checkpoint-12"
+        ):
+            train(tiny_config(training__total_kimg=0.192), run, progress=False)
+    finally:
+        loop.TrainStep.run = real
+    assert RunDirectory(run).checkpoint_numbers() == before
+
+
+def test_infinite_weights_stop_a_real_run(tmp_path):
+    settings = tiny_config(generator_optimizer__learning_rate=1e30)
+    with pytest.raises(DivergenceError, match="became (nan|inf).*none was written yet"):
+        train(settings, tmp_path / "run", progress=False)
+
+
+def test_time_limit_checkpoints_and_the_run_goes_on(tmp_path):
+    settings = tiny_config(training__total_kimg=0.024)
+    run = tmp_path / "run"
+    state = train(settings, run, stop_after_minutes=0, progress=False)
+    assert int(state.iteration.numpy()) == 1
+    assert RunDirectory(run).checkpoint_numbers() == [1]
+    assert int(train(settings, run, progress=False).iteration.numpy()) == 3
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"training__batch_size": 9, "training__accumulation_steps": 3}, "minibatch-stddev groups"),
+        ({"data__source": ""}, "no data set is given"),
+        ({"data__source": "cards:size=32x40"}, "32x40"),
+        ({"data__source": "/nowhere"}, "there is no data set at '/nowhere'"),
+    ],
+)
+def test_unusable_settings_are_refused_before_anything_is_written(tmp_path, change, message):
+    with pytest.raises(InputError, match=message):
+        train(tiny_config(**change), tmp_path / "run", progress=False)
+    assert not os.listdir(tmp_path)
+
+
+def test_steps_for_rounds_up_and_is_at_least_one():
+    assert steps_for(1, 32) == 32  # 31.25
+    assert steps_for(0.0001, 32) == 1
