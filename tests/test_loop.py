@@ -56,7 +56,8 @@ def test_killed_and_resumed_run_equals_an_undisturbed_one_bit_for_bit(trained, t
     run = tmp_path / "killed"
     process = start(run, tiny_config(), tmp_path)
     deadline = time.monotonic() + 240
-    while not (run / "checkpoints" / "checkpoint-6.index").exists():
+    index = run / "checkpoints" / "checkpoint"  # Names a checkpoint when all of it is written.
+    while not index.exists() or "checkpoint-6" not in index.read_text():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
@@ -64,7 +65,7 @@ def test_killed_and_resumed_run_equals_an_undisturbed_one_bit_for_bit(trained, t
     # Wherever the kill fell, the resumed process starts from iteration 6.
     for left in run.glob("checkpoints/checkpoint-12*"):
         left.unlink()
-    (run / "checkpoints" / "checkpoint").write_text(
+    index.write_text(
         'model_checkpoint_path: "checkpoint-6"\nall_model_checkpoint_paths: "checkpoint-6"\n'
     )
     assert start(run, tiny_config(), tmp_path).wait(timeout=300) == 0
