@@ -1,0 +1,63 @@
+"""Files and folders that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tf_sg2.atomic import new_file, new_folder
+from tf_sg2.errors import InputError
+
+
+def test_file_replaces_the_old_one_only_when_whole(tmp_path):
+    path = tmp_path / "new" / "file"
+    with new_file(path) as file:
+        file.write(b"one")
+        assert not path.exists()
+    with pytest.raises(KeyError), new_file(path) as file:
+        file.write(b"two")
+        raise KeyError
+    assert path.read_bytes() == b"one"
+    assert os.listdir(path.parent) == ["file"]
+
+
+def test_file_has_the_permissions_of_any_new_file(tmp_path):
+    with new_file(tmp_path / "ours"):
+        pass
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_unwritable_places_are_named(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match="file/below cannot be written: "):
+        with new_file(tmp_path / "file" / "below"):
+            pass
+    with pytest.raises(InputError, match="folder cannot be written: Is a directory"):
+        with new_file(tmp_path / "folder"):
+            pass
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
+
+
+def test_folder_appears_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "deep" / "folder"
+    with pytest.raises(KeyError), new_folder(path) as folder:
+        (folder / "half").touch()
+        raise KeyError
+    assert os.listdir(path.parent) == []
+    path.mkdir()
+    with new_folder(path) as folder:
+        (folder / "file").touch()
+        assert os.listdir(path) == []
+    assert os.listdir(path) == ["file"] and os.listdir(path.parent) == ["folder"]
+
+
+def test_folder_in_use_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    for taken in (tmp_path, tmp_path / "file"):
+        with pytest.raises(InputError, match="exists already; remove it, or name another"):
+            with new_folder(taken):
+                pass
+    assert os.listdir(tmp_path) == ["file"]
