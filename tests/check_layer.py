@@ -18,7 +18,7 @@ from tensorflow import keras
 
 from tf_sg2.compat import raw_variable
 
-STEP = 1e-6  # Of central differences, in float64.
+STEP = 1e-7  # Of central differences, in float64.
 
 
 @contextlib.contextmanager

@@ -152,7 +152,11 @@ class SynthesisNetwork(keras.layers.Layer):
     def images(
         self, w: tf.Tensor, noise_mode: str = "random", noise_seeds: tf.Tensor | None = None
     ) -> list[tf.Tensor]:
-        """Returns the image after each block that shows one, smallest first; the last is `call`'s."""
+        """Returns the image after each block that shows one, smallest first.
+
+        The last is what a call returns; the arguments are the call's.
+        """
+        w = tf.cast(w, self.compute_dtype)
         expected = (self.config.num_ws, self.config.w_dim)
         if w.shape.rank != 3 or tuple(w.shape[1:]) != expected:
             raise InputError(f"w has shape {w.shape}; it must be [N, {expected[0]}, {expected[1]}]")
