@@ -78,10 +78,11 @@ def load_renderer(values: flags.FlagValues) -> tuple[Run, Renderer]:
         InputError: if the run cannot be loaded, or a flag does not fit its model.
     """
     from tf_sg2.latent.labels import parse_label
-    from tf_sg2.latent.rendering import Renderer
     from tf_sg2.run_directory import load_run
 
-    run = load_run(values.run, values.checkpoint)
+    run = load_run(values.run, values.checkpoint)  # Refuses a wrong folder without TensorFlow.
+    from tf_sg2.latent.rendering import Renderer
+
     renderer = Renderer(
         run.generator,
         parse_label(values.labels, run.config.generator.label_dim),
