@@ -18,43 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tf_sg2.errors import InputError
-
-SMALLEST_BASE_SIDE, LARGEST_BASE_SIDE = 3, 7
-
-
-def parse_image_size(text: str) -> tuple[int, int]:
-    """Returns (height, width) in pixels from "HxW" or from one number for a square.
-
-    Raises:
-        InputError: if `text` is neither.
-    """
-    parts = text.strip().lower().split("x")
-    if len(parts) == 1:
-        parts = parts * 2
-    if len(parts) != 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
-        raise InputError(f"image size {text!r} is not HEIGHTxWIDTH, such as 96x160, nor one number")
-    return int(parts[0]), int(parts[1])
-
-
-def base_size(image_size: tuple[int, int]) -> tuple[tuple[int, int], int]:
-    """Returns ((base height, base width), doublings) with image_size = base * 2^doublings.
-
-    The image is halved for as long as both sides stay whole and the smaller one is at least 3.
-
-    Raises:
-        InputError: if the smaller base side is then not in 3...7.
-    """
-    height, width = image_size
-    doublings = 0
-    while height % 2 == 0 and width % 2 == 0 and min(height, width) // 2 >= SMALLEST_BASE_SIDE:
-        height, width, doublings = height // 2, width // 2, doublings + 1
-    if not SMALLEST_BASE_SIDE <= min(height, width) <= LARGEST_BASE_SIDE or doublings == 0:
-        raise InputError(
-            f"image size {image_size[0]}x{image_size[1]} is not base * 2^k with the smaller base "
-            f"side in {SMALLEST_BASE_SIDE}...{LARGEST_BASE_SIDE} (halving stops at {height}x{width}); "
-            f"take a size such as 64x64, 96x160 or 256x256"
-        )
-    return (height, width), doublings
+from tf_sg2.image_size import base_size, parse_image_size
 
 
 @dataclass(frozen=True)
@@ -88,6 +52,11 @@ def _require(condition: bool, sentence: str) -> None:
 def _check_network(config: GeneratorConfig | DiscriminatorConfig, name: str, architectures) -> None:
     object.__setattr__(config, "image_size", tuple(config.image_size))
     object.__setattr__(config, "resample_filter", tuple(config.resample_filter))
+    _require(
+        len(config.image_size) == 2 and all(isinstance(side, int) for side in config.image_size),
+        f"{name}.image_size is {config.image_size}; "
+        "it must be a height and a width in whole pixels",
+    )
     base_size(config.image_size)
     _require(
         config.image_channels in (1, 3, 4),
@@ -109,7 +78,7 @@ def _check_network(config: GeneratorConfig | DiscriminatorConfig, name: str, arc
         f"{name}.conv_clamp is {config.conv_clamp}; it must be positive, or none for no clamp",
     )
     _require(
-        len(config.resample_filter) >= 2 and sum(config.resample_filter) != 0,
+        len(config.resample_filter) >= 2 and sum(config.resample_filter) > 0,
         f"{name}.resample_filter {config.resample_filter} needs two or more taps and a sum above 0",
     )
 
@@ -435,7 +404,7 @@ def _convert(value: Any, hint: Any, name: str) -> Any:
                 raise ValueError
             return int(value)
         if hint is float:
-            if isinstance(value, bool) or math.isnan(float(value)):
+            if isinstance(value, bool) or not math.isfinite(float(value)):
                 raise ValueError
             return float(value)
         if hint is str:
@@ -446,7 +415,7 @@ def _convert(value: Any, hint: Any, name: str) -> Any:
         if not isinstance(mapping, Mapping):
             raise ValueError
         return dict(mapping)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         if isinstance(error, InputError):
             raise
         wanted = getattr(hint, "__name__", None) or str(hint)

@@ -1,0 +1,42 @@
+"""Which image sizes there are: any base * 2^k, not only squares."""
+
+from __future__ import annotations
+
+from tf_sg2.errors import InputError
+
+SMALLEST_BASE_SIDE, LARGEST_BASE_SIDE = 3, 7
+
+
+def parse_image_size(text: str) -> tuple[int, int]:
+    """Returns (height, width) in pixels from "HxW" or from one number for a square.
+
+    Raises:
+        InputError: if `text` is neither.
+    """
+    parts = text.strip().lower().split("x")
+    if len(parts) == 1:
+        parts = parts * 2
+    if len(parts) != 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise InputError(f"image size {text!r} is not HEIGHTxWIDTH, such as 96x160, nor one number")
+    return int(parts[0]), int(parts[1])
+
+
+def base_size(image_size: tuple[int, int]) -> tuple[tuple[int, int], int]:
+    """Returns ((base height, base width), doublings) with image_size = base * 2^doublings.
+
+    The image is halved for as long as both sides stay whole and the smaller one is at least 3.
+
+    Raises:
+        InputError: if the smaller base side is then not in 3...7.
+    """
+    height, width = image_size
+    doublings = 0
+    while height % 2 == 0 and width % 2 == 0 and min(height, width) // 2 >= SMALLEST_BASE_SIDE:
+        height, width, doublings = height // 2, width // 2, doublings + 1
+    if not SMALLEST_BASE_SIDE <= min(height, width) <= LARGEST_BASE_SIDE or doublings == 0:
+        raise InputError(
+            f"image size {image_size[0]}x{image_size[1]} is not base * 2^k with the smaller base "
+            f"side in {SMALLEST_BASE_SIDE}...{LARGEST_BASE_SIDE} and k above 0 "
+            f"(halving stops at {height}x{width}); take a size such as 64x64, 96x160 or 256x256"
+        )
+    return (height, width), doublings
