@@ -1,0 +1,191 @@
+"""The rules of the house: who imports whom, what is banned, how long a file may be."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+from tf_sg2 import Discriminator, Generator, config, presets
+
+ROOT = Path(__file__).parents[1]
+
+# Folder -> (its import name, the parts of the project that it may import beside itself).
+FOLDERS = {
+    "custom_ops": ("tf_sg2.custom_ops", set()),
+    "tf_sg2": ("tf_sg2", {"tf_sg2.custom_ops"}),
+    "training": ("tf_sg2.training", {"tf_sg2"}),
+    "serving": ("tf_sg2.serving", {"tf_sg2"}),
+}
+NAMES = [name for name, _ in FOLDERS.values()]
+LONG, TOO_LONG = 400, 450  # Lines.
+
+FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+SCRIPTS = sorted(
+    path for folder in ("tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")
+)
+
+
+def label(path):
+    return str(path.relative_to(ROOT))
+
+
+every_file = pytest.mark.parametrize("path", FILES, ids=label)
+every_script_too = pytest.mark.parametrize("path", FILES + SCRIPTS, ids=label)
+
+
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that the file imports; `from a import b` counts as both a and a.b."""
+    found = set()
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{label(path)}:{node.lineno} imports relatively"
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def part_of(module: str) -> str | None:
+    """Which of the four parts a module belongs to."""
+    fits = [name for name in NAMES if module == name or module.startswith(name + ".")]
+    return max(fits, key=len, default=None)
+
+
+@every_file
+def test_imports_flow_one_way(path):
+    name, allowed = FOLDERS[path.relative_to(ROOT).parts[0]]
+    parts = {part_of(module) for module in imports(path)} - {None, name}
+    assert parts <= allowed
+
+
+@every_file
+def test_parts_are_named_in_strings_by_the_command_table_alone(path):
+    """A string could be imported behind the other test's back."""
+    if label(path) == "tf_sg2/cli.py":
+        return
+    name, allowed = FOLDERS[path.relative_to(ROOT).parts[0]]
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            if re.fullmatch(r"tf_sg2(\.\w+)+(:\w+)?", node.value):
+                assert part_of(node.value.split(":")[0]) in {name} | allowed, node.value
+
+
+@every_script_too
+def test_no_part_is_imported_by_its_folders_name(path):
+    banned = {"training", "serving", "custom_ops"}
+    assert not {module.split(".")[0] for module in imports(path)} & banned
+
+
+def dotted(node: ast.AST) -> str | None:
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        base = dotted(node.value)
+        return base and f"{base}.{node.attr}"
+    return None
+
+
+def attributes(path: Path) -> set[str]:
+    return {name for node in ast.walk(parsed(path)) if (name := dotted(node))}
+
+
+@every_script_too
+def test_no_private_name_of_tensorflow_or_keras(path):
+    private = [
+        name
+        for name in imports(path) | attributes(path)
+        if re.match(r"(tf|tensorflow|keras|tfa|tensorflow_addons)\.", name)
+        and re.search(r"\.(_(?!_version__)|python\.|python$|src\.|src$|__internal__)", name)
+    ]
+    assert not private
+
+
+@every_script_too
+def test_keras_versions_are_told_apart_in_compat_alone(path):
+    if label(path) in ("tf_sg2/compat.py", "tests/test_architecture.py"):
+        return
+    names = imports(path) | attributes(path)
+    assert not [
+        name for name in names if re.search(r"(^|\.)(KERAS_3|keras\.(__version__|version))$", name)
+    ]
+
+
+@every_file
+def test_file_is_not_too_long(path):
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    if lines > LONG:
+        warnings.warn(f"{label(path)} has {lines} lines: two files, soon", stacklevel=1)
+    assert lines <= TOO_LONG
+
+
+@every_file
+def test_module_opens_with_a_docstring(path):
+    assert ast.get_docstring(parsed(path))
+
+
+def test_no_module_is_called_utils():
+    assert not [label(path) for path in FILES + SCRIPTS if re.match(r"utils?\.py", path.name)]
+
+
+def test_tests_and_benchmarks_are_no_packages():
+    assert not [path for path in SCRIPTS if path.name == "__init__.py"]
+
+
+@pytest.mark.parametrize("name", presets.names())
+def test_every_preset_builds(name):
+    small = {
+        f"{part}.{field}": value
+        for part in ("generator", "discriminator")
+        for field, value in (("image_size", "24x40"), ("channel_max", 4))
+    }
+    preset = config.override(presets.get(name), small)
+    assert Generator(preset.generator).weights and Discriminator(preset.discriminator).weights
+
+
+def imported_by(statement: str) -> set[str]:
+    """The top-level modules that a fresh process has after `statement`."""
+    code = f"""
+import contextlib, io, sys
+with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+    {statement}
+print(*sorted({{name.split(".")[0] for name in sys.modules}}))
+"""
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT.parent)
+    assert result.returncode == 0, result.stderr
+    return set(result.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import tf_sg2",
+        "from tf_sg2 import config, presets; presets.get('cards')",
+        "from tf_sg2.cli import main; main(['--help'])",
+        "from tf_sg2.cli import main; main(['train', '--help'])",
+    ],
+)
+def test_quick_ways_in_do_not_import_tensorflow(statement):
+    modules = imported_by(statement)
+    assert "tf_sg2" in modules
+    assert not modules & {"tensorflow", "keras", "tensorboard"}
+
+
+def test_public_names_are_all_there():
+    import tf_sg2
+
+    for name in tf_sg2.__all__:
+        assert getattr(tf_sg2, name) is not None, name
+    assert dir(tf_sg2) == sorted(tf_sg2.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'generater'"):
+        _ = tf_sg2.generater

@@ -1,0 +1,103 @@
+"""`tf-sg2`: its table of commands, its help, and one line for what a user got wrong."""
+
+import pytest
+from absl import flags
+
+from tf_sg2 import cli, command_line
+from tf_sg2.errors import InputError
+
+every_command = pytest.mark.parametrize("command", cli.COMMANDS)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["help"]])
+def test_help_lists_every_command(arguments, capsys):
+    assert cli.main(arguments) == 0
+    output = capsys.readouterr().out
+    for name, (_, what) in cli.COMMANDS.items():
+        assert name in output and what in output
+
+
+@every_command
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_command_explains_itself(command, flag, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main([command, flag])
+    assert caught.value.code == 0
+    output = capsys.readouterr().out
+    assert f"Flags of tf-sg2 {command}:" in output and "--" in output.split("Flags of")[1]
+
+
+@every_command
+def test_unknown_flag_is_one_line(command, capsys):
+    assert cli.main([command, "--no_such_flag=1"]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ") and captured.err.count("\n") == 1
+    assert "no_such_flag" in captured.err and f"tf-sg2 {command} --help" in captured.err
+    assert not captured.out
+
+
+@every_command
+def test_stray_argument_is_one_line(command, capsys):
+    assert cli.main([command, "stray"]) == 2
+    error = capsys.readouterr().err
+    assert error == (
+        f"error: tf-sg2 {command} takes flags only, but was given 'stray'; "
+        f"tf-sg2 {command} --help lists them\n"
+    )
+
+
+def test_unknown_command_is_one_line(capsys):
+    assert cli.main(["tarin"]) == 2
+    error = capsys.readouterr().err
+    assert error == (
+        f"error: there is no command 'tarin'; the commands are {', '.join(cli.COMMANDS)}\n"
+    )
+
+
+def define(values: flags.FlagValues) -> None:
+    flags.DEFINE_integer("count", 3, "how many", flag_values=values)
+    flags.DEFINE_string("out", None, "where to", flag_values=values)
+
+
+def test_flags_are_parsed():
+    values = command_line.parse("draw", ["--count=5", "--out", "here"], define, "Draws.")
+    assert (values.count, values.out) == (5, "here")
+    values = command_line.parse("draw", [], define, "Draws.")
+    assert (values.count, values.out) == (3, None)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--count=many"], "flag --count=many: .*tf-sg2 draw --help lists the flags"),
+        (["--counts=3"], "Unknown command line flag 'counts'. Did you mean: count"),
+        (["--out"], "Missing value for flag --out"),
+        (["5"], "tf-sg2 draw takes flags only, but was given '5'"),
+    ],
+)
+def test_unusable_flags_are_refused(arguments, message):
+    with pytest.raises(InputError, match=message):
+        command_line.parse("draw", arguments, define, "Draws.")
+
+
+def test_process_wide_flags_stay_untouched():
+    command_line.parse("draw", ["--count=5"], define, "Draws.")
+    assert "count" not in flags.FLAGS
+
+
+def test_guard_turns_errors_into_statuses(capsys):
+    def refuse():
+        raise InputError("there is no folder 'x'; make it")
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    def fail():
+        raise RuntimeError("a defect")
+
+    assert command_line.main_guard(refuse) == 2
+    assert capsys.readouterr().err == "error: there is no folder 'x'; make it\n"
+    assert command_line.main_guard(interrupt) == 130
+    assert command_line.main_guard(lambda: None) == 0
+    with pytest.raises(RuntimeError, match="a defect"):
+        command_line.main_guard(fail)

@@ -1,0 +1,93 @@
+"""The wheel: one top-level name, every source file inside, usable away from the checkout."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = {
+    "tf_sg2": "tf_sg2",
+    "training": "tf_sg2/training",
+    "serving": "tf_sg2/serving",
+    "custom_ops": "tf_sg2/custom_ops",
+}
+SOURCES = (".py", ".cc", ".cu", ".h")
+
+
+def run(*command, **options):
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Built offline from a copy, so that the checkout gains no build folder and lends none."""
+    folder = tmp_path_factory.mktemp("wheel")
+    checkout = folder / "checkout"
+    for name in FOLDERS:
+        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, checkout)
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
+    options = ("--no-build-isolation", "--no-deps", "--no-index", "--wheel-dir", str(folder))
+    run(*pip, "wheel", *options, str(checkout))
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def contents(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+def test_tf_sg2_is_the_only_top_level_name(contents):
+    top = {name.split("/")[0] for name in contents}
+    (metadata,) = (name for name in top if name.endswith(".dist-info"))
+    assert top - {metadata} == {"tf_sg2"}
+    assert {"tests", "benchmarks"}.isdisjoint(part for name in contents for part in name.split("/"))
+
+
+def test_every_source_file_is_inside(contents):
+    wanted = {
+        f"{package}/{path.relative_to(ROOT / folder).as_posix()}"
+        for folder, package in FOLDERS.items()
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file()
+        and "__pycache__" not in path.parts
+        and (path.suffix in SOURCES or "web" in path.relative_to(ROOT).parts[:-1])
+    }
+    assert wanted and not wanted - contents
+
+
+def test_types_and_licence_are_inside(contents):
+    assert "tf_sg2/py.typed" in contents
+    assert any(name.endswith("LICENSE") for name in contents)
+
+
+def test_installed_package_works_away_from_the_checkout(wheel, tmp_path):
+    target = tmp_path / "installed"
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
+    run(*pip, "install", "--no-deps", "--no-index", "--target", str(target), str(wheel))
+    code = """
+import tf_sg2, tf_sg2.cli, tf_sg2.training, tf_sg2.serving, tf_sg2.custom_ops
+from tf_sg2 import config, presets
+assert config.from_dict(config.to_dict(presets.get("cards"))) == presets.get("cards")
+for module in (tf_sg2, tf_sg2.cli, config, tf_sg2.training, tf_sg2.serving, tf_sg2.custom_ops):
+    print(module.__file__)
+"""
+    away = tmp_path / "elsewhere"
+    away.mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(target)}
+    paths = run(sys.executable, "-c", code, cwd=away, env=environment).split()
+    assert len(paths) == 6 and all(Path(path).is_relative_to(target) for path in paths)
+    listing = run(sys.executable, "-m", "tf_sg2.cli", "--help", cwd=away, env=environment)
+    assert "Usage: tf-sg2 COMMAND" in listing
