@@ -58,6 +58,7 @@ setup(
         "absl-py>=2,<3",
         "tensorboard>=2.15,<2.22",
         "tqdm>=4.65,<5",
+        "scipy>=1.11,<2",
     ],
     extras_require={
         "cards": CARDS,
@@ -67,7 +68,7 @@ setup(
             "tensorflow-serving-api==2.15.1",
             "numpy<2",
         ],
-        "test": [*CARDS, "pytest>=8,<10", "scipy>=1.11,<2", "ruff>=0.9,<1", "build>=1.2,<2"],
+        "test": [*CARDS, "pytest>=8,<10", "ruff>=0.9,<1", "build>=1.2,<2"],
     },
     entry_points={"console_scripts": ["tf-sg2=tf_sg2.cli:main"]},
     classifiers=[

@@ -1,1 +1,1 @@
-"""Serving: the SavedModel export and its server are built here; imports `tf_sg2`, never `training`."""
+"""Serving: the SavedModel export and its server go here; imports `tf_sg2`, never `training`."""

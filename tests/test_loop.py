@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from tiny_config import tiny_config
 
 import tf_sg2
 from tf_sg2 import InputError, config
 from tf_sg2.run_directory import RunDirectory
 from tf_sg2.training import loop
 from tf_sg2.training.loop import DivergenceError, steps_for, train
+from tiny_config import tiny_config
 
 # Trains the configuration of argv[2] in the folder argv[1], deterministically, as a program.
 PROGRAM = """
@@ -119,7 +119,9 @@ def test_tensorboard_shows_the_same_scalars_the_samples_and_the_configuration(tr
     assert named <= tags
     assert {"samples/reals", "samples/fakes_psi0.7", "samples/fakes_psi1", "config"} <= tags
     losses = {e.step: tf.make_ndarray(e.tensor_proto) for e in events.Tensors("loss/generator")}
-    written = {round(line["kimg"] * 1000): line["loss/generator"] for line in lines if "iteration" in line}
+    written = {
+        round(line["kimg"] * 1000): line["loss/generator"] for line in lines if "iteration" in line
+    }
     assert losses.keys() == written.keys()
     assert all(losses[step] == pytest.approx(written[step]) for step in losses)
 
@@ -185,7 +187,8 @@ def test_initialisation_from_a_run_of_another_size_copies_the_levels_both_have(
     assert "G/synthesis.b16.conv1.weight" in transfer.copied
     assert "D/b16.conv0.weight" in transfer.copied
     assert {"G/synthesis.b32.conv1.weight", "D/b32.fromrgb.weight"} <= set(transfer.fresh)
-    for ours, block in zip(state.generator.synthesis.blocks, theirs.generator.synthesis.blocks):
+    for i, block in enumerate(theirs.generator.synthesis.blocks):
+        ours = state.generator.synthesis.blocks[i]
         np.testing.assert_array_equal(ours.conv1.conv.weight, block.conv1.conv.weight)
     train(settings, tmp_path / "larger", init_from=trained, progress=False)
     assert "weights copied" in capsys.readouterr().err

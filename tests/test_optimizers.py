@@ -21,7 +21,9 @@ def test_adam_is_corrected_for_lazy_regularisation():
 
 
 def test_other_keras_optimisers_take_what_they_know():
-    optimizer = build_optimizer(OptimizerConfig("SGD", 0.1, arguments={"momentum": 0.9}), interval=0)
+    optimizer = build_optimizer(
+        OptimizerConfig("SGD", 0.1, arguments={"momentum": 0.9}), interval=0
+    )
     assert type(optimizer).__name__ == "SGD"
     assert optimizer.momentum == 0.9
 

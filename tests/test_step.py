@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_config import IMAGE_SIZE, tiny_config
 
 from tf_sg2.compat import raw_variable
 from tf_sg2.training import regularizers, sampling
@@ -11,6 +10,7 @@ from tf_sg2.training.distribute import choose_strategy, deal
 from tf_sg2.training.sampling import Phase
 from tf_sg2.training.state import create_state
 from tf_sg2.training.step import TrainStep
+from tiny_config import IMAGE_SIZE, tiny_config
 
 
 def batch_of(config, iteration):
@@ -106,9 +106,7 @@ def test_path_length_gradient_equals_the_formula():
     here = positions[: training.batch_size // 2]
     variables = [raw_variable(v) for v in state.generator.trainable_variables]
     with tf.GradientTape() as tape:
-        w, _ = sampling.sample_w(
-            state.generator, None, here, training.seed, Phase.PATH_LENGTH, 0.9
-        )
+        w, _ = sampling.sample_w(state.generator, None, here, training.seed, Phase.PATH_LENGTH, 0.9)
         seeds = sampling.noise_seeds(here, training.seed, Phase.PATH_LENGTH)
         lengths = regularizers.path_lengths(
             lambda w: state.generator.synthesis(w, noise_mode="random", noise_seeds=seeds),

@@ -51,7 +51,7 @@ def test_upfirdn2d_equals_scipy(kernel_shape, up, down, padding, flip, static):
 def test_upfirdn2d_first_and_second_gradients_equal_the_adjoint(
     kernel_shape, up, down, padding, flip
 ):
-    """The operation is linear: <A x, y> = <x, A' y>, and the gradient of the gradient is A again."""
+    """The operation is linear: its gradient is A', and the gradient of that is A again."""
     x, kernel = _inputs((2, 6, 7, 3), kernel_shape)
 
     def forward(x):

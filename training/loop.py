@@ -270,8 +270,8 @@ class _Loop:
                 last = self.manager.latest_checkpoint
                 raise DivergenceError(
                     f"{name} became {value} in iteration {iteration} "
-                    f"({iteration * self.config.training.batch_size / 1000:.1f} kimg); the last good "
-                    f"checkpoint is {last or 'none: none was written yet'}"
+                    f"({iteration * self.config.training.batch_size / 1000:.1f} kimg); the last "
+                    f"good checkpoint is {last or 'none: none was written yet'}"
                 )
         tick.add(scalars)
 

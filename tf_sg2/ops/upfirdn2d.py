@@ -71,8 +71,8 @@ def upfirdn2d(
         support = size * up[axis] + before + after - kernel.shape[axis]
         if isinstance(support, int) and support < 0:
             raise InputError(
-                f"upfirdn2d: {'rows' if axis == 0 else 'columns'} {size} * up {up[axis]} with padding "
-                f"({before}, {after}) are fewer than the kernel's {kernel.shape[axis]} taps"
+                f"upfirdn2d: {'rows' if axis == 0 else 'columns'} {size} * up {up[axis]} with "
+                f"padding ({before}, {after}) are fewer than the kernel's {kernel.shape[axis]} taps"
             )
         # Index, in the full convolution of the zero-inserted input, of the first sample kept.
         starts.append(kernel.shape[axis] - 1 - before)

@@ -121,9 +121,7 @@ def discriminator_entries(discriminator: Discriminator) -> Iterator[Entry]:
     prefix = f"b{base.square}"
     yield from _biased_convolution(f"{prefix}.fromrgb", epilogue.from_rgb)
     yield from _biased_convolution(f"{prefix}.conv", epilogue.conv)
-    yield from _flattened_dense(
-        f"{prefix}.fc", epilogue.fc, base.channels, base.height, base.width
-    )
+    yield from _flattened_dense(f"{prefix}.fc", epilogue.fc, base.channels, base.height, base.width)
     yield from _dense(f"{prefix}.out", epilogue.out)
     if discriminator.mapping is not None:
         yield from _mapping(discriminator.mapping)
