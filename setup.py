@@ -68,7 +68,7 @@ setup(
             "tensorflow-serving-api==2.15.1",
             "numpy<2",
         ],
-        "test": [*CARDS, "pytest>=8,<10", "ruff>=0.9,<1", "build>=1.2,<2"],
+        "test": [*CARDS, "pytest>=8,<10", "ruff>=0.9,<1", "setuptools>=68", "wheel"],
     },
     entry_points={"console_scripts": ["tf-sg2=tf_sg2.cli:main"]},
     classifiers=[
