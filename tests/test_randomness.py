@@ -64,3 +64,14 @@ def test_fresh_seeds_follow_the_global_seed():
     assert not np.array_equal(first, second)
     tf.random.set_seed(4)
     np.testing.assert_array_equal(randomness.fresh_seeds(3), first)
+
+
+def test_draws_equal_tensorflows_own_stateless_ones():
+    seeds = tf.constant([[3, -4], [2**40, 7], [0, 0]], tf.int64)
+    for ours, theirs in (
+        (randomness.normal, tf.random.stateless_normal),
+        (randomness.uniform, tf.random.stateless_uniform),
+    ):
+        drawn = ours(seeds, [5, 2])
+        for row, seed in zip(drawn, seeds, strict=True):
+            np.testing.assert_array_equal(row, theirs([5, 2], seed, alg="philox"))

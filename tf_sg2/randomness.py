@@ -6,35 +6,50 @@ still gets the numbers it would have got.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
 # Batches up to this size become one operation a sample; a loop serves unknown and larger ones.
 _UNROLLED = 64
+_PHILOX = 1  # TensorFlow's number of the algorithm; the same bits on every kind of device.
 
 
-def _per_sample(draw, seeds: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
+def _per_sample(
+    draw: Callable[..., tf.Tensor], seeds: tf.Tensor, shape: Sequence[int]
+) -> tf.Tensor:
     count = seeds.shape[0]
     if count == 0:  # No sample tells `map_fn` the shape.
         return tf.zeros([0, *shape])
-    if count is not None and 0 < count <= _UNROLLED:
-        return tf.stack([draw(seed) for seed in tf.unstack(seeds)])
-    return tf.map_fn(draw, seeds, fn_output_signature=tf.float32)
+    size = tf.constant(list(shape), tf.int32)
+
+    def one(seed: tf.Tensor) -> tf.Tensor:
+        # The two operations inside `tf.random.stateless_normal` and its like, without the dozen
+        # around them: in a small network, a batch of draws costs more than a layer.
+        key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed)
+        sample = draw(shape=size, key=key, counter=counter, alg=_PHILOX)
+        sample.set_shape(shape)  # Else unknown where the size is an argument of a graph.
+        return sample
+
+    if count is not None and count <= _UNROLLED:
+        return tf.stack([one(seed) for seed in tf.unstack(seeds)])
+    return tf.map_fn(one, seeds, fn_output_signature=tf.float32)
 
 
 def normal(seeds: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
-    """Returns standard normal samples [N, *shape], float32, for `seeds` int32 or int64 [N, 2]."""
-    return _per_sample(
-        lambda seed: tf.random.stateless_normal(shape, seed=seed, alg="philox"), seeds, shape
-    )
+    """Returns standard normal samples [N, *shape], float32, for `seeds` int32 or int64 [N, 2].
+
+    Row n equals `tf.random.stateless_normal(shape, seeds[n], alg="philox")`.
+    """
+    return _per_sample(tf.raw_ops.StatelessRandomNormalV2, seeds, shape)
 
 
 def uniform(seeds: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
-    """Returns samples of [0, 1), float32 [N, *shape], for `seeds` int32 or int64 [N, 2]."""
-    return _per_sample(
-        lambda seed: tf.random.stateless_uniform(shape, seed=seed, alg="philox"), seeds, shape
-    )
+    """Returns samples of [0, 1), float32 [N, *shape], for `seeds` int32 or int64 [N, 2].
+
+    Row n equals `tf.random.stateless_uniform(shape, seeds[n], alg="philox")`.
+    """
+    return _per_sample(tf.raw_ops.StatelessRandomUniformV2, seeds, shape)
 
 
 def fresh_seeds(count: tf.Tensor | int) -> tf.Tensor:
