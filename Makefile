@@ -8,7 +8,7 @@ ADDONS_PYTHON ?= $(shell for p in $(PYTHON) python3.11 python3.10; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))' 2>/dev/null \
 	&& echo $$p && break; done)
 
-DEMO_SIZE ?= 48x80
+DEMO_SIZE ?= 32x56
 DEMO_CARDS ?= 4000
 DEMO_KIMG ?= 60
 DEMO_MINUTES ?= 8

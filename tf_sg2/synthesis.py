@@ -11,7 +11,7 @@ from tf_sg2 import randomness
 from tf_sg2.config import GeneratorConfig
 from tf_sg2.errors import InputError
 from tf_sg2.layers import EqualizedConv2D, StyledConv2D, ToRGB, package
-from tf_sg2.ops import resample_kernel, upfirdn2d
+from tf_sg2.resampling import upsample2d
 
 NOISE_MODES = ("random", "const", "none")
 
@@ -96,20 +96,10 @@ class SynthesisBlock(keras.layers.Layer):
             x = x if shortcut is None else x + shortcut
         if self.to_rgb is not None:
             shown = self.to_rgb(x, next(w))  # [N, 2h, 2w, image_channels]
-            image = shown if image is None else _upsampled(image, self.config) + shown
+            image = (
+                shown if image is None else upsample2d(image, self.config.resample_filter) + shown
+            )
         return x, image
-
-
-def _upsampled(image: tf.Tensor, config: GeneratorConfig) -> tf.Tensor:
-    taps = len(config.resample_filter)
-    before, after = (taps + 1) // 2, (taps - 2) // 2
-    return upfirdn2d(
-        image,
-        resample_kernel(config.resample_filter),
-        up=2,
-        padding=(before, after, before, after),
-        gain=4.0,
-    )
 
 
 @keras.utils.register_keras_serializable(package)
@@ -203,6 +193,6 @@ def to_rgb_outputs(images: list[tf.Tensor], config: GeneratorConfig) -> list[tf.
     """
     previous = [None, *images[:-1]]
     return [
-        image if below is None else image - _upsampled(below, config)
+        image if below is None else image - upsample2d(below, config.resample_filter)
         for image, below in zip(images, previous, strict=True)
     ]

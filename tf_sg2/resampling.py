@@ -1,0 +1,76 @@
+"""Doubling and halving the size of images and activations, with the low-pass filter in place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from tf_sg2.ops import resample_kernel, upfirdn2d
+
+
+def resampled_conv2d(
+    x: tf.Tensor, weight: tf.Tensor, up: int, down: int, resample_filter: Sequence[float]
+) -> tf.Tensor:
+    """Convolves with zero padding ("same"), doubling or halving the size on the way.
+
+    Args:
+        x: [N, H, W, C].
+        weight: [k, k, C, filters], k odd. With `up` it is the kernel of the transposed convolution.
+        up, down: 1 or 2, at most one of them 2.
+        resample_filter: taps of the separable low-pass filter.
+
+    Returns:
+        [N, H * up / down, W * up / down, filters].
+
+    Source: paper figure 7 (filtered up- and downsampling); Karras et al. 2018, section 2.
+    """
+    k, taps = weight.shape[0], len(resample_filter)
+    kernel = resample_kernel(resample_filter)
+    if up == 1 and down == 1:
+        return tf.nn.conv2d(x, weight, 1, "SAME")
+    if up > 1:
+        # Filter margins around the upsampled grid, less what the transposed convolution adds.
+        before, after = (taps + up - 1) // 2, (taps - up) // 2
+        gain = float(up * up)
+        if k == 1:
+            # A 1x1 convolution commutes with the filter and is cheaper on the small side.
+            x = tf.nn.conv2d(x, weight, 1, "VALID")
+            return upfirdn2d(x, kernel, up=up, padding=(before, after, before, after), gain=gain)
+        before, after = before - k // 2, after - k // 2 + up - 1
+        shape = tf.shape(x)
+        height, width = ((shape[i] if x.shape[i] is None else x.shape[i]) for i in (1, 2))
+        x = tf.nn.conv2d_transpose(
+            x,
+            tf.transpose(weight, [0, 1, 3, 2]),
+            [shape[0], (height - 1) * up + k, (width - 1) * up + k, weight.shape[3]],
+            up,
+            "VALID",
+        )
+        return upfirdn2d(x, kernel, padding=(before, after, before, after), gain=gain)
+    before, after = k // 2 + (taps - down + 1) // 2, k // 2 + (taps - down) // 2
+    padding = (before, after, before, after)
+    if k == 1:
+        x = upfirdn2d(x, kernel, down=down, padding=padding)
+        return tf.nn.conv2d(x, weight, 1, "VALID")
+    return tf.nn.conv2d(upfirdn2d(x, kernel, padding=padding), weight, down, "VALID")
+
+
+def upsample2d(x: tf.Tensor, resample_filter: Sequence[float]) -> tf.Tensor:
+    """Doubles the size: [N, H, W, C] -> [N, 2H, 2W, C].
+
+    Source: paper figure 7 (up), Karras et al. 2018, section 2.
+    """
+    before, after = (len(resample_filter) + 1) // 2, (len(resample_filter) - 2) // 2
+    padding = (before, after, before, after)
+    return upfirdn2d(x, resample_kernel(resample_filter), up=2, padding=padding, gain=4.0)
+
+
+def downsample2d(x: tf.Tensor, resample_filter: Sequence[float]) -> tf.Tensor:
+    """Halves the size: [N, H, W, C] -> [N, H/2, W/2, C].
+
+    Source: paper figure 7 (down), Karras et al. 2018, section 2.
+    """
+    before, after = (len(resample_filter) - 1) // 2, (len(resample_filter) - 2) // 2
+    padding = (before, after, before, after)
+    return upfirdn2d(x, resample_kernel(resample_filter), down=2, padding=padding)
