@@ -72,7 +72,6 @@ setup(
     },
     entry_points={"console_scripts": ["tf-sg2=tf_sg2.cli:main"]},
     classifiers=[
-        "License :: OSI Approved :: Apache Software License",
         "Programming Language :: Python :: 3",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
     ],

@@ -130,35 +130,35 @@ def test_field_is_set_by_text(name, text, value):
         ({"training": "9"}, "unknown configuration field 'training'"),
         (
             {"training.batch_size": "many"},
-            "configuration field 'training.batch_size' cannot be 'many'; it is a int",
+            "configuration field 'training.batch_size' cannot be 'many'; it is a whole number",
         ),
         (
             {"training.batch_size": "8.5"},
-            "configuration field 'training.batch_size' cannot be '8.5'; it is a int",
+            "configuration field 'training.batch_size' cannot be '8.5'; it is a whole number",
         ),
         (
             {"training.batch_size": True},
-            "configuration field 'training.batch_size' cannot be True; it is a int",
+            "configuration field 'training.batch_size' cannot be True; it is a whole number",
         ),
         (
             {"training.batch_size": math.inf},
-            "configuration field 'training.batch_size' cannot be inf; it is a int",
+            "configuration field 'training.batch_size' cannot be inf; it is a whole number",
         ),
         (
             {"training.r1_gamma": "nan"},
-            "configuration field 'training.r1_gamma' cannot be 'nan'; it is a float",
+            "configuration field 'training.r1_gamma' cannot be 'nan'; it is a number",
         ),
         (
             {"training.r1_gamma": "inf"},
-            "configuration field 'training.r1_gamma' cannot be 'inf'; it is a float",
+            "configuration field 'training.r1_gamma' cannot be 'inf'; it is a number",
         ),
         (
             {"data.mirror": "perhaps"},
-            "configuration field 'data.mirror' cannot be 'perhaps'; it is a bool",
+            "configuration field 'data.mirror' cannot be 'perhaps'; it is true or false",
         ),
         (
             {"data.source": 3},
-            "configuration field 'data.source' cannot be 3; it is a str",
+            "configuration field 'data.source' cannot be 3; it is a text",
         ),
         (
             {"generator.image_size": "9by9"},
@@ -275,7 +275,7 @@ def discriminator(**fields):
         ),
         (
             lambda: config.from_dict({"generator": {"image_size": 64}}),
-            "configuration field 'generator.image_size' cannot be 64; it is a tuple",
+            "configuration field 'generator.image_size' cannot be 64; it is a list of numbers",
         ),
         (
             lambda: config.from_dict({"data": {"sauce": ""}}),

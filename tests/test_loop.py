@@ -1,5 +1,6 @@
 """Whole runs, through the function that the command calls."""
 
+import importlib.util
 import json
 import os
 import shutil
@@ -249,3 +250,29 @@ def test_unusable_settings_are_refused_before_anything_is_written(tmp_path, chan
 def test_steps_for_rounds_up_and_is_at_least_one():
     assert steps_for(1, 32) == 32  # 31.25
     assert steps_for(0.0001, 32) == 1
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("tensorflow_addons") is None,
+    reason="needs tensorflow-addons (make test-addons)",
+)
+def test_run_with_an_addons_optimiser_resumes_with_its_slots(tmp_path):
+    settings = tiny_config(
+        generator_optimizer__name="Addons>LAMB",
+        discriminator_optimizer__name="Addons>LAMB",
+        training__total_kimg=0.016,
+    )
+    whole = train(settings, tmp_path / "whole", progress=False)
+    train(settings, tmp_path / "parts", stop_after_minutes=0, progress=False)
+    resumed = train(settings, tmp_path / "parts", progress=False)
+    ours, theirs = whole.variables(), resumed.variables()
+    assert ours.keys() == theirs.keys()
+    assert any("optimizer/" in name and ours[name].shape.rank for name in ours), "there are slots"
+    for name, variable in ours.items():
+        np.testing.assert_allclose(variable, theirs[name], rtol=1e-3, atol=1e-4, err_msg=name)
+
+
+def test_profile_on_demand_is_written(tmp_path):
+    run = tmp_path / "run"
+    train(tiny_config(), run, profile_iterations=1, progress=False)
+    assert list(run.glob("plugins/profile/*/*.xplane.pb"))

@@ -382,6 +382,15 @@ def differences(ours: Config, theirs: Config) -> list[str]:
     ]
 
 
+_KINDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    tuple: "a list of numbers",
+}
+
+
 def _convert(value: Any, hint: Any, name: str) -> Any:
     """Brings a JSON value or a flag's text to the type of its field."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
@@ -418,7 +427,7 @@ def _convert(value: Any, hint: Any, name: str) -> Any:
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         if isinstance(error, InputError):
             raise
-        wanted = getattr(hint, "__name__", None) or str(hint)
+        wanted = _KINDS.get(origin or hint, "an object in JSON")
         raise InputError(
-            f"configuration field {name!r} cannot be {value!r}; it is a {wanted}"
+            f"configuration field {name!r} cannot be {value!r}; it is {wanted}"
         ) from error

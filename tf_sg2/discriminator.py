@@ -187,13 +187,10 @@ class Discriminator(keras.Model):
         for block in self.blocks:
             x, image = block(x, image)
         x = self.epilogue(x, image)  # [N, units]
-        if self.mapping is None:
-            if labels is not None and labels.shape[-1] != 0:
-                raise InputError(
-                    "labels were given, but this model has label_dim 0; leave them out"
-                )
+        labels = checked_labels(labels, self.config.label_dim)
+        if labels is None:
             return x
-        w = self.mapping.transform(None, checked_labels(labels, self.config.label_dim))
+        w = self.mapping.transform(None, labels)
         return tf.reduce_sum(x * w, axis=1, keepdims=True) / math.sqrt(x.shape[1])  # [N, 1]
 
     def get_config(self) -> dict[str, Any]:

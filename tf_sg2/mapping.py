@@ -77,12 +77,9 @@ class MappingNetwork(keras.layers.Layer):
             if z.shape.rank != 2 or z.shape[1] != self.z_dim:
                 raise InputError(f"z has shape {z.shape}; it must be [N, {self.z_dim}]")
             parts.append(normalize_second_moment(z))
-        if self.embed is not None:
-            parts.append(
-                normalize_second_moment(self.embed(checked_labels(labels, self.label_dim)))
-            )
-        elif labels is not None and labels.shape[-1] != 0:
-            raise InputError("labels were given, but this model has label_dim 0; leave them out")
+        labels = checked_labels(labels, self.label_dim)
+        if labels is not None:
+            parts.append(normalize_second_moment(self.embed(labels)))
         x = tf.concat(parts, axis=1) if len(parts) > 1 else parts[0]
         for layer in self.fc:
             x = layer(x)  # [N, w_dim]
@@ -114,12 +111,16 @@ class MappingNetwork(keras.layers.Layer):
         self.w_avg.assign(batch_mean + (self.w_avg - batch_mean) * self.w_avg_beta)
 
 
-def checked_labels(labels: tf.Tensor | None, label_dim: int) -> tf.Tensor:
-    """Returns `labels` as a floating tensor [N, label_dim].
+def checked_labels(labels: tf.Tensor | None, label_dim: int) -> tf.Tensor | None:
+    """Returns `labels` as a floating tensor [N, label_dim], None for a model without labels.
 
     Raises:
-        InputError: where they are missing or of another width.
+        InputError: where they are missing, not wanted, or of another width.
     """
+    if not label_dim:
+        if labels is not None and tf.convert_to_tensor(labels).shape[-1] != 0:
+            raise InputError("labels were given, but this model has label_dim 0; leave them out")
+        return None
     if labels is None:
         raise InputError(
             f"this model is conditional: give labels, float32 [N, {label_dim}], one-hot or soft"

@@ -174,6 +174,11 @@ class SynthesisNetwork(keras.layers.Layer):
             return [layer.noise.const for layer in layers]
         if noise_seeds is None:
             noise_seeds = randomness.fresh_seeds(tf.shape(w)[0])
+        noise_seeds = tf.convert_to_tensor(noise_seeds)
+        if not noise_seeds.shape.is_compatible_with([w.shape[0], 2]):
+            raise InputError(
+                f"noise_seeds have shape {noise_seeds.shape}; they must be [{w.shape[0]}, 2]"
+            )
         sizes = [layer.height * layer.width for layer in layers]
         flat = randomness.normal(noise_seeds, [sum(sizes)])  # [N, pixels of all layers]
         parts = tf.split(flat, sizes, axis=1)
