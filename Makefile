@@ -10,7 +10,7 @@ ADDONS_PYTHON ?= $(shell for p in $(PYTHON) python3.11 python3.10; do \
 
 DEMO_SIZE ?= 32x56
 DEMO_CARDS ?= 4000
-DEMO_KIMG ?= 60
+DEMO_KIMG ?= 34
 DEMO_MINUTES ?= 8
 DEMO_DATA ?= data/cards-$(DEMO_SIZE)-$(DEMO_CARDS).zip
 DEMO_RUN ?= runs/demo
@@ -20,7 +20,7 @@ DEMO_RUN ?= runs/demo
 demo: $(VENV)/installed $(DEMO_DATA)
 	$(VENV)/bin/tf-sg2 train --run=$(DEMO_RUN) --preset=cards --data=$(DEMO_DATA) \
 		--training.total_kimg=$(DEMO_KIMG) --stop_after_minutes=$(DEMO_MINUTES)
-	$(VENV)/bin/tf-sg2 generate --run=$(DEMO_RUN) --seeds=0-31 --truncation_psi=0.7 \
+	$(VENV)/bin/tf-sg2 generate --run=$(DEMO_RUN) --seeds=0-31 --truncation_psi=0.7 --grid \
 		--columns=8 --out=$(DEMO_RUN)/generated.png
 	$(VENV)/bin/tf-sg2 interpolate --run=$(DEMO_RUN) --seeds=0-3 --frames=48 \
 		--out=$(DEMO_RUN)/interpolation.gif
