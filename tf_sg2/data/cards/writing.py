@@ -6,8 +6,6 @@ import io
 import json
 import multiprocessing
 import os
-import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -17,6 +15,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from tf_sg2.atomic import new_file, new_folder
 from tf_sg2.data.cards.card import LANGUAGES, draw_card
 from tf_sg2.data.cards.source import CardSource
 from tf_sg2.errors import InputError
@@ -61,49 +60,30 @@ def write_cards(
     draw_card(seed, 0, image_size, source.languages)  # a missing font is told before any work
     if os.path.lexists(out):
         raise InputError(f"{out} exists already; remove it, or give another --out")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write = _write_zip if out.suffix.lower() == ".zip" else _write_folder
-        write(out, source, _drawn(source, processes))
-    except OSError as error:
-        raise InputError(
-            f"cannot write {out}: {error.strerror or error}; give another --out"
-        ) from error
+    write = _write_zip if out.suffix.lower() == ".zip" else _write_folder
+    write(out, source, _drawn(source, processes))
     return out
 
 
 def _write_folder(out: Path, source: CardSource, drawn: Iterator[tuple[bytes, dict]]) -> None:
-    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
-        temporary.chmod(0o755)
+    with new_folder(out) as folder:
         entries = []
         for data, entry in drawn:
-            path = temporary / entry["file"]
+            path = folder / entry["file"]
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(data)
             entries.append(entry)
-        (temporary / CARDS_FILE).write_text(_document(source, entries), encoding="utf-8")
-        os.replace(temporary, out)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+        (folder / CARDS_FILE).write_text(_document(source, entries), encoding="utf-8")
 
 
 def _write_zip(out: Path, source: CardSource, drawn: Iterator[tuple[bytes, dict]]) -> None:
-    handle, name = tempfile.mkstemp(prefix=f".{out.name}.", dir=out.parent)
-    try:
-        with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w") as archive:
-            entries = []
-            for data, entry in drawn:
-                archive.writestr(_zip_entry(entry["file"], zipfile.ZIP_STORED), data)
-                entries.append(entry)
-            document = _document(source, entries)
-            archive.writestr(_zip_entry(CARDS_FILE, zipfile.ZIP_DEFLATED), document)
-        os.chmod(name, 0o644)
-        os.replace(name, out)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with new_file(out) as file, zipfile.ZipFile(file, "w") as archive:
+        entries = []
+        for data, entry in drawn:
+            archive.writestr(_zip_entry(entry["file"], zipfile.ZIP_STORED), data)
+            entries.append(entry)
+        document = _document(source, entries)
+        archive.writestr(_zip_entry(CARDS_FILE, zipfile.ZIP_DEFLATED), document)
 
 
 def _zip_entry(name: str, compression: int) -> zipfile.ZipInfo:
