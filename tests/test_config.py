@@ -316,13 +316,13 @@ def test_file_is_refused_by_name(tmp_path):
 
 def test_differences_name_both_values():
     other = config.override(
-        SMALL, {"training.batch_size": 8, "generator.conv_clamp": 256, "data.source": "a.zip"}
+        SMALL, {"training.batch_size": 16, "generator.conv_clamp": 256, "data.source": "a.zip"}
     )
     assert config.differences(SMALL, SMALL) == []
     assert config.differences(SMALL, other) == [
         "generator.conv_clamp: None -> 256.0",
         f"data.source: {SMALL.data.source!r} -> 'a.zip'",
-        "training.batch_size: 16 -> 8",
+        "training.batch_size: 8 -> 16",
     ]
 
 
@@ -330,3 +330,9 @@ def test_configurations_are_frozen():
     for part in (SMALL, SMALL.generator, SMALL.training, DataConfig()):
         with pytest.raises(dataclasses.FrozenInstanceError):
             part.source = "other"
+
+
+def test_every_field_has_a_meaning_and_no_meaning_lacks_a_field():
+    from tf_sg2.config_help import MEANINGS
+
+    assert set(MEANINGS) == set(config.field_names())

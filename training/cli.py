@@ -12,6 +12,7 @@ from absl import flags
 
 from tf_sg2 import command_line, config, presets
 from tf_sg2.config import Config
+from tf_sg2.config_help import MEANINGS
 from tf_sg2.errors import InputError
 
 USAGE = """
@@ -66,7 +67,7 @@ def define_flags(values: flags.FlagValues) -> None:
         **shared,
     )
     for name in config.field_names():
-        flags.DEFINE_string(name, None, f"configuration field {name}", **shared)
+        flags.DEFINE_string(name, None, MEANINGS[name], **shared)
 
 
 def build_config(values: flags.FlagValues) -> Config:

@@ -204,7 +204,7 @@ class _Loop:
         if config.generator.label_dim:
             labels = np.stack([source.label(int(i)) for i in shown])
         self.samples = SampleGrid(state.generator_ema, config, labels)
-        self.profile_iterations = profile_iterations
+        self.profile_iterations, self.profiling = profile_iterations, False
         # The scalars of the iteration before, unchecked: reading them does not wait for this one.
         self.pending: tuple[int, dict[str, tf.Tensor]] | None = None
 
@@ -244,7 +244,7 @@ class _Loop:
             if iteration % every["checkpoint"] == 0 or last:
                 self._check_pending(tick)
                 checkpoint.save(self.manager, self.state)
-        self._profile(self.profile_iterations + PROFILE_AFTER)
+        self._stop_profile()
 
     def _dataset(self, start_batch: int) -> Iterator:
         training = self.config.training
@@ -303,5 +303,11 @@ class _Loop:
     def _profile(self, done: int) -> None:
         if self.profile_iterations and done == PROFILE_AFTER:
             tf.profiler.experimental.start(str(self.log.run.path))
-        if self.profile_iterations and done == PROFILE_AFTER + self.profile_iterations:
+            self.profiling = True
+        if done == PROFILE_AFTER + self.profile_iterations:
+            self._stop_profile()
+
+    def _stop_profile(self) -> None:
+        if self.profiling:
             tf.profiler.experimental.stop()
+            self.profiling = False
