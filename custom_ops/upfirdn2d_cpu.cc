@@ -1,0 +1,373 @@
+// The CPU kernel of upfirdn2d: rows of the input are combined along the height into a line that
+// stays in cache, and the line is filtered along the width into a row of the output. Strips of
+// columns are narrow enough that the rows above are still cached when the next row of the output
+// needs them: memory is read once and written once. A kernel that is no outer product filters each
+// row of the input on its own and adds up the results.
+
+#include "upfirdn2d.h"
+
+#include <math.h>
+
+#include "cpu.h"
+
+namespace {
+
+// Output rows of one piece of work: enough to make the lines above it, read twice, a small part.
+constexpr int64_t kBandRows = 32;
+// Bytes of lines that a strip of columns may hold, so that they stay in cache.
+constexpr int64_t kStripBytes = 256 << 10;
+constexpr int64_t kMinimumStripColumns = 16;
+constexpr int64_t kLinePadding = 16;
+
+inline int64_t floor_divide(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
+inline int64_t ceil_divide(int64_t a, int64_t b) { return -floor_divide(-a, b); }
+
+// One axis of the resampling. Output o takes inputs first(o) ... last(o), not all of which exist;
+// input j meets it at the tap that weight() names.
+struct Axis {
+  int64_t in, out, up, down, pad, taps;
+  int64_t first(int64_t o) const { return ceil_divide(o * down - pad, up); }
+  int64_t last(int64_t o) const { return floor_divide(o * down - pad + taps - 1, up); }
+  int64_t weight(int64_t o, int64_t j) const { return taps - 1 - (j * up - (o * down - pad)); }
+  int64_t most() const { return divide_up(taps, up); }
+};
+
+Axis rows_of(const TfSg2Upfirdn2d& s) {
+  return {s.in_height, s.out_height, s.up_rows, s.down_rows, s.pad_top, s.kernel_rows};
+}
+Axis columns_of(const TfSg2Upfirdn2d& s) {
+  return {s.in_width, s.out_width, s.up_columns, s.down_columns, s.pad_left, s.kernel_columns};
+}
+
+int64_t greatest_common_divisor(int64_t a, int64_t b) {
+  while (b) {
+    const int64_t rest = a % b;
+    a = b;
+    b = rest;
+  }
+  return a;
+}
+
+// A sum of lines of T, made `repeats` times on the way along them:
+// y[r * y_step + i] = sum over m < count of weights[m] * lines[m][r * line_step + i], i < n.
+template <typename T, typename A>
+struct Combination {
+  const T* lines[TF_SG2_MAX_TAPS];
+  A weights[TF_SG2_MAX_TAPS];
+  int64_t count, n, repeats, line_step, y_step;
+};
+
+template <int M, typename A>
+void combine_fixed(const Combination<A, A>& c, A* y, bool past_caches) {
+  constexpr int kLanes = Vector<A>::kLanes;
+  const A* lines[M];
+  A weights[M];
+  for (int m = 0; m < M; ++m) {
+    lines[m] = c.lines[m];
+    weights[m] = c.weights[m];
+  }
+  const int64_t n = c.n;
+  for (int64_t r = 0; r < c.repeats; ++r) {
+    int64_t i = 0;
+    const auto scalar = [&]() {
+      A sum = weights[0] * lines[0][i];
+      for (int m = 1; m < M; ++m) sum += weights[m] * lines[m][i];
+      y[i] = sum;
+    };
+    const auto vector = [&]() {
+      typename Vector<A>::type sum = load(lines[0] + i) * weights[0];
+      for (int m = 1; m < M; ++m) sum += load(lines[m] + i) * weights[m];
+      return sum;
+    };
+    if (past_caches && n >= 2 * kLanes) {
+      for (; !aligned(y + i); ++i) scalar();
+      for (; i + kLanes <= n; i += kLanes) stream(y + i, vector());
+    } else {
+      for (; i + kLanes <= n; i += kLanes) store(y + i, vector());
+    }
+    for (; i < n; ++i) scalar();
+    for (int m = 0; m < M; ++m) lines[m] += c.line_step;
+    y += c.y_step;
+  }
+}
+
+// Any number of lines of any type, a few vectors at a time; none gives zeros.
+template <typename T, typename A>
+void combine_any(const Combination<T, A>& c, A* y) {
+  constexpr int kBlock = 4 * Vector<A>::kLanes;
+  for (int64_t r = 0; r < c.repeats; ++r) {
+    const int64_t offset = r * c.line_step;
+    int64_t i = 0;
+    for (; i + kBlock <= c.n; i += kBlock) {
+      A sums[kBlock] = {};
+      for (int64_t m = 0; m < c.count; ++m) {
+        const T* line = c.lines[m] + offset + i;
+        const A weight = c.weights[m];
+        for (int k = 0; k < kBlock; ++k) sums[k] += weight * widen(line[k]);
+      }
+      memcpy(y + i, sums, sizeof(sums));
+    }
+    for (; i < c.n; ++i) {
+      A sum = 0;
+      for (int64_t m = 0; m < c.count; ++m) sum += c.weights[m] * widen(c.lines[m][offset + i]);
+      y[i] = sum;
+    }
+    y += c.y_step;
+  }
+}
+
+// Few elements at a time, as in images: N of them in M lines, both known to the compiler.
+template <int M, int N, typename A>
+void combine_narrow(const Combination<A, A>& c, A* y) {
+  const A* lines[M];
+  A weights[M];
+  for (int m = 0; m < M; ++m) {
+    lines[m] = c.lines[m];
+    weights[m] = c.weights[m];
+  }
+  const int64_t line_step = c.line_step, y_step = c.y_step;
+  for (int64_t r = 0; r < c.repeats; ++r) {
+    A sums[N];
+    for (int i = 0; i < N; ++i) sums[i] = weights[0] * lines[0][r * line_step + i];
+    for (int m = 1; m < M; ++m) {
+      for (int i = 0; i < N; ++i) sums[i] += weights[m] * lines[m][r * line_step + i];
+    }
+    for (int i = 0; i < N; ++i) y[r * y_step + i] = sums[i];
+  }
+}
+
+template <int N, typename A>
+bool combine_narrow(const Combination<A, A>& c, A* y) {
+  if (c.n != N || c.repeats == 1 || (c.count != 2 && c.count != 4)) return false;
+  if (c.count == 2) combine_narrow<2, N>(c, y);
+  if (c.count == 4) combine_narrow<4, N>(c, y);
+  return true;
+}
+
+template <typename A>
+void combine(const Combination<A, A>& c, A* y, bool past_caches) {
+  if (combine_narrow<1>(c, y) || combine_narrow<3>(c, y) || combine_narrow<4>(c, y)) return;
+  switch (c.count) {
+    case 1: return combine_fixed<1>(c, y, past_caches);
+    case 2: return combine_fixed<2>(c, y, past_caches);
+    case 3: return combine_fixed<3>(c, y, past_caches);
+    case 4: return combine_fixed<4>(c, y, past_caches);
+    default: return combine_any(c, y);
+  }
+}
+template <typename T, typename A>
+void combine(const Combination<T, A>& c, A* y, bool) {
+  combine_any(c, y);
+}
+
+// Rows and columns of weights: kernel[a, b] = rows[a] * columns[b] where `separable`.
+template <typename A>
+struct Weights {
+  bool separable;
+  A rows[TF_SG2_MAX_TAPS], columns[TF_SG2_MAX_TAPS];
+  A kernel[TF_SG2_MAX_TAPS * TF_SG2_MAX_TAPS];
+};
+
+// Splits an outer product into its factors, through its largest entry.
+template <typename A>
+void find_weights(const TfSg2Upfirdn2d& s, const double* kernel, Weights<A>* w) {
+  const int64_t height = s.kernel_rows, width = s.kernel_columns;
+  int64_t pivot = 0;
+  for (int64_t i = 0; i < height * width; ++i) {
+    if (fabs(kernel[i]) > fabs(kernel[pivot])) pivot = i;
+    w->kernel[i] = static_cast<A>(kernel[i]);
+  }
+  const int64_t row = pivot / width, column = pivot % width;
+  const double peak = kernel[pivot];
+  const double root = sqrt(fabs(peak));
+  w->separable = isfinite(peak);
+  const double tolerance = (sizeof(A) == sizeof(double) ? 1e-15 : 1e-7) * fabs(peak);
+  for (int64_t a = 0; a < height && w->separable; ++a) {
+    for (int64_t b = 0; b < width && w->separable; ++b) {
+      const double product = peak == 0 ? 0 : kernel[a * width + column] * (kernel[row * width + b] / peak);
+      // Written so that a NaN anywhere counts as no outer product.
+      w->separable = fabs(product - kernel[a * width + b]) <= tolerance;
+    }
+  }
+  for (int64_t a = 0; a < height; ++a) {
+    w->rows[a] = static_cast<A>(peak == 0 ? 0 : kernel[a * width + column] / root);
+  }
+  for (int64_t b = 0; b < width; ++b) {
+    w->columns[b] = static_cast<A>(peak == 0 ? 0 : kernel[row * width + b] / peak * root);
+  }
+}
+
+// Columns from ... to - 1 of the output, and the inputs base ... base + width - 1 they need.
+struct Strip {
+  int64_t from, to, base, width;
+};
+
+Strip strip_at(const Axis& columns, int64_t from, int64_t to) {
+  const int64_t base = columns.first(from);
+  return {from, to, base, maximum(columns.last(to - 1) - base + 1, 0)};
+}
+
+// Filters `line`, the inputs of a strip, along the width.
+template <typename A>
+void filter_line(const Axis& columns, const Strip& strip, int64_t channels, const A* weights,
+                 const A* line, A* y, bool past_caches) {
+  // Outputs a period apart have the same taps, at inputs a step apart.
+  const int64_t common = greatest_common_divisor(columns.up, columns.down);
+  const int64_t period = columns.up / common, step = columns.down / common;
+  const int64_t phases = minimum(period, strip.to - strip.from);
+  for (int64_t phase = 0; phase < phases; ++phase) {
+    const int64_t o = strip.from + phase, j = columns.first(o);
+    Combination<A, A> c;
+    c.count = columns.last(o) - j + 1;
+    for (int64_t m = 0; m < c.count; ++m) {
+      c.lines[m] = line + (j + m - strip.base) * channels;
+      c.weights[m] = weights[columns.weight(o, j + m)];
+    }
+    const int64_t repeats = divide_up(strip.to - o, period);
+    const bool flat = period == 1 && step == 1;
+    c.n = flat ? repeats * channels : channels;
+    c.repeats = flat ? 1 : repeats;
+    c.line_step = step * channels;
+    c.y_step = period * channels;
+    combine(c, y + phase * channels, past_caches);
+  }
+}
+
+// The columns of a strip: all, unless the rows that meet in one output row would fall out of cache.
+int64_t strip_columns(const TfSg2Upfirdn2d& s, int64_t sum_bytes) {
+  const Axis columns = columns_of(s);
+  const int64_t column_bytes = maximum(s.channels, 1) * sum_bytes * (rows_of(s).most() + 2);
+  const int64_t inputs = maximum(kStripBytes / column_bytes, kMinimumStripColumns);
+  return minimum(divide_up(inputs, columns.down) * columns.up, maximum(columns.out, 1));
+}
+
+// Elements of a line: the inputs of a strip, or its outputs.
+int64_t line_size(const TfSg2Upfirdn2d& s, int64_t sum_bytes) {
+  const Axis columns = columns_of(s);
+  const int64_t outputs = strip_columns(s, sum_bytes);
+  // Where a strip starts moves the span of its inputs by one at most.
+  const int64_t inputs = ((outputs - 1) * columns.down + columns.taps - 1) / columns.up + 2;
+  return divide_up(maximum(outputs, inputs) * s.channels, kLinePadding) * kLinePadding;
+}
+
+template <typename T>
+class Worker {
+  typedef typename Sum<T>::type A;
+
+ public:
+  Worker(const TfSg2Upfirdn2d& s, const double* kernel, const void* x, void* y, void* scratch)
+      : s_(s), rows_(rows_of(s)), columns_(columns_of(s)), x_(static_cast<const T*>(x)),
+        y_(static_cast<T*>(y)), line_size_(line_size(s, sizeof(A))),
+        line_(static_cast<A*>(scratch)), out_(line_ + line_size_), sum_(out_ + line_size_) {
+    find_weights(s, kernel, &weights_);
+    const int64_t bytes = s.batch * s.out_height * s.out_width * s.channels * sizeof(T);
+    past_caches_ = bytes >= kStreamBytes;
+  }
+
+  // One band of rows of one image.
+  void run(int64_t task) {
+    const int64_t bands = divide_up(s_.out_height, kBandRows);
+    const int64_t n = task / bands, from = task % bands * kBandRows;
+    const int64_t to = minimum(from + kBandRows, s_.out_height);
+    const int64_t width = strip_columns(s_, sizeof(A));
+    for (int64_t column = 0; column < s_.out_width; column += width) {
+      const int64_t end = minimum(column + width, s_.out_width);
+      const Strip strip = strip_at(columns_, column, end);
+      // What a line holds outside the image is zero, and stays so.
+      memset(line_, 0, line_size_ * sizeof(A));
+      for (int64_t o = from; o < to; ++o) {
+        T* row = y_ + ((n * s_.out_height + o) * s_.out_width + strip.from) * s_.channels;
+        const int64_t first = maximum(rows_.first(o), 0);
+        const int64_t count = maximum(minimum(rows_.last(o), rows_.in - 1) - first + 1, 0);
+        if (weights_.separable) {
+          read_line(n, o, first, count, strip);
+          put(strip, row);
+        } else {
+          put_all(n, o, first, count, strip, row);
+        }
+      }
+    }
+    if (past_caches_) finish_streams();
+  }
+
+ private:
+  // Sums up what rows first ... first + count - 1 of the input give to row o.
+  void read_line(int64_t n, int64_t o, int64_t first, int64_t count, const Strip& strip) {
+    const int64_t from = maximum(strip.base, 0);
+    const int64_t to = minimum(strip.base + strip.width, columns_.in);
+    if (to <= from) return;
+    Combination<T, A> c;
+    c.count = count;
+    for (int64_t m = 0; m < count; ++m) {
+      c.lines[m] = x_ + ((n * s_.in_height + first + m) * s_.in_width + from) * s_.channels;
+      c.weights[m] = weights_.separable ? weights_.rows[rows_.weight(o, first + m)] : A(1);
+    }
+    c.n = (to - from) * s_.channels;
+    c.repeats = 1;
+    c.line_step = c.y_step = 0;
+    combine(c, line_ + (from - strip.base) * s_.channels, false);
+  }
+
+  void put(const Strip& strip, A* row) {
+    filter_line(columns_, strip, s_.channels, weights_.columns, line_, row, past_caches_);
+  }
+  template <typename Narrow>
+  void put(const Strip& strip, Narrow* row) {
+    filter_line(columns_, strip, s_.channels, weights_.columns, line_, out_, false);
+    write_line(out_, row, (strip.to - strip.from) * s_.channels, false);
+  }
+
+  void put_all(int64_t n, int64_t o, int64_t first, int64_t count, const Strip& strip, T* row) {
+    const int64_t size = (strip.to - strip.from) * s_.channels;
+    memset(sum_, 0, size * sizeof(A));
+    for (int64_t j = first; j < first + count; ++j) {
+      const A* weights = weights_.kernel + rows_.weight(o, j) * columns_.taps;
+      read_line(n, o, j, 1, strip);
+      filter_line(columns_, strip, s_.channels, weights, line_, out_, false);
+      for (int64_t i = 0; i < size; ++i) sum_[i] += out_[i];
+    }
+    write_line(sum_, row, size, past_caches_);
+  }
+
+  const TfSg2Upfirdn2d& s_;
+  const Axis rows_, columns_;
+  const T* x_;
+  T* y_;
+  const int64_t line_size_;
+  A *line_, *out_, *sum_;
+  Weights<A> weights_;
+  bool past_caches_;
+};
+
+template <typename T>
+void run(const TfSg2Upfirdn2d& s, const double* kernel, const void* x, void* y, void* scratch,
+         int64_t first, int64_t last) {
+  Worker<T> worker(s, kernel, x, y, scratch);
+  for (int64_t task = first; task < last; ++task) worker.run(task);
+}
+
+}  // namespace
+
+extern "C" {
+
+int64_t TF_SG2_CPU(tf_sg2_upfirdn2d_cpu_tasks)(const TfSg2Upfirdn2d* s) {
+  if (s->out_width == 0 || s->channels == 0) return 0;
+  return s->batch * divide_up(s->out_height, kBandRows);
+}
+
+size_t TF_SG2_CPU(tf_sg2_upfirdn2d_cpu_scratch)(const TfSg2Upfirdn2d* s) {
+  const size_t bytes = s->type == TF_SG2_FLOAT64 ? sizeof(double) : sizeof(float);
+  return 3 * line_size(*s, bytes) * bytes;
+}
+
+void TF_SG2_CPU(tf_sg2_upfirdn2d_cpu)(const TfSg2Upfirdn2d* s, const double* kernel, const void* x,
+                                      void* y, void* scratch, int64_t first, int64_t last) {
+  switch (s->type) {
+    case TF_SG2_FLOAT16: return run<Half>(*s, kernel, x, y, scratch, first, last);
+    case TF_SG2_BFLOAT16: return run<BFloat16>(*s, kernel, x, y, scratch, first, last);
+    case TF_SG2_FLOAT32: return run<float>(*s, kernel, x, y, scratch, first, last);
+    default: return run<double>(*s, kernel, x, y, scratch, first, last);
+  }
+}
+
+}  // extern "C"
