@@ -23,6 +23,7 @@ COMMANDS = {
     "generate": ("tf_sg2.latent.generate:main", "images from seeds"),
     "mix": ("tf_sg2.latent.mixing:main", "the style-mixing table of two rows of seeds"),
     "interpolate": ("tf_sg2.latent.interpolation:main", "a loop through latent space"),
+    "export": ("tf_sg2.serving.cli:main", "a run as a model that TensorFlow Serving loads"),
 }
 
 

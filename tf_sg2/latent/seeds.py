@@ -18,21 +18,26 @@ LARGEST_SEED = 2**63 - 1
 LARGEST_COUNT = 10_000_000
 
 
-def latents(seeds: Sequence[int], z_dim: int) -> tf.Tensor:
-    """Returns z of each seed, standard normal float32 [N, z_dim]; a row is its seed's alone."""
+def latents(seeds: Sequence[int] | tf.Tensor, z_dim: int) -> tf.Tensor:
+    """Returns z of each seed, standard normal float32 [N, z_dim]; a row is its seed's alone.
+
+    `seeds` may be a tensor, int64 [N], also inside a graph.
+    """
     from tf_sg2 import randomness
 
     return randomness.normal(_pairs(seeds, LATENT_STREAM), [z_dim])
 
 
-def noise_seeds(seeds: Sequence[int]) -> tf.Tensor:
+def noise_seeds(seeds: Sequence[int] | tf.Tensor) -> tf.Tensor:
     """Returns what the synthesis network takes as `noise_seeds`, int64 [N, 2]."""
     return _pairs(seeds, NOISE_STREAM)
 
 
-def _pairs(seeds: Sequence[int], stream: int) -> tf.Tensor:
+def _pairs(seeds: Sequence[int] | tf.Tensor, stream: int) -> tf.Tensor:
     import tensorflow as tf
 
+    if tf.is_tensor(seeds):
+        return tf.stack([seeds, tf.fill(tf.shape(seeds), tf.constant(stream, seeds.dtype))], axis=1)
     pairs = [(int(seed), stream) for seed in seeds]
     return tf.reshape(tf.constant(pairs, tf.int64), [len(pairs), 2])
 

@@ -1,0 +1,59 @@
+"""`tf-sg2 export`: a trained run as a version of a served model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from tf_sg2 import command_line
+from tf_sg2.errors import InputError
+
+USAGE = """
+tf-sg2 export: a trained run as a SavedModel that TensorFlow Serving loads.
+
+  tf-sg2 export --run=runs/cards --out=models/cards
+
+Writes models/cards/1, or the next number; a server that watches models/cards takes the new version
+up once it is complete. The averaged generator answers to six signatures: serving_default, generate,
+map, synthesize, synthesize_png and style_mix.
+"""
+
+
+def _define_flags(values: flags.FlagValues) -> None:
+    shared = dict(flag_values=values)
+    flags.DEFINE_string("run", None, "run directory of tf-sg2 train (needed)", **shared)
+    flags.DEFINE_string(
+        "checkpoint", None, "its checkpoint: iteration, name or path; default: the newest", **shared
+    )
+    flags.DEFINE_string(
+        "out",
+        None,
+        "the model's folder, named as the model; one folder a version (needed)",
+        **shared,
+    )
+    flags.DEFINE_integer("version", None, "the version's number; default: the next one", **shared)
+    flags.DEFINE_integer(
+        "rows_at_once",
+        1,
+        "rows computed together. 1 answers single requests soonest; 8 or so fill a GPU, and a "
+        "single row then costs as much as 8",
+        lower_bound=1,
+        upper_bound=64,
+        **shared,
+    )
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Runs `tf-sg2 export`."""
+    values = command_line.parse("export", arguments, _define_flags, USAGE)
+    for name in ("run", "out"):
+        if not values[name].value:
+            raise InputError(f"--{name} is needed: {values[name].help.removesuffix(' (needed)')}")
+    from tf_sg2.run_directory import load_run
+
+    run = load_run(values.run, values.checkpoint)
+    from tf_sg2.serving.export import export
+
+    print(export(run, Path(values.out), values.version, values.rows_at_once))
