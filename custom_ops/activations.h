@@ -28,98 +28,115 @@ inline A logistic(A t) {
 constexpr double kSeluScale = 1.0507009873554804934193349852946;
 constexpr double kSeluScaleAlpha = 1.7580993408473768599402175208123;
 
-/* value, slope and curvature of activation K at t; `alpha` is the slope of lrelu below zero. */
-template <int K, typename A>
-struct Activation {
-  /* Whether the curvature is zero wherever it exists. */
-  static constexpr bool kPiecewise = K == TF_SG2_LINEAR || K == TF_SG2_RELU || K == TF_SG2_LRELU;
+/* The smooth activations, chosen at run time: their cost hides that of the choice. */
+template <typename A>
+A smooth_value(int32_t activation, A t) {
+  switch (activation) {
+    case TF_SG2_TANH: return hyperbolic_tangent(t);
+    case TF_SG2_SIGMOID: return logistic(t);
+    case TF_SG2_ELU: return t < 0 ? exponential_less_one(t) : t;
+    case TF_SG2_SELU:
+      return t < 0 ? A(kSeluScaleAlpha) * exponential_less_one(t) : A(kSeluScale) * t;
+    case TF_SG2_SOFTPLUS: {
+      const A tail = logarithm_of_one_plus(exponential(t < 0 ? t : -t));
+      return t < 0 ? tail : t + tail;
+    }
+    default: return t * logistic(t);  // swish
+  }
+}
 
-  static A value(A t, A alpha) {
+template <typename A>
+A smooth_slope(int32_t activation, A t) {
+  switch (activation) {
+    case TF_SG2_TANH: {
+      const A h = hyperbolic_tangent(t);
+      return 1 - h * h;
+    }
+    case TF_SG2_ELU: return t < 0 ? exponential(t) : 1;
+    case TF_SG2_SELU: return t < 0 ? A(kSeluScaleAlpha) * exponential(t) : A(kSeluScale);
+    default: break;
+  }
+  const A s = logistic(t);
+  switch (activation) {
+    case TF_SG2_SIGMOID: return s * (1 - s);
+    case TF_SG2_SOFTPLUS: return s;
+    default: return s * (1 + t * (1 - s));  // swish
+  }
+}
+
+template <typename A>
+A smooth_curvature(int32_t activation, A t) {
+  switch (activation) {
+    case TF_SG2_TANH: {
+      const A h = hyperbolic_tangent(t);
+      return -2 * h * (1 - h * h);
+    }
+    case TF_SG2_ELU: return t < 0 ? exponential(t) : 0;
+    case TF_SG2_SELU: return t < 0 ? A(kSeluScaleAlpha) * exponential(t) : 0;
+    default: break;
+  }
+  const A s = logistic(t);
+  switch (activation) {
+    case TF_SG2_SIGMOID: return s * (1 - s) * (1 - 2 * s);
+    case TF_SG2_SOFTPLUS: return s * (1 - s);
+    default: return s * (1 - s) * (2 + t * (1 - 2 * s));  // swish
+  }
+}
+
+/* Slopes of straight pieces are known to the compiler; all the rest is one kind. */
+enum Kind { kLinear, kRelu, kLrelu, kSmooth };
+
+inline Kind kind_of(int32_t activation) {
+  switch (activation) {
+    case TF_SG2_LINEAR: return kLinear;
+    case TF_SG2_RELU: return kRelu;
+    case TF_SG2_LRELU: return kLrelu;
+    default: return kSmooth;
+  }
+}
+
+/* Value, slope and curvature at numbers and at vectors; `alpha` is the slope of lrelu below zero. */
+template <Kind K, typename A>
+struct Function {
+  typedef typename Vector<A>::type V;
+  int32_t activation;
+  A alpha;
+
+  A value(A t) const {
     switch (K) {
-      case TF_SG2_RELU: return t <= 0 ? 0 : t;
-      case TF_SG2_LRELU: return t > 0 ? t : t * alpha;
-      case TF_SG2_TANH: return hyperbolic_tangent(t);
-      case TF_SG2_SIGMOID: return logistic(t);
-      case TF_SG2_ELU: return t < 0 ? exponential_less_one(t) : t;
-      case TF_SG2_SELU:
-        return t < 0 ? A(kSeluScaleAlpha) * exponential_less_one(t) : A(kSeluScale) * t;
-      case TF_SG2_SOFTPLUS: {
-        const A tail = logarithm_of_one_plus(exponential(t < 0 ? t : -t));
-        return t < 0 ? tail : t + tail;
-      }
-      case TF_SG2_SWISH: return t * logistic(t);
+      case kRelu: return t <= 0 ? 0 : t;
+      case kLrelu: return t > 0 ? t : t * alpha;
+      case kSmooth: return smooth_value(activation, t);
       default: return t;
     }
   }
-
-  static A slope(A t, A alpha) {
+  A slope(A t) const {
     switch (K) {
-      case TF_SG2_RELU: return t > 0 ? 1 : 0;
-      case TF_SG2_LRELU: return t > 0 ? 1 : alpha;
-      case TF_SG2_TANH: {
-        const A h = hyperbolic_tangent(t);
-        return 1 - h * h;
-      }
-      case TF_SG2_SIGMOID: {
-        const A s = logistic(t);
-        return s * (1 - s);
-      }
-      case TF_SG2_ELU: return t < 0 ? exponential(t) : 1;
-      case TF_SG2_SELU: return t < 0 ? A(kSeluScaleAlpha) * exponential(t) : A(kSeluScale);
-      case TF_SG2_SOFTPLUS: return logistic(t);
-      case TF_SG2_SWISH: {
-        const A s = logistic(t);
-        return s * (1 + t * (1 - s));
-      }
+      case kRelu: return t > 0 ? 1 : 0;
+      case kLrelu: return t > 0 ? 1 : alpha;
+      case kSmooth: return smooth_slope(activation, t);
       default: return 1;
     }
   }
+  A curvature(A t) const { return K == kSmooth ? smooth_curvature(activation, t) : 0; }
 
-  static A curvature(A t) {
-    switch (K) {
-      case TF_SG2_TANH: {
-        const A h = hyperbolic_tangent(t);
-        return -2 * h * (1 - h * h);
-      }
-      case TF_SG2_SIGMOID: {
-        const A s = logistic(t);
-        return s * (1 - s) * (1 - 2 * s);
-      }
-      case TF_SG2_ELU: return t < 0 ? exponential(t) : 0;
-      case TF_SG2_SELU: return t < 0 ? A(kSeluScaleAlpha) * exponential(t) : 0;
-      case TF_SG2_SOFTPLUS: {
-        const A s = logistic(t);
-        return s * (1 - s);
-      }
-      case TF_SG2_SWISH: {
-        const A s = logistic(t);
-        return s * (1 - s) * (2 + t * (1 - 2 * s));
-      }
-      default: return 0;
-    }
-  }
-
-  typedef typename Vector<A>::type V;
-
-  static V values(V t, A alpha) {
-    if (K == TF_SG2_LINEAR) return t;
-    if (K == TF_SG2_RELU) return t <= 0 ? V{} : t;
-    if (K == TF_SG2_LRELU) return t > 0 ? t : t * alpha;
-    for (int i = 0; i < Vector<A>::kLanes; ++i) t[i] = value(t[i], alpha);
+  V value(V t) const {
+    if (K == kRelu) return t <= 0 ? V{} : t;
+    if (K == kLrelu) return t > 0 ? t : t * alpha;
+    for (int i = 0; K == kSmooth && i < Vector<A>::kLanes; ++i) t[i] = value(A(t[i]));
     return t;
   }
-
-  static V slopes(V t, A alpha) {
+  V slope(V t) const {
     const V one = V{} + A(1);
-    if (K == TF_SG2_LINEAR) return one;
-    if (K == TF_SG2_RELU) return t > 0 ? one : V{};
-    if (K == TF_SG2_LRELU) return t > 0 ? one : one * alpha;
-    for (int i = 0; i < Vector<A>::kLanes; ++i) t[i] = slope(t[i], alpha);
+    if (K == kLinear) return one;
+    if (K == kRelu) return t > 0 ? one : V{};
+    if (K == kLrelu) return t > 0 ? one : one * alpha;
+    for (int i = 0; i < Vector<A>::kLanes; ++i) t[i] = slope(A(t[i]));
     return t;
   }
-
-  static V curvatures(V t) {
-    for (int i = 0; i < Vector<A>::kLanes; ++i) t[i] = curvature(t[i]);
+  V curvature(V t) const {
+    if (K != kSmooth) return V{};
+    for (int i = 0; i < Vector<A>::kLanes; ++i) t[i] = curvature(A(t[i]));
     return t;
   }
 };

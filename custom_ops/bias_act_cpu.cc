@@ -40,10 +40,8 @@ inline A lane_sum(typename Vector<A>::type v) {
 }
 
 // Vectors of any element type from and to memory.
-template <typename A>
-inline typename Vector<A>::type read(const A* from) {
-  return load(from);
-}
+inline Vector<float>::type read(const float* from) { return load(from); }
+inline Vector<double>::type read(const double* from) { return load(from); }
 template <typename T>
 inline Vector<float>::type read(const T* from) {
   Vector<float>::type v;
@@ -87,18 +85,17 @@ void fill_row(const T* values, int64_t channels, int64_t size, A* row) {
   for (int64_t i = 0; i < size; ++i) row[i] = widen(values[i % channels]);
 }
 
-template <typename T, int K, bool kScaled>
+template <typename T, Kind K, bool kScaled>
 class Worker {
   typedef typename Sum<T>::type A;
   typedef typename Vector<A>::type V;
-  typedef Activation<K, A> F;
   static constexpr int kLanes = Vector<A>::kLanes;
   enum Row { kScale, kBias, kScaleSum, kBiasSum, kScaleCotangent, kBiasCotangent, kRows };
 
  public:
   Worker(const TfSg2BiasAct& s, const TfSg2BiasActPoint& at)
       : s_(s), at_(at), x_(static_cast<const T*>(at.x)), noise_(static_cast<const T*>(at.noise)),
-        alpha_(static_cast<A>(s.alpha)), gain_(static_cast<A>(s.gain)),
+        function_{s.activation, static_cast<A>(s.alpha)}, gain_(static_cast<A>(s.gain)),
         clamp_(s.clamp < 0 ? static_cast<A>(INFINITY) : static_cast<A>(s.clamp)) {}
 
   void forward(T* y, int64_t first, int64_t last) {
@@ -117,13 +114,13 @@ class Worker {
         int64_t i = 0;
         if (past_caches) {
           for (; i + kLanes <= n; i += kLanes) {
-            write_past_caches(out + i, values(argument(read(x + i), i, noise, rows)));
+            write_past_caches(out + i, value(argument(read(x + i), i, noise, rows)));
           }
         }
         for (; i + kLanes <= n; i += kLanes) {
-          write(out + i, values(argument(read(x + i), i, noise, rows)));
+          write(out + i, value(argument(read(x + i), i, noise, rows)));
         }
-        for (; i < n; ++i) narrow(value(argument_at(widen(x[i]), i, noise, rows)), out + i);
+        for (; i < n; ++i) narrow(value(argument(widen(x[i]), i, noise, rows)), out + i);
       }
     }
     if (past_caches) finish_streams();
@@ -147,7 +144,7 @@ class Worker {
         int64_t i = 0;
         for (; i + kLanes <= n; i += kLanes) {
           const V x = read(x_ + offset + i);
-          const V g = read(dy + offset + i) * slopes(argument(x, i, noise, rows));
+          const V g = read(dy + offset + i) * slope(argument(x, i, noise, rows));
           write(dx + offset + i, kScaled ? V(g * load(rows[kScale] + i)) : g);
           if (kScaled) store(scale_sum + i, V(load(scale_sum + i) + g * x));
           store(bias_sum + i, V(load(bias_sum + i) + g));
@@ -155,7 +152,7 @@ class Worker {
         }
         for (; i < n; ++i) {
           const A x = widen(x_[offset + i]);
-          const A g = widen(dy[offset + i]) * slope(argument_at(x, i, noise, rows));
+          const A g = widen(dy[offset + i]) * slope(argument(x, i, noise, rows));
           narrow(kScaled ? g * rows[kScale][i] : g, dx + offset + i);
           if (kScaled) scale_sum[i] += g * x;
           bias_sum[i] += g;
@@ -198,12 +195,12 @@ class Worker {
         for (; i + kLanes <= n; i += kLanes) {
           const V x = read(x_ + offset + i), d = read(dy + offset + i);
           const V cotangent = ux ? read(ux + offset + i) : V{};
-          const V t = argument(x, i, noise, rows), m = slopes(t);
+          const V t = argument(x, i, noise, rows), m = slope(t);
           V tangent = cotangent;
           if (kScaled) tangent = cotangent * load(rows[kScale] + i) + load(rows[kScaleCotangent] + i) * x;
           tangent += load(rows[kBiasCotangent] + i) + shift;
           write(out_dy + offset + i, V(tangent * m));
-          const V h = F::kPiecewise ? V{} : V(d * tangent * curvatures(t));
+          const V h = K != kSmooth ? V{} : V(d * tangent * curvature(t));
           V to_x = h;
           if (kScaled) {
             to_x = h * load(rows[kScale] + i) + load(rows[kScaleCotangent] + i) * d * m;
@@ -216,7 +213,7 @@ class Worker {
         for (; i < n; ++i) {
           const A x = widen(x_[offset + i]), d = widen(dy[offset + i]);
           const A cotangent = ux ? widen(ux[offset + i]) : A(0);
-          const A t = argument_at(x, i, noise, rows), m = slope(t);
+          const A t = argument(x, i, noise, rows), m = slope(t);
           A tangent = cotangent;
           if (kScaled) tangent = cotangent * rows[kScale][i] + rows[kScaleCotangent][i] * x;
           tangent += rows[kBiasCotangent][i] + shift;
@@ -281,37 +278,37 @@ class Worker {
     const V shift = load(rows[kBias] + i) + noise;
     return kScaled ? V(x * load(rows[kScale] + i) + shift) : V(x + shift);
   }
-  A argument_at(A x, int64_t i, A noise, Rows<A>& rows) const {
+  A argument(A x, int64_t i, A noise, Rows<A>& rows) const {
     const A shift = rows[kBias][i] + noise;
     return kScaled ? x * rows[kScale][i] + shift : x + shift;
   }
 
   // The function of the argument with gain and clamp; NaN goes through.
-  V values(V t) const {
-    V v = F::values(t, alpha_) * gain_;
+  V value(V t) const {
+    V v = function_.value(t) * gain_;
     v = v > clamp_ ? V{} + clamp_ : v;
     return v < -clamp_ ? V{} - clamp_ : v;
   }
   A value(A t) const {
-    const A v = F::value(t, alpha_) * gain_;
+    const A v = function_.value(t) * gain_;
     return v > clamp_ ? clamp_ : v < -clamp_ ? -clamp_ : v;
   }
 
-  V slopes(V t) const { return open(t, V(F::slopes(t, alpha_) * gain_)); }
-  A slope(A t) const { return open(t, A(F::slope(t, alpha_) * gain_)); }
-  V curvatures(V t) const { return open(t, V(F::curvatures(t) * gain_)); }
-  A curvature(A t) const { return open(t, A(F::curvature(t) * gain_)); }
+  V slope(V t) const { return open(t, V(function_.slope(t) * gain_)); }
+  A slope(A t) const { return open(t, A(function_.slope(t) * gain_)); }
+  V curvature(V t) const { return open(t, V(function_.curvature(t) * gain_)); }
+  A curvature(A t) const { return open(t, A(function_.curvature(t) * gain_)); }
 
   // Zero where the clamp holds the value back.
   V open(V t, V derivative) const {
     if (s_.clamp < 0) return derivative;
-    const V v = F::values(t, alpha_) * gain_;
+    const V v = function_.value(t) * gain_;
     derivative = v > clamp_ ? V{} : derivative;
     return v < -clamp_ ? V{} : derivative;
   }
   A open(A t, A derivative) const {
     if (s_.clamp < 0) return derivative;
-    const A v = F::value(t, alpha_) * gain_;
+    const A v = function_.value(t) * gain_;
     return v > clamp_ || v < -clamp_ ? 0 : derivative;
   }
 
@@ -319,7 +316,8 @@ class Worker {
   const TfSg2BiasActPoint& at_;
   const T* x_;
   const T* noise_;
-  const A alpha_, gain_, clamp_;
+  const Function<K, A> function_;
+  const A gain_, clamp_;
 };
 
 // Sums come from partials in the order of the pieces, in double precision.
@@ -343,9 +341,9 @@ void finish(const TfSg2BiasAct& s, const TfSg2BiasActGradient& out, const void* 
   }
 }
 
-// Calls `work` with a worker of the right type, activation and presence of a scale.
-template <typename T, int K, typename Work>
-void with_activation(const TfSg2BiasAct& s, const TfSg2BiasActPoint& at, Work work) {
+// Calls `work` with a worker of the right type, kind of activation and presence of a scale.
+template <typename T, Kind K, typename Work>
+void with_kind(const TfSg2BiasAct& s, const TfSg2BiasActPoint& at, Work work) {
   if (at.scale) {
     Worker<T, K, true> worker(s, at);
     work(worker, T());
@@ -357,16 +355,11 @@ void with_activation(const TfSg2BiasAct& s, const TfSg2BiasActPoint& at, Work wo
 
 template <typename T, typename Work>
 void with_type(const TfSg2BiasAct& s, const TfSg2BiasActPoint& at, Work work) {
-  switch (s.activation) {
-    case TF_SG2_RELU: return with_activation<T, TF_SG2_RELU>(s, at, work);
-    case TF_SG2_LRELU: return with_activation<T, TF_SG2_LRELU>(s, at, work);
-    case TF_SG2_TANH: return with_activation<T, TF_SG2_TANH>(s, at, work);
-    case TF_SG2_SIGMOID: return with_activation<T, TF_SG2_SIGMOID>(s, at, work);
-    case TF_SG2_ELU: return with_activation<T, TF_SG2_ELU>(s, at, work);
-    case TF_SG2_SELU: return with_activation<T, TF_SG2_SELU>(s, at, work);
-    case TF_SG2_SOFTPLUS: return with_activation<T, TF_SG2_SOFTPLUS>(s, at, work);
-    case TF_SG2_SWISH: return with_activation<T, TF_SG2_SWISH>(s, at, work);
-    default: return with_activation<T, TF_SG2_LINEAR>(s, at, work);
+  switch (kind_of(s.activation)) {
+    case kRelu: return with_kind<T, kRelu>(s, at, work);
+    case kLrelu: return with_kind<T, kLrelu>(s, at, work);
+    case kSmooth: return with_kind<T, kSmooth>(s, at, work);
+    default: return with_kind<T, kLinear>(s, at, work);
   }
 }
 

@@ -12,3 +12,20 @@ KERAS_3 = getattr(keras, "__version__", "2").startswith("3.")
 def raw_variable(variable: object) -> tf.Variable:
     """Returns the `tf.Variable` behind a weight: Keras 3 wraps it, Keras 2.15 does not."""
     return variable.value if KERAS_3 and not isinstance(variable, tf.Variable) else variable
+
+
+def in_compiled_graph() -> bool:
+    """Returns whether a function that XLA compiles (`jit_compile=True`) is being traced.
+
+    TensorFlow marks such graphs with a control-flow context that no public name shows; both
+    supported versions have it.
+    """
+    graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+    while graph is not None:
+        context = graph._get_control_flow_context()
+        while context is not None:
+            if context.IsXLAContext():
+                return True
+            context = context.outer_context
+        graph = getattr(graph, "outer_graph", None)
+    return False

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 from collections.abc import Iterator
 
+import tensorflow as tf
+from absl import logging
+
+from tf_sg2.compat import in_compiled_graph
+from tf_sg2.custom_ops import loader
 from tf_sg2.errors import InputError
 
 IMPLEMENTATIONS = ("auto", "native", "tensorflow")
@@ -13,30 +19,64 @@ IMPLEMENTATIONS = ("auto", "native", "tensorflow")
 _requested: contextvars.ContextVar[str] = contextvars.ContextVar("implementation", default="auto")
 
 
+@functools.lru_cache(maxsize=1)
+def native_missing() -> str | None:
+    """Returns why the native ops cannot be used in this process, or None where they can.
+
+    Says so in the log, once: a slower implementation is never taken in silence.
+    """
+    loaded = loader.load()
+    reason = None if loaded.ops is not None else loaded.reason
+    if reason is None and not loaded.build.cuda and tf.config.list_logical_devices("GPU"):
+        reason = "the build has no CUDA kernels, and there is a GPU"
+    if reason is not None:
+        logging.warning(
+            "upfirdn2d and bias_act run on their TensorFlow implementation, because %s; "
+            "`%s` builds the faster native ops",
+            reason,
+            loader.COMMAND,
+        )
+    return reason
+
+
 def current_implementation() -> str:
     """Returns which implementation a call made here takes: "native" or "tensorflow".
 
-    Only the TensorFlow one exists so far, so "auto" is "tensorflow".
+    "auto" is "native" where the native ops are built for this TensorFlow and its devices, but for
+    functions that XLA compiles (`jit_compile=True`), which hold no custom op.
     """
-    return "tensorflow"
+    name = _requested.get()
+    if name == "tensorflow" or (name == "auto" and in_compiled_graph()):
+        return "tensorflow"
+    if name == "native" and in_compiled_graph():
+        raise InputError(
+            "the native ops were demanded inside a function that XLA compiles, which cannot hold "
+            'them; take "auto" or "tensorflow" there'
+        )
+    return "tensorflow" if native_missing() else "native"
 
 
 @contextlib.contextmanager
 def use_implementation(name: str) -> Iterator[None]:
     """Chooses the implementation of `upfirdn2d` and `bias_act` for the block.
 
+    A `tf.function` keeps what it was traced with.
+
     Args:
         name: "auto" (native where it is built), "native" or "tensorflow".
 
     Raises:
-        InputError: for another name, or where "native" is demanded and not built.
+        InputError: for another name, or where "native" is demanded and cannot be used.
     """
     if name not in IMPLEMENTATIONS:
         raise InputError(
             f"there is no implementation {name!r}; choose one of {', '.join(IMPLEMENTATIONS)}"
         )
-    if name == "native":
-        raise InputError('the native ops are not built; use "auto" or "tensorflow"')
+    if name == "native" and native_missing():
+        raise InputError(
+            f"the native ops cannot be used, because {native_missing()}; build them with "
+            f'`{loader.COMMAND}`, or use "auto" or "tensorflow"'
+        )
     token = _requested.set(name)
     try:
         yield
