@@ -212,7 +212,13 @@ def _compile(work: Path, nvcc: str | None, sanitize: bool, say) -> None:
     if nvcc is not None:
         # The static runtime: the library loads where there is no CUDA.
         libraries = [path for path in _cuda_libraries(nvcc) if path.is_dir()]
-        link += [*(f"-L{path}" for path in libraries), "-lcudart_static", "-ldl", "-lrt", "-pthread"]
+        link += [
+            *(f"-L{path}" for path in libraries),
+            "-lcudart_static",
+            "-ldl",
+            "-lrt",
+            "-pthread",
+        ]
     _run(link)
 
 

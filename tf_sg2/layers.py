@@ -175,7 +175,7 @@ class ModulatedConv2D(keras.layers.Layer):
         resample_filter: taps of the separable filter of `up`.
 
     Call: (x float [N, H, W, C], style float [N, C], gain=1.0) -> [N, H * up, W * up, filters];
-    `gain` is a factor on the output.
+    `gain` is a factor on the output. `convolve` leaves the last factor to what follows.
 
     Example: `ModulatedConv2D(512, 3, up=2)(x, style)`.
 
@@ -204,17 +204,27 @@ class ModulatedConv2D(keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, x: tf.Tensor, style: tf.Tensor, gain: float = 1.0) -> tf.Tensor:
+    def convolve(
+        self, x: tf.Tensor, style: tf.Tensor, gain: float = 1.0
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Returns the convolution, and the factors [N, filters] it is still to be scaled by.
+
+        The factors are None without demodulation. Arguments are the call's.
+        """
         weight = tf.convert_to_tensor(self.weight)
         if not self.demodulate:
             style = style * gain
-        x = x * style[:, None, None, :]
+        x = bias_act(x, scale=style)
         x = resampled_conv2d(x, weight, self.up, 1, self.resample_filter)
-        if self.demodulate:
-            energy = tf.reduce_sum(tf.square(weight), axis=[0, 1])  # [C, filters]
-            d = tf.math.rsqrt(tf.matmul(tf.square(style), energy) + DEMODULATION_EPSILON)
-            x = x * (d * gain)[:, None, None, :]
-        return x
+        if not self.demodulate:
+            return x, None
+        energy = tf.reduce_sum(tf.square(weight), axis=[0, 1])  # [C, filters]
+        d = tf.math.rsqrt(tf.matmul(tf.square(style), energy) + DEMODULATION_EPSILON)
+        return x, d * gain
+
+    def call(self, x: tf.Tensor, style: tf.Tensor, gain: float = 1.0) -> tf.Tensor:
+        x, d = self.convolve(x, style, gain)
+        return x if d is None else bias_act(x, scale=d)
 
 
 @keras.utils.register_keras_serializable(package)
@@ -247,9 +257,14 @@ class NoiseInjection(keras.layers.Layer):
         self.strength = self.add_weight(name="strength", shape=(), initializer="zeros")
         self.built = True
 
+    def scaled(self, noise: tf.Tensor, gain: float = 1.0) -> tf.Tensor:
+        """Returns what is added to every channel: [N, H, W] or [1, H, W]."""
+        noise = tf.cast(noise, self.compute_dtype)  # Keras 2.15 casts the first argument alone.
+        noise = noise * (tf.cast(self.strength, self.compute_dtype) * gain)
+        return noise[None] if noise.shape.rank == 2 else noise
+
     def call(self, x: tf.Tensor, noise: tf.Tensor, gain: float = 1.0) -> tf.Tensor:
-        noise = tf.cast(noise, x.dtype)  # Keras 2.15 casts the first argument alone.
-        return x + (noise * (self.strength * gain))[..., None]
+        return bias_act(x, noise=self.scaled(noise, gain))
 
 
 @keras.utils.register_keras_serializable(package)
@@ -308,10 +323,12 @@ class StyledConv2D(keras.layers.Layer):
     def call(self, x: tf.Tensor, w: tf.Tensor, noise: tf.Tensor | None = None) -> tf.Tensor:
         # Leaky ReLU commutes with a positive gain, which thus joins factors that are small.
         gain = self.output_gain
-        x = self.conv(x, self.affine(w), gain=gain)
+        x, d = self.conv.convolve(x, self.affine(w), gain=gain)
         if noise is not None:
-            x = self.noise(x, noise, gain=gain)
-        return bias_act(x, self.bias * gain, "lrelu", gain=1.0, clamp=self.clamp)
+            noise = self.noise.scaled(noise, gain=gain)
+        return bias_act(
+            x, self.bias * gain, "lrelu", gain=1.0, clamp=self.clamp, scale=d, noise=noise
+        )
 
 
 @keras.utils.register_keras_serializable(package)

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_sg2.custom_ops import loader
+from tf_sg2.ops.activations import composed
 
 
 def _ops() -> ModuleType:
@@ -115,3 +116,58 @@ def _bias_act_gradient_of_gradient(op: tf.Operation, *upstream: tf.Tensor) -> li
         activation=op.get_attr("activation"),
     )
     return [found.ddy, found.dx, found.dscale, _to_noise(found.dnoise, noise), found.dbias, None]
+
+
+@tf.RegisterGradient("TfSg2>BiasActGradient2")
+def _bias_act_third_gradient(op: tf.Operation, *upstream: tf.Tensor) -> list:
+    """The third derivative is rare: TensorFlow differentiates its own implementation thrice."""
+    with tf.GradientTape() as tape:
+        tape.watch(op.inputs[:-1])
+        outputs = _composed_gradient2(op)
+    kept = [i for i, output in enumerate(outputs) if output is not None]
+    found = tape.gradient(
+        [outputs[i] for i in kept],
+        op.inputs[:-1],
+        [upstream[i] for i in kept],
+        unconnected_gradients=tf.UnconnectedGradients.ZERO,
+    )
+    return [*found, None]
+
+
+def _composed_gradient2(op: tf.Operation) -> list[tf.Tensor | None]:
+    """What the op computes, in TensorFlow's own operations; None where a term is absent."""
+    *cotangents, dy, x, scale, noise, bias, parameters = op.inputs
+    alpha, gain, clamp = tf.unstack(tf.cast(parameters, x.dtype))
+    terms = [None if _absent(term) else term for term in (scale, noise, bias)]
+    if terms[1] is not None:
+        terms[1] = tf.broadcast_to(noise, tf.shape(x)[:3])
+    places = [0, *(i + 1 for i, term in enumerate(terms) if term is not None)]
+    values = [(x, *terms)[i] for i in places]
+    with tf.GradientTape() as outer:
+        outer.watch([dy, *values])
+        with tf.GradientTape() as inner:
+            inner.watch(values)
+            named = dict(zip(places, values, strict=True))
+            y = composed(
+                named[0],
+                *(named.get(i) for i in (1, 2, 3)),
+                op.get_attr("activation").decode(),
+                alpha,
+                gain,
+                tf.where(clamp < 0, x.dtype.max, clamp),
+            )
+        first = inner.gradient(y, values, dy)
+    second = outer.gradient(
+        first,
+        [dy, *values],
+        [cotangents[i] for i in places],
+        unconnected_gradients=tf.UnconnectedGradients.ZERO,
+    )
+    results: list[tf.Tensor | None] = [second[0], None, None, None, None]
+    for place, value in zip(places, second[1:], strict=True):
+        results[place + 1] = value
+    return results
+
+
+def _absent(term: tf.Tensor) -> bool:
+    return term.shape.rank == 1 and term.shape[0] == 0

@@ -1,7 +1,7 @@
 """Upsample, filter, downsample in one operation: the resampling of paper section 2 and figure 7.
 
-The TensorFlow implementation is one depthwise convolution (or its transpose) a call, with a
-gradient that is `upfirdn2d` again, so derivatives of any order cost what the operation costs.
+Either implementation has a gradient that is `upfirdn2d` again, so derivatives of any order cost what
+the operation costs. The TensorFlow one is one depthwise convolution (or its transpose) a call.
 """
 
 from __future__ import annotations
@@ -13,6 +13,11 @@ import numpy as np
 import tensorflow as tf
 
 from tf_sg2.errors import InputError
+from tf_sg2.ops import native
+from tf_sg2.ops.implementation import current_implementation
+
+MAXIMUM_TAPS = 32
+TYPES = (tf.float16, tf.bfloat16, tf.float32, tf.float64)
 
 
 def resample_kernel(taps: Sequence[float]) -> np.ndarray:
@@ -35,7 +40,7 @@ def upfirdn2d(
 
     Args:
         x: [N, H, W, C], float16, bfloat16, float32 or float64.
-        kernel: constant filter [kh, kw], no Tensor: it has no gradient.
+        kernel: constant filter [kh, kw], 1 to 32 taps each, no symbolic tensor: it has no gradient.
         up: factor of zero insertion (each sample is followed by up - 1 zeros); (rows, columns).
         down: which samples are kept; (rows, columns).
         padding: zeros added at (top, bottom, left, right) after upsampling; negative ones crop.
@@ -55,8 +60,9 @@ def upfirdn2d(
     kernel = _check_kernel(kernel)
     if x.shape.rank is not None and x.shape.rank != 4:
         raise InputError(f"upfirdn2d: x has rank {x.shape.rank}; it must be [N, H, W, C]")
-    if not x.dtype.is_floating:
-        raise InputError(f"upfirdn2d: x is {x.dtype.name}; it must be a floating type")
+    if x.dtype not in TYPES:
+        names = ", ".join(dtype.name for dtype in TYPES)
+        raise InputError(f"upfirdn2d: x is {x.dtype.name}; it must be one of {names}")
     padding = tuple(padding)
     if len(padding) != 4 or not all(isinstance(p, (int, np.integer)) for p in padding):
         raise InputError(
@@ -77,6 +83,8 @@ def upfirdn2d(
         # Index, in the full convolution of the zero-inserted input, of the first sample kept.
         starts.append(kernel.shape[axis] - 1 - before)
         lengths.append(support // down[axis] + 1)
+    if current_implementation() == "native":
+        return native.upfirdn2d(x, filtered, up, down, padding)
     return _resample(x, filtered, up, down, tuple(starts), tuple(lengths))
 
 
@@ -91,8 +99,11 @@ def _check_kernel(kernel: np.ndarray) -> np.ndarray:
     if tf.is_tensor(kernel) and not hasattr(kernel, "numpy"):
         raise InputError("upfirdn2d: kernel must be a constant array, not a symbolic tensor")
     kernel = np.asarray(kernel, np.float64)
-    if kernel.ndim != 2 or kernel.size == 0:
-        raise InputError(f"upfirdn2d: kernel has shape {kernel.shape}; it must be [kh, kw]")
+    if kernel.ndim != 2 or kernel.size == 0 or max(kernel.shape) > MAXIMUM_TAPS:
+        raise InputError(
+            f"upfirdn2d: kernel has shape {kernel.shape}; it must be [kh, kw], 1 to "
+            f"{MAXIMUM_TAPS} each"
+        )
     if not np.all(np.isfinite(kernel)):
         raise InputError("upfirdn2d: kernel holds NaN or infinite values")
     return kernel
