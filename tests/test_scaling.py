@@ -1,0 +1,177 @@
+"""The scaling model: against the traced training step, closed forms, and published times."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import tensorflow as tf
+
+from tf_sg2 import config as configs
+from tf_sg2 import presets
+from tf_sg2.compat import raw_variable
+from tf_sg2.multiply_adds import count
+from tf_sg2.training import scaling
+from tf_sg2.training.scaling import FAST, NVLINK, SLOW, Accelerator, Cluster, Link, Pass
+from tf_sg2.training.state import create_state
+from tf_sg2.training.step import TrainStep
+
+GPU = Accelerator("test", 1e12, host_seconds=0.0)
+# Two passes of 2 and 1 seconds for an image; the second every fourth iteration.
+PASSES = (
+    Pass("generator", 1, 1, 1e12, ((0.5, 100_000_000), (1.0, 300_000_000))),
+    Pass("path length", 4, 0.5, 1e12, ((1.0, 400_000_000),)),
+)
+ONE_A_MACHINE = Cluster(1, SLOW, SLOW)
+
+
+@pytest.mark.parametrize(("generator", "discriminator"), [("skip", "resnet"), ("resnet", "orig")])
+def test_passes_cost_what_the_traced_step_costs(generator, discriminator):
+    config = configs.override(
+        presets.get("config-e", (16, 16)),
+        {
+            "generator.architecture": generator,
+            "discriminator.architecture": discriminator,
+            "generator.channel_base": 1024,
+            "discriminator.channel_base": 1024,
+            "training.batch_size": 8,
+        },
+    )
+    strategy = tf.distribute.get_strategy()
+    state = create_state(config, strategy)
+    step = TrainStep(state, config, strategy)
+    inputs = (
+        tf.TensorSpec([8], tf.int64),
+        tf.TensorSpec([8, 16, 16, 3], tf.uint8),
+        tf.TensorSpec([8, 0]),
+    )
+    functions = {
+        "generator": step.generator_main,
+        "path length": step.generator_regularize,
+        "discriminator": step.discriminator_main,
+        "R1": step.discriminator_regularize,
+    }
+    passes = scaling.training_passes(config)
+    assert [entry.name for entry in passes] == list(functions)
+    for entry in passes:
+        traced = count(functions[entry.name].get_concrete_function(*inputs))
+        # Edges differ: the first layer needs no gradient by its input, and its like.
+        expected = (traced.convolution + traced.matrix) / 8
+        assert entry.multiply_adds * entry.images == pytest.approx(expected, rel=0.03), entry.name
+        network = state.discriminator if entry.name in ("discriminator", "R1") else state.generator
+        sizes = [math.prod(raw_variable(v).shape) for v in network.trainable_variables]
+        assert entry.bytes == 4 * sum(sizes)
+
+
+def test_passes_follow_the_configuration():
+    config = presets.get("cards")
+    assert [p.name for p in scaling.training_passes(config)] == ["generator", "discriminator", "R1"]
+    config = configs.override(config, {"training.r1_gamma": 0})
+    passes = scaling.training_passes(config)
+    assert [p.name for p in passes] == ["generator", "discriminator"]
+    assert scaling.without_regularizers(passes) == passes
+
+
+def test_gradients_are_complete_in_order_and_at_the_end():
+    for entry in scaling.training_passes(presets.get("cards")):
+        shares = [share for share, _ in entry.gradients]
+        assert shares == sorted(shares)
+        assert 0 < shares[0] and shares[-1] == pytest.approx(1)
+
+
+def test_amortised_sums():
+    assert scaling.operations_per_image(PASSES) == 2e12 * (1 + 0.5 / 4)
+    assert scaling.bytes_per_iteration(PASSES) == 400e6 * 1.25
+    assert scaling.bytes_per_iteration(scaling.every_iteration(PASSES)) == 800e6
+
+
+def test_a_ring_sends_twice_the_bytes_and_starts_every_message():
+    link = Link("test", 1e9, 1e-3)
+    cluster = Cluster(4, Link("inside", 1e12, 0.0), link)
+    assert scaling.all_reduce_seconds(1e9, 1, cluster) == 0
+    assert scaling.all_reduce_seconds(1e9, 4, cluster) == pytest.approx(1.5e-3)
+    assert scaling.all_reduce_seconds(1e9, 8, cluster) == pytest.approx(1.75 + 14e-3)
+
+
+def test_a_pass_is_never_shorter_than_its_launch():
+    slow_host = Accelerator("test", 1e12, host_seconds=5.0)
+    assert scaling.compute_seconds(PASSES[0], 4, slow_host) == 8
+    assert scaling.compute_seconds(PASSES[0], 1, slow_host) == 5
+    assert scaling.compute_seconds(PASSES[0], 4, slow_host, parts=4) == 20
+
+
+@pytest.mark.parametrize("gpus", [1, 2, 16])
+@pytest.mark.parametrize("parts", [1, 4])
+def test_simulation_of_equal_gpus_is_the_model_on_paper(gpus, parts):
+    arguments = (PASSES, 4, gpus, GPU, ONE_A_MACHINE, parts)
+    paper, simulated = scaling.expected(*arguments), scaling.simulate(*arguments)
+    for name in ("compute", "waiting", "sending", "total"):
+        assert getattr(simulated, name) == pytest.approx(getattr(paper, name))
+    assert scaling.efficiency(paper, PASSES, 4, GPU) == pytest.approx(paper.compute / paper.total)
+
+
+def test_sending_while_computing_hides_what_is_ready_early():
+    entry = PASSES[:1]
+    arguments = (entry, 1, 2, GPU, Cluster(1, Link("", 1e9, 0.0), Link("", 1e9, 0.0)))
+    assert scaling.simulate(*arguments).sending == pytest.approx(0.4)
+    # 0.1 s of the first layer go on during the second half of the 2 s; the second layer's remain.
+    overlapped = scaling.simulate(*arguments, bucket_bytes=1)
+    assert overlapped.sending == pytest.approx(0.3)
+    # One bucket is complete when its last layer is.
+    assert scaling.simulate(*arguments, bucket_bytes=2e8).sending == pytest.approx(0.4)
+
+
+def test_jitter_makes_everybody_wait_for_the_slowest():
+    arguments = (PASSES[:1], 1, 64, GPU, Cluster(64, NVLINK, NVLINK))
+    jittered = scaling.simulate(*arguments, jitter=0.05, iterations=400)
+    assert jittered.compute == pytest.approx(2, rel=0.01)
+    # The largest of 64 normal numbers lies 2.37 deviations above the mean, on average.
+    assert jittered.waiting == pytest.approx(2.37 * 0.05 * 2, rel=0.1)
+    assert jittered == scaling.simulate(*arguments, jitter=0.05, iterations=400)
+    stalled = scaling.simulate(
+        *arguments, stall_probability=1 / 64, stall_seconds=1.0, iterations=4000
+    )
+    # One stall anywhere stops all: 1 - (63/64)^64 of the passes.
+    assert stalled.waiting + stalled.compute == pytest.approx(2 + 1 - (63 / 64) ** 64, rel=0.02)
+
+
+@pytest.fixture(scope="module")
+def config_f():
+    return scaling.training_passes(presets.get("config-f"))
+
+
+def test_config_f_sends_its_published_parameters(config_f):
+    # 30,370,060 and 29,012,513: the official networks' printed totals.
+    assert [entry.bytes for entry in config_f] == [4 * 30_370_060] * 2 + [4 * 29_012_513] * 2
+    assert scaling.bytes_per_iteration(config_f) == pytest.approx(275.2e6, rel=1e-3)
+
+
+def test_published_days_of_config_f(config_f):
+    """25,000 kimg on V100: 69 days 23 hours on one, 9 days 18 hours on the eight of a DGX-1."""
+    v100 = scaling.ACCELERATORS["v100"]
+    one, eight = (
+        scaling.days(
+            25000,
+            scaling.expected(config_f, 32 // gpus, gpus, v100, scaling.CLUSTERS[0]),
+            32 // gpus,
+            gpus,
+        )
+        for gpus in (1, 8)
+    )
+    assert one == pytest.approx(69 + 23 / 24, rel=0.01)
+    # The model knows of no cost but sums of gradients: it is a tenth too fast.
+    assert 0.88 < eight / (9 + 18 / 24) < 1
+
+
+def test_slower_networks_lose_more(config_f):
+    v100 = scaling.ACCELERATORS["v100"]
+    found = [
+        scaling.efficiency(
+            scaling.expected(config_f, 4, 64, v100, Cluster(8, NVLINK, between)),
+            config_f,
+            4,
+            v100,
+        )
+        for between in (NVLINK, FAST, SLOW)
+    ]
+    assert 1 > found[0] > found[1] > found[2] > 0
