@@ -15,9 +15,9 @@ DEMO_MINUTES ?= 8
 DEMO_DATA ?= data/cards-$(DEMO_SIZE)-$(DEMO_CARDS).zip
 DEMO_RUN ?= runs/demo
 
-.PHONY: demo test test-addons lint clean-demo
+.PHONY: demo test test-addons lint clean-demo ops ops-addons
 
-demo: $(VENV)/installed $(DEMO_DATA)
+demo: $(VENV)/installed ops $(DEMO_DATA)
 	$(VENV)/bin/tf-sg2 train --run=$(DEMO_RUN) --preset=cards --data=$(DEMO_DATA) \
 		--training.total_kimg=$(DEMO_KIMG) --stop_after_minutes=$(DEMO_MINUTES)
 	$(VENV)/bin/tf-sg2 generate --run=$(DEMO_RUN) --seeds=0-31 --truncation_psi=0.7 --grid \
@@ -37,10 +37,17 @@ $(DEMO_DATA): | $(VENV)/installed
 clean-demo:
 	rm -rf $(DEMO_RUN) $(DEMO_DATA)
 
-test: $(VENV)/installed lint
+# Under a second where nothing changed. Without a C++ compiler the rest goes on without the ops.
+ops: $(VENV)/installed
+	$(VENV)/bin/tf-sg2 build-ops --optional
+
+ops-addons: $(ADDONS_VENV)/installed
+	$(ADDONS_VENV)/bin/tf-sg2 build-ops --optional
+
+test: $(VENV)/installed ops lint
 	$(VENV)/bin/python -m pytest
 
-test-addons: $(ADDONS_VENV)/installed
+test-addons: $(ADDONS_VENV)/installed ops-addons
 	$(ADDONS_VENV)/bin/python -m pytest
 
 lint: $(VENV)/installed

@@ -42,6 +42,10 @@ class BuildError(Exception):
     """The ops cannot be built here; the message says why, and what to do."""
 
 
+class NoCompilerError(BuildError):
+    """There is no C++ compiler."""
+
+
 @dataclass(frozen=True)
 class Build:
     """A library of native ops and what it was made for."""
@@ -52,7 +56,7 @@ class Build:
 
 
 def tensorflow_version() -> str:
-    """Returns the version of the TensorFlow that `import tensorflow` takes, without importing it."""
+    """Returns the version of the TensorFlow that would be imported, without importing it."""
     module = sys.modules.get("tensorflow")
     if module is not None:
         return module.__version__
@@ -70,8 +74,9 @@ def tensorflow_version() -> str:
 
 def source_files() -> list[Path]:
     """Returns every file that a build depends on, this one included."""
-    kinds = {".cc", ".cu", ".cuh", ".h", ".py"}
-    return sorted(path for path in SOURCES.iterdir() if path.suffix in kinds)
+    kinds = {".cc", ".cu", ".cuh", ".h"}
+    sources = [path for path in SOURCES.iterdir() if path.suffix in kinds]
+    return sorted([*sources, Path(__file__)])
 
 
 def build_key() -> str:
@@ -106,14 +111,14 @@ def compiler() -> str:
     """Returns the C++ compiler: $CXX, else the first of g++, c++, clang++.
 
     Raises:
-        BuildError: where there is none.
+        NoCompilerError: where there is none.
     """
     names = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "c++", "clang++"]
     for name in names:
         found = shutil.which(name)
         if found:
             return found
-    raise BuildError(
+    raise NoCompilerError(
         f"there is no C++ compiler ({', '.join(names)}); install g++ (Debian: apt install g++), "
         "or go on without: everything works on the TensorFlow implementation"
     )
@@ -150,7 +155,7 @@ def build(
     """
     nvcc = cuda_compiler()
     if cuda and nvcc is None:
-        raise BuildError("there is no nvcc; install the CUDA toolkit, or say --nocuda")
+        raise BuildError("there is no nvcc; install the CUDA toolkit, or say --cuda=off")
     with_cuda = nvcc is not None if cuda is None else cuda
     found = find_build()
     if found is not None and not force and not sanitize and found.cuda == with_cuda:

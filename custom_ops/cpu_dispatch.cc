@@ -1,5 +1,8 @@
 // Picks, once, the build of the CPU kernels that this processor runs best.
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "bias_act.h"
 #include "upfirdn2d.h"
 
@@ -7,10 +10,14 @@ namespace {
 
 enum Target { kBase, kAvx2, kAvx512 };
 
+// TF_SG2_CPU=base or avx2 keeps to less than the processor has: for tests.
 Target choose() {
+  const char* wanted = getenv("TF_SG2_CPU");
+  if (wanted != nullptr && strcmp(wanted, "base") == 0) return kBase;
 #if defined(__x86_64__)
   __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+  const bool avx2_at_most = wanted != nullptr && strcmp(wanted, "avx2") == 0;
+  if (!avx2_at_most && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
     return kAvx512;
   }
@@ -38,6 +45,10 @@ const Target target = choose();
   extern "C" result name##_base parameters;                  \
   extern "C" result name parameters { return name##_base arguments; }
 #endif
+
+extern "C" TF_SG2_API const char* tf_sg2_cpu_target() {
+  return target == kAvx512 ? "AVX-512" : target == kAvx2 ? "AVX2" : "the base instruction set";
+}
 
 TF_SG2_DISPATCH(int64_t, tf_sg2_upfirdn2d_cpu_tasks, (const TfSg2Upfirdn2d* shape), (shape))
 TF_SG2_DISPATCH(size_t, tf_sg2_upfirdn2d_cpu_scratch, (const TfSg2Upfirdn2d* shape), (shape))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
 from dataclasses import dataclass
@@ -22,12 +23,14 @@ class Loaded:
     """The native ops, or why there are none.
 
     ops: the module that `tf.load_op_library` makes, or None.
+    instruction_set: what the CPU kernels in use are compiled for.
     reason: one clause, fit to follow "because" where `ops` is None.
     """
 
     ops: ModuleType | None
     build: Build | None
     reason: str
+    instruction_set: str = ""
 
 
 @functools.lru_cache(maxsize=1)
@@ -45,4 +48,7 @@ def load() -> Loaded:
     except (tf.errors.NotFoundError, OSError) as error:
         reason = str(error).splitlines()[0]
         return Loaded(None, build, f"{build.library} cannot be loaded ({reason})")
-    return Loaded(ops, build, f"{build.library} is loaded")
+    library = ctypes.CDLL(str(build.library))
+    library.tf_sg2_cpu_target.restype = ctypes.c_char_p
+    name = library.tf_sg2_cpu_target().decode()
+    return Loaded(ops, build, f"{build.library} is loaded", name)

@@ -138,7 +138,7 @@ def test_clamped_values_have_no_gradient():
             dict(bias=tf.zeros([4], tf.float64)),
             "bias_act: bias is float64 but x is float32",
         ),
-        (dict(x=tf.zeros([2, 4], tf.int32)), "bias_act: x is int32; it must be a floating type"),
+        (dict(x=tf.zeros([2, 4], tf.int32)), "bias_act: x is int32; it must be one of float16, bfloat16, float32, float64"),
     ],
 )
 def test_bias_act_refuses(arguments, message):

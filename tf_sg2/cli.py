@@ -19,6 +19,8 @@ from tf_sg2.errors import InputError
 COMMANDS = {
     "cards": ("tf_sg2.data.cards.command:main", "draw dummy business cards"),
     "dataset": ("tf_sg2.data.command:main", "check and convert a data set"),
+    "build-ops": ("tf_sg2.ops.command:main", "compile the native ops for this TensorFlow"),
+    "doctor": ("tf_sg2.doctor:main", "versions, devices, and which implementation each op uses"),
     "train": ("tf_sg2.training.cli:main", "train a model, or resume a run"),
     "generate": ("tf_sg2.latent.generate:main", "images from seeds"),
     "mix": ("tf_sg2.latent.mixing:main", "the style-mixing table of two rows of seeds"),

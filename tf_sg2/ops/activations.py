@@ -20,11 +20,16 @@ class Activation:
     default_alpha: float = 0.0
 
 
+def _leaky_relu(x: tf.Tensor, alpha: float | tf.Tensor) -> tf.Tensor:
+    # TensorFlow's own operation takes no tensor for a slope.
+    return tf.where(x > 0, x, alpha * x) if tf.is_tensor(alpha) else tf.nn.leaky_relu(x, alpha)
+
+
 # Gains after He et al. 2015, as in the official operation.
 ACTIVATIONS: dict[str, Activation] = {
     "linear": Activation(lambda x, alpha: x),
     "relu": Activation(lambda x, alpha: tf.nn.relu(x), math.sqrt(2)),
-    "lrelu": Activation(lambda x, alpha: tf.nn.leaky_relu(x, alpha), math.sqrt(2), LEAKY_SLOPE),
+    "lrelu": Activation(_leaky_relu, math.sqrt(2), LEAKY_SLOPE),
     "tanh": Activation(lambda x, alpha: tf.tanh(x)),
     "sigmoid": Activation(lambda x, alpha: tf.sigmoid(x)),
     "elu": Activation(lambda x, alpha: tf.nn.elu(x)),
@@ -53,8 +58,8 @@ def composed(
         x = tf.nn.bias_add(x, bias) if x.shape.rank and x.shape.rank > 1 else x + bias
     x = ACTIVATIONS[activation].function(x, alpha)
     if tf.is_tensor(gain) or gain != 1:
-        x = x * tf.cast(gain, x.dtype)
+        x = x * tf.convert_to_tensor(gain, x.dtype)
     if clamp is not None:
-        clamp = tf.cast(clamp, x.dtype)
+        clamp = tf.convert_to_tensor(clamp, x.dtype)
         x = tf.clip_by_value(x, -clamp, clamp)
     return x

@@ -1,7 +1,7 @@
 """Upsample, filter, downsample in one operation: the resampling of paper section 2 and figure 7.
 
-Either implementation has a gradient that is `upfirdn2d` again, so derivatives of any order cost what
-the operation costs. The TensorFlow one is one depthwise convolution (or its transpose) a call.
+Either implementation has a gradient that is `upfirdn2d` again, so derivatives of any order cost
+what the operation costs. The TensorFlow one is one depthwise convolution (or its transpose) a call.
 """
 
 from __future__ import annotations
