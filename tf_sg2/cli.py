@@ -19,7 +19,7 @@ from tf_sg2.errors import InputError
 COMMANDS = {
     "cards": ("tf_sg2.data.cards.command:main", "draw dummy business cards"),
     "dataset": ("tf_sg2.data.command:main", "check and convert a data set"),
-    "build-ops": ("tf_sg2.ops.command:main", "compile the native ops for this TensorFlow"),
+    "build-ops": ("tf_sg2.build_ops:main", "compile the native ops for this TensorFlow"),
     "doctor": ("tf_sg2.doctor:main", "versions, devices, and which implementation each op uses"),
     "train": ("tf_sg2.training.cli:main", "train a model, or resume a run"),
     "generate": ("tf_sg2.latent.generate:main", "images from seeds"),

@@ -1,4 +1,4 @@
-"""The command `tf-sg2 doctor`: one table of what this installation has and what it uses, and why."""
+"""The command `tf-sg2 doctor`: a table of what this installation has and what it uses, and why."""
 
 from __future__ import annotations
 
