@@ -22,6 +22,16 @@ BYTES_OF_A_GRADIENT = 4  # float32.
 
 
 @dataclass(frozen=True)
+class Layer:
+    """One layer, forward, for one image: floating-point operations (two a multiply-add), elements
+    of its output, and bytes of its parameters' gradients."""
+
+    operations: float
+    elements: float
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
 class Pass:
     """One pass of the training step.
 
@@ -29,37 +39,54 @@ class Pass:
         name: as in the log.
         interval: it runs every so many iterations.
         images: how many images it runs on, as a share of the batch.
-        multiply_adds: for each of those images, forward, backward and second-order.
-        gradients: (share of the pass's time after which it is complete, bytes) of each layer's
-            gradient, in the order of completion.
+        sweeps: networks, and how many times the cost of their forward sweep the pass is, backward
+            and second-order sweeps included.
+        trained: the layers whose gradients are sent, in the order of the forward sweep.
+        last_sweep: the final part of the pass, in forward sweeps of `trained`: it completes their
+            gradients, from the output to the input.
     """
 
     name: str
     interval: int
     images: float
-    multiply_adds: float
-    gradients: tuple[tuple[float, int], ...]
+    sweeps: tuple[tuple[tuple[Layer, ...], int], ...]
+    trained: tuple[Layer, ...]
+    last_sweep: int
+
+    @property
+    def operations(self) -> float:
+        """Floating-point operations for each image that it runs on."""
+        return sum(times * layer.operations for layers, times in self.sweeps for layer in layers)
 
     @property
     def bytes(self) -> int:
-        """Bytes of all its gradients."""
-        return sum(size for _, size in self.gradients)
+        """Bytes of the gradients it sends."""
+        return sum(layer.bytes for layer in self.trained)
 
 
 @dataclass(frozen=True)
 class Accelerator:
-    """A GPU: what it sustains on these networks, and the least time of a pass.
+    """A GPU: a layer takes as long as its arithmetic or its elements, whichever is longer.
 
     Args:
         name: for tables.
-        flops: floating-point operations a second, two a multiply-add, on large micro-batches.
+        flops: floating-point operations a second that convolutions sustain.
+        elements: elements of layers' outputs a second: passes over memory, all those that a layer
+            needs (convolution, scaling by style, noise, bias, activation) in one number.
         host_seconds: time in which the host can start the operations of a pass, which a small
             micro-batch cannot undercut.
     """
 
     name: str
     flops: float
+    elements: float
     host_seconds: float = 0.02
+
+    def seconds(self, layers: Sequence[Layer]) -> float:
+        """Time of one forward sweep for one image."""
+        return sum(
+            max(layer.operations / self.flops, layer.elements / self.elements) for layer in layers
+        )
 
 
 @dataclass(frozen=True)
@@ -84,16 +111,16 @@ class Cluster:
         return f"{self.between.name}, {self.gpus} a machine"
 
 
-# V100: from the published 69 days 23 hours of 25,000 kimg of config F at 1024x1024 on one GPU,
-# which is 8.2 TFLOP/s in float32, 52% of its data sheet's 15.7. The others are guesses from data
-# sheets (A100: 156 TFLOP/s in TensorFloat-32 and 1.7 times the memory bandwidth of a V100; H100:
-# 495 and 3.7), if convolutions take two thirds of the V100's time and passes over memory the rest.
-# Nothing was measured on either. The host's 20 ms are some 4,000 operations a pass (the traced
-# passes at 256x256 have 1,900 to 5,600) at 5 microseconds, a guess too.
+# V100: arithmetic at four fifths of the data sheet's 15.7 TFLOP/s in float32, an assumption, and
+# then elements so that config F at 1024x1024 takes the published 69 days 23 hours of 25,000 kimg on
+# one GPU. The others are guesses: elements in proportion to the data sheets' memory bandwidth (1.7
+# and 3.7 times a V100's 900 GB/s), arithmetic at 40% of TensorFloat-32 (156, 495 TFLOP/s). Nothing
+# was measured on either. The host's 20 ms are some 4,000 operations a pass (the traced passes at
+# 256x256 have 1,900 to 5,600) at 5 microseconds, a guess too.
 ACCELERATORS = {
-    "v100": Accelerator("V100, float32", 8.2e12),
-    "a100": Accelerator("A100, TensorFloat-32 (guess)", 25e12),
-    "h100": Accelerator("H100, TensorFloat-32 (guess)", 50e12),
+    "v100": Accelerator("V100, float32", 12.6e12, 11.6e9),
+    "a100": Accelerator("A100, TensorFloat-32 (guess)", 62e12, 20e9),
+    "h100": Accelerator("H100, TensorFloat-32 (guess)", 198e12, 43e9),
 }
 
 # NVLink: bus bandwidth of 8 A100 as users of nccl-tests report it (its issue 149); H100 reach 370
@@ -114,8 +141,8 @@ CLUSTERS = (
 def training_passes(config: Config) -> tuple[Pass, ...]:
     """Returns the passes of an iteration of `config`.
 
-    A layer of a network costs its forward multiply-adds again for each kind of gradient: by its
-    input and by its weight. With g and d the forward costs of generator and discriminator:
+    A layer of a network costs its forward sweep again for each kind of gradient: by its input and
+    by its weight. With g and d the forward costs of generator and discriminator:
 
     - generator: 3g, and 2d (forward and by the input);
     - path length: forward g, by w once g, and the derivative of both 4g;
@@ -129,32 +156,25 @@ def training_passes(config: Config) -> tuple[Pass, ...]:
 
     training = config.training
     generator, discriminator = (
-        [(row.parameters * BYTES_OF_A_GRADIENT, row.multiply_adds) for row in table.rows]
+        tuple(
+            Layer(
+                operations=2 * row.multiply_adds,
+                elements=math.prod(row.output_shape),
+                bytes=row.parameters * BYTES_OF_A_GRADIENT,
+            )
+            for row in table.rows
+        )
         for table in tables(config)
     )
-    g, d = (sum(cost for _, cost in layers) for layers in (generator, discriminator))
-    passes = [Pass("generator", 1, 1, 3 * g + 2 * d, _ready(generator, 2 * g / (3 * g + 2 * d)))]
+    g, d = generator, discriminator
+    passes = [Pass("generator", 1, 1, ((g, 3), (d, 2)), g, 2)]
     if training.path_length_weight and training.path_length_interval:
         images = 1 / training.path_length_batch_divisor
-        interval = training.path_length_interval
-        passes.append(Pass("path length", interval, images, 6 * g, _ready(generator, 1 / 3)))
-    passes.append(
-        Pass("discriminator", 1, 1, g + 6 * d, _ready(discriminator, 4 * d / (g + 6 * d)))
-    )
+        passes.append(Pass("path length", training.path_length_interval, images, ((g, 6),), g, 2))
+    passes.append(Pass("discriminator", 1, 1, ((g, 1), (d, 6)), d, 4))
     if training.r1_gamma and training.r1_interval:
-        passes.append(Pass("R1", training.r1_interval, 1, 6 * d, _ready(discriminator, 1 / 3)))
+        passes.append(Pass("R1", training.r1_interval, 1, ((d, 6),), d, 2))
     return tuple(passes)
-
-
-def _ready(layers: Sequence[tuple[int, int]], sweep: float) -> tuple[tuple[float, int], ...]:
-    """When each layer's gradient is complete; `sweep` is the last sweep's share of the pass."""
-    total = sum(cost for _, cost in layers)
-    found, done = [], 0
-    for size, cost in reversed(layers):
-        done += cost
-        if size:
-            found.append((1 - sweep + sweep * done / total, size))
-    return tuple(found)
 
 
 def every_iteration(passes: Sequence[Pass]) -> tuple[Pass, ...]:
@@ -169,7 +189,7 @@ def without_regularizers(passes: Sequence[Pass]) -> tuple[Pass, ...]:
 
 def operations_per_image(passes: Sequence[Pass]) -> float:
     """Floating-point operations for each image of a batch, lazy passes amortised."""
-    return sum(2 * entry.multiply_adds * entry.images / entry.interval for entry in passes)
+    return sum(entry.operations * entry.images / entry.interval for entry in passes)
 
 
 def bytes_per_iteration(passes: Sequence[Pass]) -> float:
@@ -191,10 +211,15 @@ def all_reduce_seconds(size: float, gpus: int, cluster: Cluster) -> float:
     return 2 * (gpus - 1) * (size / gpus / link.bandwidth + link.latency)
 
 
+def seconds_per_image(entry: Pass, accelerator: Accelerator) -> float:
+    """Time of one pass for each image that it runs on, in large micro-batches."""
+    return sum(times * accelerator.seconds(layers) for layers, times in entry.sweeps)
+
+
 def compute_seconds(entry: Pass, images: float, accelerator: Accelerator, parts: int = 1) -> float:
     """Time of one pass over `images` of the batch, a GPU's share, in `parts` micro-batches."""
-    work = 2 * entry.multiply_adds * entry.images * images / parts
-    return parts * max(work / accelerator.flops, accelerator.host_seconds)
+    work = seconds_per_image(entry, accelerator) * entry.images * images / parts
+    return parts * max(work, accelerator.host_seconds)
 
 
 @dataclass(frozen=True)
@@ -272,7 +297,7 @@ def simulate(
     clock = np.zeros(gpus)
     computed = waited = sent = 0.0
     spread = math.sqrt(math.log1p(jitter**2))
-    buckets = [_buckets(entry, bucket_bytes, parts) for entry in passes]
+    buckets = [_buckets(entry, accelerator, bucket_bytes, parts) for entry in passes]
     for iteration in range(iterations):
         for entry, due in zip(passes, buckets, strict=True):
             if iteration % entry.interval:
@@ -296,14 +321,28 @@ def simulate(
     return Timing(*(value / iterations for value in (computed, waited, sent)))
 
 
-def _buckets(entry: Pass, bucket_bytes: float, parts: int) -> list[tuple[float, float]]:
+def gradients_ready(entry: Pass, accelerator: Accelerator) -> list[tuple[float, int]]:
+    """Returns (share of the pass's time after which it is complete, bytes) of each gradient."""
+    whole, own = seconds_per_image(entry, accelerator), accelerator.seconds(entry.trained)
+    found, left = [], own
+    for layer in reversed(entry.trained):
+        left -= accelerator.seconds([layer])
+        if layer.bytes:
+            found.append((1 - entry.last_sweep * left / whole, layer.bytes))
+    return found
+
+
+def _buckets(
+    entry: Pass, accelerator: Accelerator, bucket_bytes: float, parts: int
+) -> list[tuple[float, float]]:
     """(share of the pass's time, bytes) of each all-reduce; the last part's sweep sends."""
     if math.isinf(bucket_bytes):
         return [(1.0, entry.bytes)]
+    ready = gradients_ready(entry, accelerator)
     found, held = [], 0
-    for index, (share, size) in enumerate(entry.gradients, 1):
+    for index, (share, size) in enumerate(ready, 1):
         held += size
-        if held >= bucket_bytes or index == len(entry.gradients):
+        if held >= bucket_bytes or index == len(ready):
             found.append(((parts - 1 + share) / parts, held))
             held = 0
     return found
@@ -312,8 +351,12 @@ def _buckets(entry: Pass, bucket_bytes: float, parts: int) -> list[tuple[float, 
 def efficiency(
     timing: Timing, passes: Sequence[Pass], images: float, accelerator: Accelerator
 ) -> float:
-    """Returns which share of what the GPUs sustain goes into training, in [0, 1]."""
-    return operations_per_image(passes) * images / accelerator.flops / timing.total
+    """Returns the share of the time that large micro-batches on one GPU would need, in [0, 1]."""
+    needed = sum(
+        seconds_per_image(entry, accelerator) * entry.images * images / entry.interval
+        for entry in passes
+    )
+    return needed / timing.total
 
 
 def days(kimg: float, timing: Timing, images: float, gpus: int) -> float:
