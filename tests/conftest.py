@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tf_sg2.ops import use_implementation
+from tf_sg2.ops.implementation import native_missing
+
 # Two devices of one CPU train as two GPUs would; they must be made before TensorFlow is used.
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
@@ -23,3 +26,20 @@ REFERENCE = Path(__file__).parent / "data" / "official_res32.npz"
 def reference():
     with np.load(REFERENCE) as archive:
         return dict(archive)
+
+
+@pytest.fixture(params=["tensorflow", "native"])
+def implementation(request):
+    """Runs a test on either implementation of the ops."""
+    if request.param == "native":
+        require_native()
+    with use_implementation(request.param):
+        yield request.param
+
+
+def require_native():
+    """Skips a test where the native ops are not built; in CI they must be."""
+    if native_missing():
+        if os.environ.get("CI"):
+            pytest.fail(f"the native ops are not there: {native_missing()}")
+        pytest.skip(f"the native ops are not there: {native_missing()}")

@@ -8,6 +8,8 @@ import oracles
 from tf_sg2 import InputError
 from tf_sg2.ops import ACTIVATIONS, bias_act, resample_kernel, upfirdn2d
 
+pytestmark = pytest.mark.usefixtures("implementation")
+
 RNG = np.random.default_rng(6)
 X = RNG.normal(size=(3, 4, 5, 2)) * 3
 BIAS = RNG.normal(size=2)
@@ -138,7 +140,10 @@ def test_clamped_values_have_no_gradient():
             dict(bias=tf.zeros([4], tf.float64)),
             "bias_act: bias is float64 but x is float32",
         ),
-        (dict(x=tf.zeros([2, 4], tf.int32)), "bias_act: x is int32; it must be one of float16, bfloat16, float32, float64"),
+        (
+            dict(x=tf.zeros([2, 4], tf.int32)),
+            "bias_act: x is int32; it must be one of float16, bfloat16, float32, float64",
+        ),
     ],
 )
 def test_bias_act_refuses(arguments, message):

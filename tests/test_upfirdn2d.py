@@ -7,6 +7,8 @@ import oracles
 from tf_sg2 import InputError
 from tf_sg2.ops import resample_kernel, upfirdn2d
 
+pytestmark = pytest.mark.usefixtures("implementation")
+
 CASES = [
     # kernel, up, down, padding, flip_kernel
     ((4, 4), 1, 1, (1, 1, 1, 1), False),
