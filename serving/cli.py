@@ -17,7 +17,8 @@ tf-sg2 export: a trained run as a SavedModel that TensorFlow Serving loads.
 
 Writes models/cards/1, or the next number; a server that watches models/cards takes the new version
 up once it is complete. The averaged generator answers to six signatures: serving_default, generate,
-map, synthesize, synthesize_png and style_mix.
+map, synthesize, synthesize_png and style_mix; models/cards/1/assets.extra/model_card.md describes
+them, and the model.
 """
 
 
@@ -34,6 +35,14 @@ def _define_flags(values: flags.FlagValues) -> None:
         **shared,
     )
     flags.DEFINE_integer("version", None, "the version's number; default: the next one", **shared)
+    flags.DEFINE_boolean(
+        "bfloat16",
+        False,
+        "compute pictures in bfloat16: half the memory, and faster where the hardware has it; what "
+        "that costs is measured and put down in the model card",
+        **shared,
+    )
+    flags.DEFINE_string("license", None, "the licence of the weights, for the model card", **shared)
     flags.DEFINE_integer(
         "rows_at_once",
         1,
@@ -53,7 +62,15 @@ def main(arguments: Sequence[str]) -> None:
             raise InputError(f"--{name} is needed: {values[name].help.removesuffix(' (needed)')}")
     from tf_sg2.run_directory import load_run
 
-    run = load_run(values.run, values.checkpoint)
+    run = load_run(values.run, values.checkpoint)  # Refuses a wrong folder without TensorFlow.
     from tf_sg2.serving.export import export
 
-    print(export(run, Path(values.out), values.version, values.rows_at_once))
+    written = export(
+        run,
+        Path(values.out),
+        values.version,
+        values.bfloat16,
+        values.rows_at_once,
+        values.license,
+    )
+    print(f"{run.checkpoint.name} of {values.run}: {written}")

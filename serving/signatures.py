@@ -22,6 +22,7 @@ from tf_sg2.synthesis import SynthesisNetwork
 # Parts that are computed side by side hold at most so many pixels: about 1.5 GB of activations.
 PIXELS_AT_ONCE = 2**20
 MOST_PARTS_AT_ONCE = 8
+LONGEST_SHAPE = 8  # Dimensions that a message shows.
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,11 @@ class ServedModel:
                 tail = tf.concat([shape[1:], tf.zeros([1 + len(row)], tf.int32)], 0)[: len(row)]
                 fits &= tf.reduce_all(tf.equal(tail, row))
             wanted = ", ".join(["N", *map(str, row)])
-            checks.append(tf.debugging.Assert(fits, [f"{name} must be [{wanted}], but is", shape]))
+            checks.append(
+                tf.debugging.Assert(
+                    fits, [f"{name} must be [{wanted}], but is", shape], summarize=LONGEST_SHAPE
+                )
+            )
         with tf.control_dependencies(checks):
             first, *others = fed
             count = tf.shape(tf.identity(fed[first]))[0]

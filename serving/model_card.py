@@ -1,0 +1,189 @@
+"""The model card: what a served version is, where it comes from, and how good it is known to be.
+
+It lies in the version's `assets.extra`, as JSON for programs and as Markdown for people.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from tf_sg2 import __version__
+from tf_sg2.config import to_dict
+from tf_sg2.run_directory import Run, RunDirectory
+from tf_sg2.serving.signatures import inputs_of, signatures_of
+
+JSON_PATH = Path("assets.extra") / "model_card.json"
+MARKDOWN_PATH = Path("assets.extra") / "model_card.md"
+FORMAT = 1
+NO_LICENSE = "not stated; tf-sg2 export takes --license"
+
+
+def model_card(
+    run: Run,
+    name: str,
+    version: int,
+    license_text: str | None,
+    rows_at_once: int,
+    bfloat16_difference: dict[str, float] | None,
+    operations: list[str],
+) -> dict[str, Any]:
+    """Returns the card as plain JSON types.
+
+    Args:
+        run: what is served.
+        name, version: of the model.
+        license_text: the licence of the weights, in words; None where it was not given.
+        rows_at_once: see `ServedModel`.
+        bfloat16_difference: from `precision.compare`; None for float32.
+        operations: what the graph consists of.
+    """
+    config = run.config.generator
+    known = inputs_of(config)
+    iteration = run.checkpoint.name.rpartition("-")[2]
+    return {
+        "format": FORMAT,
+        "model": name,
+        "version": version,
+        "exported": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "software": {"tf_sg2": __version__, "tensorflow": tf.__version__},
+        "license": license_text or NO_LICENSE,
+        "training": {
+            "images_seen": run.images_seen,
+            "kimg": run.images_seen / 1000,
+            "iteration": int(iteration) if iteration.isdigit() else None,
+        },
+        "data": {"source": run.config.data.source, "mirror": run.config.data.mirror},
+        "metrics": read_metrics(run.directory),
+        "checkpoint": {"name": run.checkpoint.name, "sha256": checkpoint_hashes(run.checkpoint)},
+        "precision": "float32" if bfloat16_difference is None else "bfloat16",
+        "difference_from_float32": bfloat16_difference,
+        "rows_at_once": rows_at_once,
+        "signatures": {
+            name: {
+                "meaning": signature.meaning,
+                "inputs": {
+                    key: {"dtype": known[key].dtype.name, "shape": ["N", *known[key].row]}
+                    for key in signature.inputs
+                },
+                "output": {
+                    "name": signature.output,
+                    "dtype": signature.row.dtype.name,
+                    "shape": ["N", *signature.row.shape],
+                },
+            }
+            for name, signature in signatures_of(config).items()
+        },
+        "operations": operations,
+        "configuration": to_dict(run.config),
+    }
+
+
+def write_card(folder: Path, card: dict[str, Any]) -> None:
+    """Writes both forms of the card into a version's folder."""
+    (folder / JSON_PATH).parent.mkdir(exist_ok=True)
+    text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
+    (folder / JSON_PATH).write_text(text, encoding="utf-8")
+    (folder / MARKDOWN_PATH).write_text(to_markdown(card), encoding="utf-8")
+
+
+def read_metrics(directory: RunDirectory) -> dict[str, Any]:
+    """Returns the measurements in RUN/metrics by file name: all of a .json, the last of a .jsonl.
+
+    A file that is no JSON is named as such: a card is no place to fail.
+    """
+    found: dict[str, Any] = {}
+    folder = directory.metrics
+    for path in sorted(folder.rglob("*.json*")) if folder.is_dir() else ():
+        if path.suffix not in (".json", ".jsonl") or not path.is_file():
+            continue
+        try:
+            text = path.read_text(encoding="utf-8")
+            if path.suffix == ".jsonl":
+                text = next((line for line in reversed(text.splitlines()) if line.strip()), "null")
+            content = json.loads(text)
+        except (OSError, ValueError):
+            content = "unreadable"
+        found[path.relative_to(folder).as_posix()] = content
+    return found
+
+
+def checkpoint_hashes(checkpoint: Path) -> dict[str, str]:
+    """Returns the SHA-256 of each file of a checkpoint, in hexadecimal, by file name."""
+    hashes = {}
+    for path in sorted(checkpoint.parent.glob(f"{checkpoint.name}.*")):
+        with open(path, "rb") as file:
+            digest = hashlib.sha256()
+            while block := file.read(1 << 20):
+                digest.update(block)
+            hashes[path.name] = digest.hexdigest()
+    return hashes
+
+
+def to_markdown(card: dict[str, Any]) -> str:
+    """Returns the card as a page."""
+    training, generator = card["training"], card["configuration"]["generator"]
+    height, width = generator["image_size"]
+    lines = [
+        f"# {card['model']}, version {card['version']}",
+        "",
+        "A StyleGAN2 generator (Karras et al. 2019, arXiv 1912.04958), the moving average of its "
+        "weights in training.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| Pictures | {height}×{width} pixels, {generator['image_channels']} channels |",
+        f"| Classes | {generator['label_dim'] or 'none: unconditional'} |",
+        f"| Training | {training['kimg']:g} thousand images shown, iteration "
+        f"{training['iteration']} |",
+        f"| Data | {_cell(card['data']['source'] or 'not named')}"
+        f"{', mirrored' if card['data']['mirror'] else ''} |",
+        f"| Licence | {_cell(card['license'])} |",
+        f"| Precision | {_precision(card)} |",
+        f"| Rows at once | {card['rows_at_once']} |",
+        f"| Exported | {card['exported']}, tf_sg2 {card['software']['tf_sg2']}, TensorFlow "
+        f"{card['software']['tensorflow']} |",
+        "",
+        "## Metrics",
+        "",
+    ]
+    if card["metrics"]:
+        metrics = json.dumps(card["metrics"], indent=2, ensure_ascii=False)
+        lines += ["```json", metrics, "```"]
+    else:
+        lines.append("None were measured.")
+    lines += ["", "## Signatures", "", "| Name | Inputs | Output | |", "|---|---|---|---|"]
+    for name, signature in card["signatures"].items():
+        inputs = ", ".join(f"`{key}` {_form(form)}" for key, form in signature["inputs"].items())
+        output = f"`{signature['output']['name']}` {_form(signature['output'])}"
+        lines.append(f"| {name} | {inputs} | {output} | {signature['meaning']} |")
+    lines += ["", "## Checkpoint", "", "| File | SHA-256 |", "|---|---|"]
+    lines += [f"| {name} | `{digest}` |" for name, digest in card["checkpoint"]["sha256"].items()]
+    configuration = json.dumps(card["configuration"], indent=2, ensure_ascii=False)
+    lines += ["", "## Configuration", "", "```json", configuration, "```", ""]
+    return "\n".join(lines)
+
+
+def _precision(card: dict[str, Any]) -> str:
+    difference = card["difference_from_float32"]
+    if difference is None:
+        return "float32"
+    return (
+        f"bfloat16 inside; over {difference['seeds']} seeds at psi "
+        f"{difference['truncation_psi']:g} its pictures differ from float32's by "
+        f"{difference['rms_levels']:g} of 255 levels (RMS; {difference['largest_levels']:g} at "
+        f"most; PSNR {difference['psnr_db']:g} dB)"
+    )
+
+
+def _form(form: dict[str, Any]) -> str:
+    return f"{form['dtype']} [{', '.join(map(str, form['shape']))}]"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

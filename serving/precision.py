@@ -1,0 +1,68 @@
+"""A synthesis network in bfloat16: half the memory, and faster where the hardware multiplies it.
+
+The mapping network stays in float32: it takes a thousandth of the time, and every picture hangs on
+its w.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+from tensorflow import keras
+
+from tf_sg2.compat import raw_variable
+from tf_sg2.generator import Generator
+from tf_sg2.images import to_uint8
+from tf_sg2.latent.seeds import latents
+from tf_sg2.ops import use_implementation
+from tf_sg2.synthesis import SynthesisNetwork
+
+COMPARED_SEEDS = 8
+COMPARED_PSI = 0.7
+
+
+def in_bfloat16(generator: Generator) -> SynthesisNetwork:
+    """Returns a copy of the synthesis network that holds its weights and computes in bfloat16."""
+    before = keras.mixed_precision.global_policy()
+    keras.mixed_precision.set_global_policy("bfloat16")
+    try:
+        copy = SynthesisNetwork(generator.config, name="synthesis")
+        copy.build()
+    finally:
+        keras.mixed_precision.set_global_policy(before)
+    for ours, theirs in zip(copy.weights, generator.synthesis.weights, strict=True):
+        ours, theirs = raw_variable(ours), raw_variable(theirs)
+        ours.assign(tf.cast(theirs, ours.dtype))
+    return copy
+
+
+def compare(generator: Generator, synthesis: SynthesisNetwork) -> dict[str, float]:
+    """Returns how far the pictures of `synthesis` are from the generator's own, in levels of uint8.
+
+    Over the pictures of `COMPARED_SEEDS` seeds with psi `COMPARED_PSI`, for a conditional model of
+    the classes in turn. PSNR is infinite for equal pictures, which JSON cannot say: 99 stands for
+    that, and for whatever is above.
+    """
+    config = generator.config
+    squares, largest = [], 0.0
+    for seed in range(COMPARED_SEEDS):
+        labels = None
+        if config.label_dim:
+            labels = tf.one_hot([seed % config.label_dim], config.label_dim)
+        with use_implementation("tensorflow"):
+            z = latents([seed], config.z_dim)
+            w = generator.mapping(z, labels, truncation_psi=COMPARED_PSI)
+            ours, theirs = (
+                to_uint8(network(w, noise_mode="const")).numpy().astype(np.float64)
+                for network in (synthesis, generator.synthesis)
+            )
+        squares.append(np.mean(np.square(ours - theirs)))
+        largest = max(largest, float(np.max(np.abs(ours - theirs))))
+    mean = float(np.mean(squares))
+    return {
+        "seeds": COMPARED_SEEDS,
+        "truncation_psi": COMPARED_PSI,
+        "rms_levels": round(mean**0.5, 3),
+        "largest_levels": largest,
+        "psnr_db": round(min(10 * np.log10(255**2 / mean), 99.0), 2) if mean else 99.0,
+    }
