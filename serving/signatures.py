@@ -119,7 +119,8 @@ class ServedModel:
 
     def __init__(self, generator: Generator, synthesis: SynthesisNetwork, rows_at_once: int = 1):
         config = generator.config
-        self._generator, self._synthesis = generator, synthesis
+        self.generator, self.config = generator, config
+        self._synthesis = synthesis
         self._rows_at_once = rows_at_once
         pixels = config.image_size[0] * config.image_size[1] * rows_at_once
         self._parts_at_once = max(1, min(MOST_PARTS_AT_ONCE, PIXELS_AT_ONCE // pixels))
@@ -147,20 +148,20 @@ class ServedModel:
         saver, and Keras 2.15 would add calls of its own.
         """
         holder = tf.Module(name="served_model")
-        holder.mapping = [raw_variable(weight) for weight in self._generator.mapping.weights]
+        holder.mapping = [raw_variable(weight) for weight in self.generator.mapping.weights]
         holder.synthesis = [raw_variable(weight) for weight in self._synthesis.weights]
         return holder
 
     def concrete_functions(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
-        """Returns what to pass to `tf.saved_model.save` as `signatures`."""
+        """Returns each function for any number of rows: the `signatures` of a SavedModel."""
         return {
-            name: self.functions[name].get_concrete_function(
+            name: function.get_concrete_function(
                 **{
                     key: tf.TensorSpec([None, *self._inputs[key].row], self._inputs[key].dtype, key)
-                    for key in signature.inputs
+                    for key in self._signatures[name].inputs
                 }
             )
-            for name, signature in self._signatures.items()
+            for name, function in self.functions.items()
         }
 
     def _function(self, name: str) -> Callable[..., dict[str, tf.Tensor]]:
@@ -235,8 +236,8 @@ class ServedModel:
         return tf.ensure_shape(answers, [None, *row.shape])
 
     def _mapped(self, seed, truncation_psi, labels) -> tf.Tensor:
-        z = latents(seed, self._generator.config.z_dim)
-        return self._generator.mapping(z, labels, truncation_psi=truncation_psi)
+        z = latents(seed, self.generator.config.z_dim)
+        return self.generator.mapping(z, labels, truncation_psi=truncation_psi)
 
     def _images(self, w: tf.Tensor) -> tf.Tensor:
         return to_uint8(self._synthesis(w, noise_mode="const"))
@@ -247,5 +248,5 @@ class ServedModel:
     def _mixed(self, seed_a, seed_b, cutoff, truncation_psi, labels=None) -> tf.Tensor:
         a = self._mapped(seed_a, truncation_psi, labels)
         b = self._mapped(seed_b, truncation_psi, labels)
-        layers = tf.range(self._generator.config.num_ws)[None, :, None]
+        layers = tf.range(self.generator.config.num_ws)[None, :, None]
         return self._pngs(tf.where(layers < cutoff[:, None, None], a, b))
