@@ -197,7 +197,7 @@ def _compared(predicted: float, published: float) -> list[str]:
     return [f"{predicted:.2f}", f"{published:.2f}", f"{predicted / published - 1:+.1%}"]
 
 
-def measure(name: str, size: int, batch: int, repeats: int) -> float:
+def measure(name: str, size: int, channel_base: int, batch: int, repeats: int) -> float:
     """Prints the overhead of two replicas over one, for each pass; returns the iteration's."""
     import tensorflow as tf
     from timing import in_turns, others_share
@@ -210,7 +210,14 @@ def measure(name: str, size: int, batch: int, repeats: int) -> float:
     two = choose_strategy("cpu:2")  # Splits the CPU; must come before TensorFlow is used.
     config = configs.override(
         presets.get(name, (size, size)),
-        {"training.batch_size": batch, "discriminator.minibatch_stddev_group": min(4, batch // 2)},
+        {
+            "training.batch_size": batch,
+            "generator.channel_base": channel_base,
+            "discriminator.channel_base": channel_base,
+            "generator.channel_max": channel_base // 16,
+            "discriminator.channel_max": channel_base // 16,
+            "discriminator.minibatch_stddev_group": min(4, batch // 2),
+        },
     )
     training = config.training
     inputs = (
@@ -237,8 +244,9 @@ def measure(name: str, size: int, batch: int, repeats: int) -> float:
     one, both = passes(tf.distribute.OneDeviceStrategy("/cpu:0")), passes(two)
     intervals = {"path length": training.path_length_interval, "R1": training.r1_interval}
     print(
-        f"\nTwo replicas against one: {name} networks at {size}x{size}, global batch {batch}, "
-        f"{os.cpu_count()} cores, TensorFlow {tf.__version__}, {repeats} rounds in turns"
+        f"\nTwo replicas against one: {name} networks at {size}x{size}, channel_base "
+        f"{channel_base}, global batch {batch}, {os.cpu_count()} cores, "
+        f"TensorFlow {tf.__version__}, {repeats} rounds in turns"
     )
     _, since = others_share((0.0, 0.0))
     rows, taken = [], {}
@@ -278,11 +286,12 @@ def main() -> None:
     parser.add_argument("--no_measure", action="store_true", help="leave the measurement out")
     parser.add_argument("--measure_preset", default="config-e", choices=presets.names())
     parser.add_argument("--size", type=int, default=64, help="image size of the measurement")
+    parser.add_argument("--channels", type=int, default=4096, help="its channel_base")
     parser.add_argument("--batch", type=int, default=8, help="global batch of the measurement")
     parser.add_argument("--repeats", type=int, default=7, help="rounds of the measurement")
     flags = parser.parse_args()
     if not flags.no_measure:
-        measure(flags.measure_preset, flags.size, flags.batch, flags.repeats)
+        measure(flags.measure_preset, flags.size, flags.channels, flags.batch, flags.repeats)
     if flags.no_model:
         return
     accelerator = scaling.ACCELERATORS[flags.accelerator]
