@@ -15,7 +15,7 @@ DEMO_MINUTES ?= 8
 DEMO_DATA ?= data/cards-$(DEMO_SIZE)-$(DEMO_CARDS).zip
 DEMO_RUN ?= runs/demo
 
-.PHONY: demo test test-addons lint clean-demo ops ops-addons
+.PHONY: demo test test-addons test-sanitized lint clean-demo ops ops-addons
 
 demo: $(VENV)/installed ops $(DEMO_DATA)
 	$(VENV)/bin/tf-sg2 train --run=$(DEMO_RUN) --preset=cards --data=$(DEMO_DATA) \
@@ -49,6 +49,10 @@ test: $(VENV)/installed ops lint
 
 test-addons: $(ADDONS_VENV)/installed ops-addons
 	$(ADDONS_VENV)/bin/python -m pytest
+
+# The native ops under AddressSanitizer and UndefinedBehaviorSanitizer.
+test-sanitized: $(VENV)/installed
+	$(VENV)/bin/python tests/run_sanitized.py
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import setuptools
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
@@ -26,6 +27,14 @@ packages = [
     for package, folder in FOLDERS.items()
     for name in [package, *(f"{package}.{child}" for child in find_packages(folder))]
 ]
+
+
+class Distribution(setuptools.Distribution):
+    """Wheels with native ops inside are bound to a platform; all others run anywhere."""
+
+    def has_ext_modules(self):
+        return (HERE / "custom_ops" / "prebuilt").is_dir()
+
 
 # Faker writes the dummy people; the fonts ship inside their wheels.
 CARDS = [
@@ -54,7 +63,13 @@ setup(
     python_requires=">=3.10,<3.14",
     packages=packages,
     package_dir=FOLDERS,
-    package_data={"tf_sg2": ["py.typed"], "tf_sg2.training": ["deploy/*"]},
+    package_data={
+        "tf_sg2": ["py.typed"],
+        "tf_sg2.training": ["deploy/*"],
+        # Sources, for `tf-sg2 build-ops`; and what it made, where it ran with --into_package.
+        "tf_sg2.custom_ops": ["*.cc", "*.cu", "*.cuh", "*.h", "prebuilt/*/*"],
+    },
+    distclass=Distribution,
     # Two stacks are supported and tested: TensorFlow 2.21 with Keras 3 (the default, the newest
     # that the range admits), and 2.15.1 with Keras 2.15, the last that tensorflow-addons knows.
     install_requires=[
@@ -78,6 +93,7 @@ setup(
         "test": [
             *CARDS,
             *SCHEMAS,
+            "hypothesis>=6.100,<7",
             "pytest>=8,<10",
             "ruff>=0.9,<1",
             "setuptools>=68",

@@ -35,7 +35,9 @@ if platform.machine() in ("x86_64", "AMD64"):
     }
 # Virtual architectures that TensorFlow 2.21's own wheels name, and code for those that come after.
 CUDA_ARCHITECTURES = (80, 90)
-SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-g", "-O1"]
+SANITIZERS = ["-fsanitize=address", "-g", "-O1"]
+# TensorFlow's headers do not compile with this one.
+KERNEL_SANITIZERS = ["-fsanitize=undefined", "-fno-sanitize-recover=undefined"]
 
 
 class BuildError(Exception):
@@ -156,7 +158,7 @@ def build(
     nvcc = cuda_compiler()
     if cuda and nvcc is None:
         raise BuildError("there is no nvcc; install the CUDA toolkit, or say --cuda=off")
-    with_cuda = nvcc is not None if cuda is None else cuda
+    with_cuda = (nvcc is not None if cuda is None else cuda) and any(SOURCES.glob("*.cu"))
     found = find_build()
     if found is not None and not force and not sanitize and found.cuda == with_cuda:
         if not into_package or PREBUILT in found.library.parents:
@@ -182,6 +184,7 @@ def _compile(work: Path, nvcc: str | None, sanitize: bool, say) -> None:
 
     cxx = compiler()
     extra = SANITIZERS if sanitize else []
+    kernel_extra = [*SANITIZERS, *KERNEL_SANITIZERS] if sanitize else []
     definitions = [f"-DTF_SG2_CUDA={int(nvcc is not None)}"]
     # TensorFlow's headers warn of their own deprecations by the page.
     tensorflow_flags = [*tf.sysconfig.get_compile_flags(), "-w"]
@@ -190,12 +193,12 @@ def _compile(work: Path, nvcc: str | None, sanitize: bool, say) -> None:
         for target, flags in TARGETS.items():
             output = work / f"{path.stem}.{target}.o"
             commands[output] = [
-                *(cxx, *COMMON, *KERNELS, *flags, *extra, f"-DTF_SG2_TARGET={target}"),
+                *(cxx, *COMMON, *KERNELS, *flags, *kernel_extra, f"-DTF_SG2_TARGET={target}"),
                 *("-c", str(path), "-o", str(output)),
             ]
     output = work / "cpu_dispatch.o"
     path = SOURCES / "cpu_dispatch.cc"
-    commands[output] = [cxx, *COMMON, *KERNELS, *extra, "-c", str(path), "-o", str(output)]
+    commands[output] = [cxx, *COMMON, *KERNELS, *kernel_extra, "-c", str(path), "-o", str(output)]
     for path in sorted(SOURCES.glob("*_op.cc")):
         output = work / f"{path.stem}.o"
         commands[output] = [
@@ -212,7 +215,7 @@ def _compile(work: Path, nvcc: str | None, sanitize: bool, say) -> None:
         for done, job in enumerate(concurrent.futures.as_completed(jobs), 1):
             job.result()
             say(f"[{done}/{len(jobs)}] {jobs[job].name}")
-    link = [cxx, "-shared", *extra, *map(str, commands), "-o", str(work / LIBRARY)]
+    link = [cxx, "-shared", *kernel_extra, *map(str, commands), "-o", str(work / LIBRARY)]
     link += tf.sysconfig.get_link_flags()
     if nvcc is not None:
         # The static runtime: the library loads where there is no CUDA.

@@ -11,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from conftest import require_native
+from tf_sg2.custom_ops.build import find_build
+from tf_sg2.custom_ops.loader import OVERRIDE
+
 ROOT = Path(__file__).parents[1]
 FOLDERS = {
     "tf_sg2": "tf_sg2",
@@ -18,7 +22,7 @@ FOLDERS = {
     "serving": "tf_sg2/serving",
     "custom_ops": "tf_sg2/custom_ops",
 }
-SOURCES = (".py", ".cc", ".cu", ".h")
+SOURCES = (".py", ".cc", ".cu", ".cuh", ".h")
 
 
 def run(*command, **options):
@@ -27,13 +31,14 @@ def run(*command, **options):
     return result.stdout
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """Built offline from a copy, so that the checkout gains no build folder and lends none."""
-    folder = tmp_path_factory.mktemp("wheel")
+def make_wheel(folder, prebuilt=None):
+    """Builds it offline from a copy, so that the checkout gains no build folder and lends none."""
     checkout = folder / "checkout"
+    ignored = shutil.ignore_patterns("__pycache__", "prebuilt")
     for name in FOLDERS:
-        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, checkout / name, ignore=ignored)
+    if prebuilt is not None:
+        shutil.copytree(prebuilt, checkout / "custom_ops" / "prebuilt" / prebuilt.name)
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, checkout)
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
@@ -41,6 +46,11 @@ def wheel(tmp_path_factory):
     run(*pip, "wheel", *options, str(checkout))
     (path,) = folder.glob("*.whl")
     return path
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    return make_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +101,29 @@ for module in (tf_sg2, tf_sg2.cli, config, tf_sg2.training, tf_sg2.serving, tf_s
     assert len(paths) == 6 and all(Path(path).is_relative_to(target) for path in paths)
     listing = run(sys.executable, "-m", "tf_sg2.cli", "--help", cwd=away, env=environment)
     assert "Usage: tf-sg2 COMMAND" in listing
+
+
+def test_a_wheel_with_the_ops_inside_needs_no_compiler(tmp_path):
+    require_native()
+    made = make_wheel(tmp_path, prebuilt=find_build().library.parent)
+    assert not made.name.endswith("none-any.whl")
+    target = tmp_path / "installed"
+    with zipfile.ZipFile(made) as archive:
+        archive.extractall(target)
+    probe = (
+        "import tf_sg2, tf_sg2.ops\n"
+        "from tf_sg2.custom_ops import loader\n"
+        "print(tf_sg2.ops.current_implementation(), loader.load().build.library)"
+    )
+    shown = run(
+        *(sys.executable, "-c", probe),
+        cwd=tmp_path,
+        env={
+            **{k: v for k, v in os.environ.items() if k != OVERRIDE},
+            "PYTHONPATH": str(target),
+            "TF_SG2_CACHE": str(tmp_path / "empty"),
+            "PATH": "",
+        },
+    )
+    implementation, library = shown.split()[-2:]
+    assert implementation == "native" and Path(library).is_relative_to(target)

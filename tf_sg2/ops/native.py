@@ -49,7 +49,9 @@ def _upfirdn2d_gradient(op: tf.Operation, upstream: tf.Tensor) -> list[tf.Tensor
         sizes = inside[1 + axis] * up[axis] - outside[1 + axis] * down[axis]
         amounts += [taps[axis] - 1 - before, sizes + before - up[axis] + 1]
     gradient = upfirdn2d(upstream, kernel[::-1, ::-1], down, up, tf.stack(amounts))
-    return [tf.ensure_shape(gradient, x.shape), None, None]
+    if x.shape.rank is not None:
+        gradient = tf.ensure_shape(gradient, x.shape)
+    return [gradient, None, None]
 
 
 def bias_act(
