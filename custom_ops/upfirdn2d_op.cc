@@ -1,7 +1,7 @@
 // Registers upfirdn2d with TensorFlow: its signature, shapes, checks, and the kernels' launch.
 
-#include <algorithm>
-#include <cmath>
+#include <atomic>
+#include <cstdlib>
 #include <vector>
 
 #include "op_support.h"
@@ -173,10 +173,18 @@ class Upfirdn2dCpuOp : public Upfirdn2dOp {
     const int64_t scratch_bytes = tf_sg2_upfirdn2d_cpu_scratch(&s);
     const int64_t elements = s.batch * s.out_height * s.out_width * s.channels;
     const int64_t cost = elements / tasks * (s.kernel_rows + s.kernel_columns) / 8 + 1;
+    std::atomic<bool> exhausted{false};
     share(context, tasks, cost, [&](int64_t first, int64_t last) {
       Scratch scratch(scratch_bytes);
+      if (scratch.data() == nullptr) {
+        exhausted = true;
+        return;
+      }
       tf_sg2_upfirdn2d_cpu(&s, kernel, x, y, scratch.data(), first, last);
     });
+    OP_REQUIRES(context, !exhausted,
+                absl::ResourceExhaustedError(absl::StrCat(
+                    "upfirdn2d: there is no memory for lines of ", scratch_bytes, " bytes")));
   }
 };
 
