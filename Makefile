@@ -14,8 +14,9 @@ DEMO_KIMG ?= 34
 DEMO_MINUTES ?= 8
 DEMO_DATA ?= data/cards-$(DEMO_SIZE)-$(DEMO_CARDS).zip
 DEMO_RUN ?= runs/demo
+DEMO_MODEL ?= models/demo
 
-.PHONY: demo test test-addons test-sanitized lint clean-demo ops ops-addons
+.PHONY: demo export-demo test test-addons test-sanitized lint clean-demo ops ops-addons
 
 demo: $(VENV)/installed ops $(DEMO_DATA)
 	$(VENV)/bin/tf-sg2 train --run=$(DEMO_RUN) --preset=cards --data=$(DEMO_DATA) \
@@ -34,8 +35,16 @@ $(DEMO_DATA): | $(VENV)/installed
 	mkdir -p $(dir $@)
 	$(VENV)/bin/tf-sg2 cards --out=$@ --count=$(DEMO_CARDS) --seed=1 --size=$(DEMO_SIZE)
 
+# The demo's run as version 1 of a model that can be served.
+export-demo: $(DEMO_MODEL)/1
+
+$(DEMO_MODEL)/1: | $(VENV)/installed
+	@test -f $(DEMO_RUN)/config.json || $(MAKE) demo
+	$(VENV)/bin/tf-sg2 export --run=$(DEMO_RUN) --out=$(DEMO_MODEL) --version=1 \
+		--license='Apache-2.0; trained on drawn cards of invented people'
+
 clean-demo:
-	rm -rf $(DEMO_RUN) $(DEMO_DATA)
+	rm -rf $(DEMO_RUN) $(DEMO_MODEL) $(DEMO_DATA)
 
 # Under a second where nothing changed. Without a C++ compiler the rest goes on without the ops.
 ops: $(VENV)/installed

