@@ -6,6 +6,8 @@ its w.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import tensorflow as tf
 from tensorflow import keras
@@ -64,5 +66,5 @@ def compare(generator: Generator, synthesis: SynthesisNetwork) -> dict[str, floa
         "truncation_psi": COMPARED_PSI,
         "rms_levels": round(mean**0.5, 3),
         "largest_levels": largest,
-        "psnr_db": round(min(10 * np.log10(255**2 / mean), 99.0), 2) if mean else 99.0,
+        "psnr_db": round(min(10 * math.log10(255**2 / mean), 99.0), 2) if mean else 99.0,
     }

@@ -110,7 +110,7 @@ class ServedModel:
         rows_at_once: how many rows are computed together. 1 answers single rows soonest; larger
             ones fill a GPU, and a request of fewer rows then costs as much as one of so many.
 
-    `functions` holds one `tf.function` a signature, which takes its inputs by name and returns
+    `generator` and `config` are what it was made of. `functions` holds one `tf.function` a signature, which takes its inputs by name and returns
     {output: tensor}. The randomness is in the seeds alone: noise is the stored one.
 
     Raises (from the functions):
