@@ -110,8 +110,9 @@ class ServedModel:
         rows_at_once: how many rows are computed together. 1 answers single rows soonest; larger
             ones fill a GPU, and a request of fewer rows then costs as much as one of so many.
 
-    `generator` and `config` are what it was made of. `functions` holds one `tf.function` a signature, which takes its inputs by name and returns
-    {output: tensor}. The randomness is in the seeds alone: noise is the stored one.
+    `generator` and `config` are what it was made of. `functions` holds one `tf.function` a
+    signature, which takes its inputs by name and returns {output: tensor}. The randomness is in
+    the seeds alone: noise is the stored one.
 
     Raises (from the functions):
         tf.errors.InvalidArgumentError: for a wrong shape or an unusable value, as one sentence.
