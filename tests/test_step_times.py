@@ -1,0 +1,141 @@
+"""Step times, their comparison over workers, and all-reduces in a profile."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from tf_sg2.training.all_reduce import (
+    all_reduce_seconds,
+    newest_profile,
+    profiled_all_reduce,
+    space_class,
+)
+from tf_sg2.training.step_times import StepTimes, WorkerTimes, compare_workers
+
+
+def test_scalars_of_one_process():
+    times = StepTimes()
+    for step in (0.1, 0.1, 0.1, 0.5):
+        times.add(step, 0.01)
+    scalars = times.scalars(images=80, replicas=2)
+    assert scalars["timing/images_per_second_per_replica"] == pytest.approx(50)
+    assert scalars["timing/step_seconds_median"] == pytest.approx(0.1)
+    assert 0.1 < scalars["timing/step_seconds_p95"] <= 0.5
+    assert scalars["timing/step_seconds_spread"] > 1
+    assert StepTimes().scalars(0, 1) == {}
+
+
+def test_workers_are_compared():
+    scalars = compare_workers([(1.0, 0.1), (1.0, 0.4), (1.0, 0.2)])
+    assert scalars == {
+        "timing/worker_step_spread": 0.0,
+        "timing/worker_preparation_max": 0.4,
+        "timing/worker_slowest": 1,
+    }
+    assert compare_workers([(0.5, 0.1), (1.5, 0.1)])["timing/worker_step_spread"] == 1.0
+
+
+def test_one_worker_gathers_nothing():
+    times = StepTimes()
+    times.add(0.1, 0.0)
+    assert WorkerTimes(None, workers=1).scalars(times) == {}
+
+
+WORKER = """
+import json, os, sys
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+strategy = tf.distribute.MultiWorkerMirroredStrategy()
+from tf_sg2.training.step_times import StepTimes, WorkerTimes
+index = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
+times = StepTimes()
+times.add(1.0, 0.25 * index)
+print(json.dumps(WorkerTimes(strategy, workers=2).scalars(times)))
+"""
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for entry in sockets:
+        entry.bind(("127.0.0.1", 0))
+    ports = [entry.getsockname()[1] for entry in sockets]
+    for entry in sockets:
+        entry.close()
+    return ports
+
+
+def test_two_workers_know_who_is_late():
+    workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    processes = []
+    for index in range(2):
+        task = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
+        environment = {**os.environ, "TF_CONFIG": json.dumps(task), "CUDA_VISIBLE_DEVICES": ""}
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, "-c", WORKER],
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    try:
+        outputs = [process.communicate(timeout=120) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    for process, (output, errors) in zip(processes, outputs, strict=True):
+        assert process.returncode == 0, errors
+        assert json.loads(output.splitlines()[-1]) == {
+            "timing/worker_step_spread": 0.0,
+            "timing/worker_preparation_max": 0.25,
+            "timing/worker_slowest": 1,
+        }
+
+
+def profile(**planes):
+    """A profile of planes, each a list of (event's name, seconds)."""
+    space = space_class()()
+    for name, events in planes.items():
+        plane = space.planes.add(name=name.replace("_", "/device:") if "GPU" in name else name)
+        line = plane.lines.add()
+        for number, (event, seconds) in enumerate(events, 1):
+            plane.names.add(key=number).value.name = event
+            line.events.add(name_id=number, duration_ps=int(seconds * 1e12))
+    return space
+
+
+def test_all_reduces_of_a_cpu_are_operations_of_the_host():
+    host = [
+        ("adam/CollectiveReduceV2:CollectiveReduceV2", 0.5),
+        ("CollectiveReduceV2_1:CollectiveReduceV2", 0.25),
+        ("CollectiveExecutor::RunClosure", 8.0),
+        ("Conv2D:Conv2D", 8.0),
+    ]
+    assert all_reduce_seconds(profile(host=host)) == pytest.approx(0.75)
+
+
+def test_all_reduces_of_gpus_are_kernels():
+    kernel = [("ncclDevKernel_AllReduce_Sum_f32_RING_LL", 0.5), ("ncclDevKernel_Broadcast", 8.0)]
+    host = [("CollectiveReduceV2:CollectiveReduceV2", 8.0)]
+    space = profile(host=host, _GPU0=kernel, _GPU1=kernel)
+    assert all_reduce_seconds(space) == pytest.approx(1.0)
+    assert all_reduce_seconds(profile(_GPU0=[("volta_sgemm", 1.0)])) is None
+
+
+def test_a_profile_is_found_in_its_run(tmp_path):
+    assert profiled_all_reduce(tmp_path, 5, 2) is None
+    for name, seconds in (("one", 3.0), ("two", 1.0)):
+        path = tmp_path / "plugins" / "profile" / name / "vm.xplane.pb"
+        path.parent.mkdir(parents=True)
+        space = profile(host=[("CollectiveReduceV2:CollectiveReduceV2", seconds)])
+        path.write_bytes(space.SerializeToString())
+        os.utime(path, (len(name), 10 if name == "one" else 20))
+    assert newest_profile(tmp_path).parent.name == "two"
+    assert profiled_all_reduce(tmp_path, 5, 2) == pytest.approx(0.1)

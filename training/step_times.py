@@ -1,0 +1,98 @@
+"""How long iterations take, how evenly, and which worker holds the others up.
+
+Replicas of one process are started together and wait for each other in every all-reduce, so each
+replica's own time cannot be seen from outside: its throughput is that of all divided by their
+number. What can be seen is how iterations differ from each other, and, between workers, the
+time that each spends on the host before it joins an iteration: waiting for data and dealing it out.
+A slow GPU makes all workers equally slow; only a profile tells it (`all_reduce.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+
+class StepTimes:
+    """The iterations between two lines of the log."""
+
+    def __init__(self) -> None:
+        self.steps: list[float] = []
+        self.preparations: list[float] = []
+
+    def add(self, step: float, preparation: float) -> None:
+        """Notes one iteration: its seconds, and those of them before it was started."""
+        self.steps.append(step)
+        self.preparations.append(preparation)
+
+    def scalars(self, images: int, replicas: int) -> dict[str, float]:
+        """Returns what this process sees, by the scalars' names.
+
+        Args:
+            images: shown in these iterations, by all replicas together.
+            replicas: how many share them.
+        """
+        if not self.steps:
+            return {}
+        seconds = float(np.sum(self.steps))
+        low, median, high = np.percentile(self.steps, (5, 50, 95))
+        return {
+            "timing/images_per_second_per_replica": images / seconds / replicas,
+            "timing/step_seconds_median": float(median),
+            "timing/step_seconds_p95": float(high),
+            # Iterations with lazy terms take longer: a spread of their share is no straggling.
+            "timing/step_seconds_spread": float((high - low) / median),
+        }
+
+
+class WorkerTimes:
+    """Compares the workers of a multi-worker strategy, through its own collectives.
+
+    Every worker must call `scalars` at the same iteration: it gathers.
+
+    Args:
+        strategy: of the run.
+        workers: how many processes train together; with one, nothing is gathered.
+    """
+
+    def __init__(self, strategy: tf.distribute.Strategy, workers: int):
+        self.strategy, self.workers = strategy, workers
+        self._gathered = tf.function(self._gather, autograph=False)
+
+    def scalars(self, times: StepTimes) -> dict[str, float]:
+        """Returns how the workers' means differ: in all of a step, and in what precedes it.
+
+        `timing/worker_step_spread` is (slowest - fastest) / mean of a step's seconds, near zero as
+        long as all wait for each other; `timing/worker_preparation_max` the longest mean time on
+        the host before a step, in seconds; `timing/worker_slowest` that worker's number.
+        """
+        if self.workers < 2 or not times.steps:
+            return {}
+        means = (float(np.mean(times.steps)), float(np.mean(times.preparations)))
+        rows = self._gathered(tf.constant(means)).numpy()
+        # One row a replica, worker by worker: the replicas of a worker say the same.
+        return compare_workers(rows[:: len(rows) // self.workers])
+
+    def _gather(self, values: tf.Tensor) -> tf.Tensor:
+        """[2] on each worker -> [replicas, 2] on all: each replica adds its own row to zeros."""
+        replicas = self.strategy.num_replicas_in_sync
+
+        def one(values):
+            context = tf.distribute.get_replica_context()
+            own = tf.one_hot(context.replica_id_in_sync_group, replicas)  # [replicas]
+            return context.all_reduce(tf.distribute.ReduceOp.SUM, own[:, None] * values[None])
+
+        per_replica = self.strategy.run(one, args=(values,))
+        return self.strategy.experimental_local_results(per_replica)[0]
+
+
+def compare_workers(rows: Sequence[Sequence[float]]) -> dict[str, float]:
+    """Returns the scalars of `WorkerTimes` from [step seconds, preparation seconds] a worker."""
+    steps, preparations = np.asarray(rows, np.float64).T
+    return {
+        "timing/worker_step_spread": float(np.ptp(steps) / steps.mean()),
+        "timing/worker_preparation_max": float(preparations.max()),
+        "timing/worker_slowest": int(preparations.argmax()),
+    }
