@@ -14,7 +14,7 @@ namespace {
 
 // Elements of one piece of work: small enough to share out, large enough to make sums rare.
 constexpr int64_t kTaskElements = 1 << 16;
-constexpr int64_t kMaximumTaskPixels = 4096;
+constexpr int64_t kMaximumTaskPixels = 256;
 // Narrower pixels are worked on several at a time, where no noise tells them apart.
 constexpr int64_t kNarrow = 64;
 

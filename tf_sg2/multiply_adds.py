@@ -55,7 +55,7 @@ class Count:
 
     @property
     def filtering(self) -> int:
-        """Multiply-adds of depthwise convolutions."""
+        """Multiply-adds of depthwise convolutions and of `upfirdn2d`."""
         return self._sum(FILTERING)
 
     @property
@@ -218,6 +218,12 @@ def _depthwise_filter_gradient(node: Any, shape_of: Callable) -> int:
     return math.prod(_output_shape(node)[:2]) * math.prod(shape_of(2))
 
 
+def _native_filter(node: Any, shape_of: Callable) -> int:
+    """As the depthwise convolution does, which leaves out the zeros between the samples."""
+    taps = math.prod(shape_of(1)) * math.prod(_output_shape(node))
+    return taps // math.prod(node.attr["up"].list.i)
+
+
 def _matrix_product(node: Any, shape_of: Callable) -> int:
     transposed = node.attr["transpose_a"].b or node.attr["adj_x"].b
     return shape_of(0)[-2 if transposed else -1] * math.prod(_output_shape(node))
@@ -247,6 +253,7 @@ _COUNTERS: dict[str, tuple[str, Callable]] = {
     "DepthwiseConv2dNative": (FILTERING, _depthwise_forward),
     "DepthwiseConv2dNativeBackpropInput": (FILTERING, _depthwise_input_gradient),
     "DepthwiseConv2dNativeBackpropFilter": (FILTERING, _depthwise_filter_gradient),
+    "TfSg2>Upfirdn2d": (FILTERING, _native_filter),
     "MatMul": (MATRIX, _matrix_product),
     "_FusedMatMul": (MATRIX, _matrix_product),
     "BatchMatMul": (MATRIX, _matrix_product),
