@@ -16,7 +16,9 @@ from tf_sg2.training.all_reduce import (
     profiled_all_reduce,
     space_class,
 )
+from tf_sg2.training.loop import train
 from tf_sg2.training.step_times import StepTimes, WorkerTimes, compare_workers
+from tiny_config import tiny_config
 
 
 def test_scalars_of_one_process():
@@ -52,6 +54,7 @@ import json, os, sys
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 strategy = tf.distribute.MultiWorkerMirroredStrategy()
+from tf_sg2.training.loop import train
 from tf_sg2.training.step_times import StepTimes, WorkerTimes
 index = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
 times = StepTimes()
@@ -139,3 +142,21 @@ def test_a_profile_is_found_in_its_run(tmp_path):
         os.utime(path, (len(name), 10 if name == "one" else 20))
     assert newest_profile(tmp_path).parent.name == "two"
     assert profiled_all_reduce(tmp_path, 5, 2) == pytest.approx(0.1)
+
+
+def test_a_run_logs_its_replicas_and_their_all_reduces(tmp_path):
+    config = tiny_config(
+        training__path_length_weight=0.0,
+        training__r1_gamma=0.0,
+        training__total_kimg=0.104,  # 13 iterations; the profile is of the last three.
+        training__checkpoint_kimg=1,
+        training__sample_kimg=1,
+    )
+    train(config, tmp_path / "run", devices="cpu:2", profile_iterations=3, progress=False)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").open()]
+    found = {name: value for line in lines for name, value in line.items()}
+    assert found["timing/images_per_second_per_replica"] > 0
+    assert found["timing/step_seconds_p95"] >= found["timing/step_seconds_median"] > 0
+    # Two passes an iteration, an all-reduce each: more than nothing, less than the step.
+    assert 0 < found["timing/all_reduce_seconds_per_step"] < found["timing/step_seconds_p95"]
+    assert "timing/worker_slowest" not in found  # There is one worker.

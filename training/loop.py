@@ -21,9 +21,11 @@ from tf_sg2.data.source import ImageSource
 from tf_sg2.errors import InputError
 from tf_sg2.run_directory import RunDirectory
 from tf_sg2.training import checkpoint
+from tf_sg2.training.all_reduce import profiled_all_reduce
 from tf_sg2.training.distribute import choose_strategy, deal
 from tf_sg2.training.state import TrainState, create_state
 from tf_sg2.training.step import TrainStep
+from tf_sg2.training.step_times import StepTimes, WorkerTimes
 from tf_sg2.training.summaries import RunLog, SampleGrid, memory_gib
 
 # Iterations before a profile starts: compilation is over, buffers are warm.
@@ -170,6 +172,7 @@ class _Tick:
     started: float = field(default_factory=time.perf_counter)
     waited: float = 0.0
     images: int = 0
+    steps: StepTimes = field(default_factory=StepTimes)
     sums: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     counts: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
@@ -205,6 +208,9 @@ class _Loop:
             labels = np.stack([source.label(int(i)) for i in shown])
         self.samples = SampleGrid(state.generator_ema, config, labels)
         self.profile_iterations, self.profiling = profile_iterations, False
+        resolver = strategy.cluster_resolver  # None but for several workers.
+        workers = len(resolver.cluster_spec().as_dict().get("worker", ())) if resolver else 1
+        self.worker_times = WorkerTimes(strategy, workers)
         # The scalars of the iteration before, unchecked: reading them does not wait for this one.
         self.pending: tuple[int, dict[str, tf.Tensor]] | None = None
 
@@ -229,8 +235,10 @@ class _Loop:
             tick.waited += time.perf_counter() - before
             positions = tf.range(iteration * batch, (iteration + 1) * batch, dtype=tf.int64)
             inputs = deal(self.strategy, (positions, images, labels))
+            prepared = time.perf_counter()
             scalars = self.step.run(iteration, inputs)
             self._check_pending(tick)
+            tick.steps.add(time.perf_counter() - before, prepared - before)
             self.pending = (iteration, scalars)
             iteration += 1
             tick.images += batch
@@ -278,6 +286,8 @@ class _Loop:
     def _write(self, tick: _Tick) -> None:
         seen = int(self.state.images_seen.numpy())
         scalars = tick.scalars()
+        scalars.update(tick.steps.scalars(tick.images, self.strategy.num_replicas_in_sync))
+        scalars.update(self.worker_times.scalars(tick.steps))
         for name in ("generator", "discriminator"):
             optimizer = getattr(self.state, f"{name}_optimizer")
             scalars[f"learning_rate/{name}"] = float(tf.convert_to_tensor(optimizer.learning_rate))
@@ -303,7 +313,7 @@ class _Loop:
     def _profile(self, done: int) -> None:
         if self.profile_iterations and done == PROFILE_AFTER:
             tf.profiler.experimental.start(str(self.log.run.path))
-            self.profiling = True
+            self.profiling, self.profile_started = True, int(self.state.iteration.numpy())
         if done == PROFILE_AFTER + self.profile_iterations:
             self._stop_profile()
 
@@ -311,3 +321,16 @@ class _Loop:
         if self.profiling:
             tf.profiler.experimental.stop()
             self.profiling = False
+            self._say_all_reduce(int(self.state.iteration.numpy()) - self.profile_started)
+
+    def _say_all_reduce(self, iterations: int) -> None:
+        replicas = len(self.strategy.extended.worker_devices)
+        if self.strategy.num_replicas_in_sync < 2:
+            return
+        seconds = profiled_all_reduce(self.log.run.path, iterations, replicas)
+        if seconds is None:
+            self.log.say("the profile shows no all-reduce: the time in it is not known")
+            return
+        self.log.tick(
+            int(self.state.images_seen.numpy()), {"timing/all_reduce_seconds_per_step": seconds}
+        )

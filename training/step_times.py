@@ -30,6 +30,8 @@ class StepTimes:
     def scalars(self, images: int, replicas: int) -> dict[str, float]:
         """Returns what this process sees, by the scalars' names.
 
+        The throughput is that of the iterations alone, without samples and checkpoints.
+
         Args:
             images: shown in these iterations, by all replicas together.
             replicas: how many share them.
