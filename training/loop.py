@@ -324,9 +324,10 @@ class _Loop:
             self._say_all_reduce(int(self.state.iteration.numpy()) - self.profile_started)
 
     def _say_all_reduce(self, iterations: int) -> None:
-        replicas = len(self.strategy.extended.worker_devices)
         if self.strategy.num_replicas_in_sync < 2:
             return
+        # The default strategy, of one device, knows no worker devices.
+        replicas = len(self.strategy.extended.worker_devices)
         seconds = profiled_all_reduce(self.log.run.path, iterations, replicas)
         if seconds is None:
             self.log.say("the profile shows no all-reduce: the time in it is not known")
