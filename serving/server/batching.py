@@ -1,0 +1,314 @@
+"""Requests of many clients run as one batch: after TensorFlow's SharedBatchScheduler.
+
+A few threads serve all queues in turn. A queue holds requests that can run together: of one
+signature of one version, and of the same types and inner shapes, so that a request of another shape
+harms nobody.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tf_sg2.serving.server.configuration import BatchingParameters
+from tf_sg2.serving.server.metrics import Metrics
+from tf_sg2.serving.server.status import ServingError, from_exception, invalid_argument
+
+Arrays = Mapping[str, np.ndarray]
+Run = Callable[[Arrays], dict[str, np.ndarray]]
+
+
+@dataclass
+class _Task:
+    inputs: Arrays
+    rows: int
+    future: Future[dict[str, np.ndarray]] = field(default_factory=Future)
+    entered: float = field(default_factory=time.monotonic)
+
+
+@dataclass
+class _Batch:
+    ready: float  # When it may start though not full, on the monotonic clock.
+    tasks: list[_Task] = field(default_factory=list)
+    rows: int = 0
+
+
+@dataclass
+class _Queue:
+    model: str
+    run: Run
+    parameters: BatchingParameters | None  # None: every request runs alone.
+    batches: deque[_Batch] = field(default_factory=deque)
+
+    def add(self, task: _Task) -> None:
+        """Puts a task into the open batch, or into a new one."""
+        parameters = self.parameters
+        if parameters is None:
+            most, room = 1, 0
+        else:
+            most = parameters.max_batch_size
+            room = most - self.batches[-1].rows if self.batches else 0
+        if not self.batches or room < task.rows:
+            if len(self.batches) >= (parameters or BatchingParameters()).max_enqueued_batches:
+                raise ServingError(
+                    "UNAVAILABLE",
+                    "The batch scheduling queue to which this task was submitted is full",
+                )
+            wait = parameters.batch_timeout_micros / 1e6 if parameters else 0.0
+            self.batches.append(_Batch(task.entered + wait))
+        self.batches[-1].tasks.append(task)
+        self.batches[-1].rows += task.rows
+
+    def wait(self, now: float) -> float:
+        """Seconds until the first batch may start: 0 if it is full or its time is up."""
+        first = self.batches[0]
+        full = self.parameters is None or first.rows >= self.parameters.max_batch_size
+        if full or len(self.batches) > 1:
+            return 0.0
+        return max(0.0, first.ready - now)
+
+
+class Batcher:
+    """Runs requests in batches on `threads` threads of its own, until closed."""
+
+    def __init__(self, threads: int, metrics: Metrics):
+        self._metrics = metrics
+        self._queues: OrderedDict[Hashable, _Queue] = OrderedDict()
+        self._changed = threading.Condition()
+        self._closing = False
+        self._threads = [
+            threading.Thread(target=self._work, name=f"batch-{index}", daemon=True)
+            for index in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(
+        self,
+        key: Hashable,
+        model: str,
+        run: Run,
+        inputs: Arrays,
+        parameters: BatchingParameters | None,
+        release: Callable[[], None],
+    ) -> Future[dict[str, np.ndarray]]:
+        """Queues one request; its future gives the outputs by name.
+
+        A future that is cancelled in time is not run.
+
+        Args:
+            key: equal for requests that may share a batch; types and inner shapes are added to it.
+            model: name, for the metrics.
+            run: computes a batch.
+            inputs: arrays by name; with `parameters`, dimension 0 is the batch.
+            parameters: None runs the request alone.
+            release: called once, when nothing of the request runs or will run. It is not called if
+                this raises.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT for inputs that cannot be batched; UNAVAILABLE if the
+                queue is full.
+        """
+        if parameters is None:
+            return self._enqueue(key, model, run, [_Task(inputs, 1)], None, release)[0]
+        rows = _rows(inputs)
+        most = parameters.max_batch_size
+        if rows > most and not parameters.enable_large_batch_splitting:
+            raise invalid_argument(
+                f"Task size {rows} is larger than maximum input batch size {most}"
+            )
+        shapes = [(name, array.dtype, array.shape[1:]) for name, array in sorted(inputs.items())]
+        tasks = [
+            _Task({name: array[start : start + most] for name, array in inputs.items()}, size)
+            for start in range(0, max(rows, 1), most)
+            for size in [min(most, rows - start)]
+        ]
+        parts = self._enqueue((key, str(shapes)), model, run, tasks, parameters, release)
+        return parts[0] if len(parts) == 1 else _joined(parts)
+
+    def _enqueue(
+        self,
+        key: Hashable,
+        model: str,
+        run: Run,
+        tasks: list[_Task],
+        parameters: BatchingParameters | None,
+        release: Callable[[], None],
+    ) -> list[Future[dict[str, np.ndarray]]]:
+        with self._changed:
+            if self._closing:
+                raise ServingError("UNAVAILABLE", "The server is shutting down")
+            queue = self._queues.setdefault(key, _Queue(model, run, parameters))
+            try:
+                for task in tasks:
+                    queue.add(task)
+                    self._metrics.queued.add(model, amount=task.rows)
+            except ServingError:
+                for task in tasks:
+                    task.future.cancel()
+                raise
+            self._changed.notify(len(tasks))
+        futures = [task.future for task in tasks]
+        _when_all_done(futures, release)
+        return futures
+
+    def close(self) -> None:
+        """Runs what is queued, then ends the threads. Requests that come later are refused."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                while (taken := self._take()) is None:
+                    if self._closing and not self._queues:
+                        return
+                    now = time.monotonic()
+                    waits = [queue.wait(now) for queue in self._queues.values()]
+                    self._changed.wait(min(waits, default=None))
+            self._process(*taken)
+
+    def _take(self) -> tuple[_Queue, _Batch] | None:
+        """The next batch that may start; its queue goes to the end of the line."""
+        now = time.monotonic()
+        for key, queue in self._queues.items():
+            if self._closing or queue.wait(now) == 0:
+                batch = queue.batches.popleft()
+                if queue.batches:
+                    self._queues.move_to_end(key)
+                else:
+                    del self._queues[key]
+                return queue, batch
+        return None
+
+    def _process(self, queue: _Queue, batch: _Batch) -> None:
+        self._metrics.queued.add(queue.model, amount=-batch.rows)
+        tasks = [task for task in batch.tasks if task.future.set_running_or_notify_cancel()]
+        if not tasks:
+            return
+        now = time.monotonic()
+        for task in tasks:
+            self._metrics.queuing_latency.observe(queue.model, value=1e6 * (now - task.entered))
+        try:
+            answers = self._run(queue, tasks)
+        except BaseException as error:
+            if len(tasks) == 1:
+                tasks[0].future.set_exception(from_exception(error))
+                return
+            answers = None
+        # One request may have spoilt the batch for all: each gets its own chance.
+        for index, task in enumerate(tasks):
+            try:
+                answer = answers[index] if answers else self._run(queue, [task])[0]
+            except BaseException as error:
+                task.future.set_exception(from_exception(error))
+            else:
+                task.future.set_result(answer)
+
+    def _run(self, queue: _Queue, tasks: list[_Task]) -> list[dict[str, np.ndarray]]:
+        started = time.monotonic()
+        if queue.parameters is None:
+            outputs = queue.run(tasks[0].inputs)
+            self._observe_run(queue, started)
+            return [outputs]
+        rows = sum(task.rows for task in tasks)
+        padded = queue.parameters.padded(rows) if rows else 0
+        outputs = queue.run(_merged(tasks, padded - rows))
+        self._observe_run(queue, started)
+        self._metrics.batch_size.observe(queue.model, value=padded)
+        self._metrics.padding_size.observe(queue.model, value=padded - rows)
+        for array in outputs.values():
+            if not array.ndim:
+                raise ServingError("FAILED_PRECONDITION", "Batched output tensor has 0 dimensions")
+            if len(array) != padded:
+                raise ServingError(
+                    "FAILED_PRECONDITION",
+                    "Batched output tensor's 0th dimension does not equal the sum of the 0th "
+                    "dimension sizes of the input tensors",
+                )
+        answers, start = [], 0
+        for task in tasks:
+            stop = start + task.rows
+            answers.append({name: array[start:stop] for name, array in outputs.items()})
+            start = stop
+        return answers
+
+    def _observe_run(self, queue: _Queue, started: float) -> None:
+        self._metrics.runtime_latency.observe(
+            queue.model, "Predict", "TF1", value=1e6 * (time.monotonic() - started)
+        )
+
+
+def _rows(inputs: Arrays) -> int:
+    if not inputs:
+        raise invalid_argument("Batching Run() must have at least one input tensor")
+    if not all(array.ndim for array in inputs.values()):
+        raise invalid_argument("Batching Run() input tensors must have at least one dimension")
+    rows = {len(array) for array in inputs.values()}
+    if len(rows) > 1:
+        raise invalid_argument("Batching Run() input tensors must have equal 0th-dimension size")
+    return rows.pop()
+
+
+def _merged(tasks: list[_Task], padding: int) -> Arrays:
+    """The tasks' inputs one after another; padding repeats the first row of the last task."""
+    if len(tasks) == 1 and not padding:
+        return tasks[0].inputs
+    merged = {}
+    for name in tasks[0].inputs:
+        parts = [task.inputs[name] for task in tasks]
+        if padding:
+            last = next(part for part in reversed(parts) if len(part))
+            parts.append(np.repeat(last[:1], padding, axis=0))
+        merged[name] = np.concatenate(parts)
+    return merged
+
+
+def _when_all_done(futures: list[Future[dict[str, np.ndarray]]], call: Callable[[], None]) -> None:
+    left = len(futures)
+    lock = threading.Lock()
+
+    def done(_: Future[dict[str, np.ndarray]]) -> None:
+        nonlocal left
+        with lock:
+            left -= 1
+            last = left == 0
+        if last:
+            call()
+
+    for future in futures:
+        future.add_done_callback(done)
+
+
+def _joined(parts: list[Future[dict[str, np.ndarray]]]) -> Future[dict[str, np.ndarray]]:
+    """A future for the parts of one request that was too large for a batch."""
+    whole: Future[dict[str, np.ndarray]] = Future()
+
+    def finish() -> None:
+        if not whole.set_running_or_notify_cancel():
+            return
+        try:
+            results = [part.result() for part in parts]
+            whole.set_result(
+                {name: np.concatenate([result[name] for result in results]) for name in results[0]}
+            )
+        except BaseException as error:
+            whole.set_exception(from_exception(error))
+
+    def give_up(whole: Future[dict[str, np.ndarray]]) -> None:
+        if whole.cancelled():
+            for part in parts:
+                part.cancel()
+
+    _when_all_done(parts, finish)
+    whole.add_done_callback(give_up)
+    return whole
