@@ -82,6 +82,18 @@ def test_two_devices_equal_one(one_device):
         assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-5)
 
 
+def test_a_process_may_train_on_the_same_devices_again():
+    for size in (3, 5):  # A second strategy would name its all-reduces as the first one did.
+        strategy = choose_strategy("cpu:2")
+
+        def total(size=size):
+            return tf.distribute.get_replica_context().all_reduce("SUM", tf.ones([size]))
+
+        compiled = tf.function(lambda run=strategy.run, total=total: run(total), autograph=False)
+        for value in strategy.experimental_local_results(compiled()):
+            np.testing.assert_array_equal(value, np.full(size, 2))
+
+
 def test_passes_follow_their_intervals(one_device):
     scalars = one_device[1]
     assert ["loss/path_length" in found for found in scalars] == [True, False, True, False]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import tensorflow as tf
 
 from tf_sg2.errors import InputError
@@ -32,6 +34,16 @@ def choose_strategy(devices: str = "auto") -> tf.distribute.Strategy:
             raise InputError(f"--devices={devices!r} is not auto, a number of GPUs, or cpu:N")
     if len(names) <= 1:
         return tf.distribute.get_strategy()
+    return _mirrored(tuple(names))
+
+
+@cache
+def _mirrored(names: tuple[str, ...]) -> tf.distribute.Strategy:
+    """One strategy a process for each set of devices.
+
+    A second one would number its all-reduces from the start again, and TensorFlow's runtime,
+    which remembers the first one's, would refuse those of another shape.
+    """
     return tf.distribute.MirroredStrategy(names)
 
 
