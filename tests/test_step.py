@@ -184,4 +184,4 @@ def test_native_and_tensorflow_implementations_train_alike():
     for name in ("native", "tensorflow"):
         with use_implementation(name):
             states.append(run_steps(tiny_config(**SGD), 20)[0])
-    assert_states_agree(*states, tolerance=1e-4)
+    assert_states_agree(*states, tolerance=1e-5)
