@@ -1,25 +1,31 @@
-/* The activations on numbers and on vectors of them, with first and second derivatives. The CPU
- * kernels' own: include it after cpu.h. */
+/* The activations on numbers, with first and second derivatives, for the CPU and CUDA kernels. */
 #ifndef TF_SG2_ACTIVATIONS_H_
 #define TF_SG2_ACTIVATIONS_H_
 
 #include <math.h>
+#include <stdint.h>
 
-#include "cpu.h"
+#include "types.h"
+
+#ifdef __CUDACC__
+#define TF_SG2_INLINE __host__ __device__ inline
+#else
+#define TF_SG2_INLINE inline
+#endif
 
 namespace {
 
-inline float exponential(float t) { return expf(t); }
-inline double exponential(double t) { return exp(t); }
-inline float exponential_less_one(float t) { return expm1f(t); }
-inline double exponential_less_one(double t) { return expm1(t); }
-inline float hyperbolic_tangent(float t) { return tanhf(t); }
-inline double hyperbolic_tangent(double t) { return tanh(t); }
-inline float logarithm_of_one_plus(float t) { return log1pf(t); }
-inline double logarithm_of_one_plus(double t) { return log1p(t); }
+TF_SG2_INLINE float exponential(float t) { return expf(t); }
+TF_SG2_INLINE double exponential(double t) { return exp(t); }
+TF_SG2_INLINE float exponential_less_one(float t) { return expm1f(t); }
+TF_SG2_INLINE double exponential_less_one(double t) { return expm1(t); }
+TF_SG2_INLINE float hyperbolic_tangent(float t) { return tanhf(t); }
+TF_SG2_INLINE double hyperbolic_tangent(double t) { return tanh(t); }
+TF_SG2_INLINE float logarithm_of_one_plus(float t) { return log1pf(t); }
+TF_SG2_INLINE double logarithm_of_one_plus(double t) { return log1p(t); }
 
 template <typename A>
-inline A logistic(A t) {
+TF_SG2_INLINE A logistic(A t) {
   // Either branch keeps the exponential from overflowing.
   const A e = exponential(t < 0 ? t : -t);
   return t < 0 ? e / (1 + e) : 1 / (1 + e);
@@ -30,7 +36,7 @@ constexpr double kSeluScaleAlpha = 1.7580993408473768599402175208123;
 
 /* The smooth activations, chosen at run time: their cost hides that of the choice. */
 template <typename A>
-A smooth_value(int32_t activation, A t) {
+TF_SG2_INLINE A smooth_value(int32_t activation, A t) {
   switch (activation) {
     case TF_SG2_TANH: return hyperbolic_tangent(t);
     case TF_SG2_SIGMOID: return logistic(t);
@@ -46,7 +52,7 @@ A smooth_value(int32_t activation, A t) {
 }
 
 template <typename A>
-A smooth_slope(int32_t activation, A t) {
+TF_SG2_INLINE A smooth_slope(int32_t activation, A t) {
   switch (activation) {
     case TF_SG2_TANH: {
       const A h = hyperbolic_tangent(t);
@@ -65,7 +71,7 @@ A smooth_slope(int32_t activation, A t) {
 }
 
 template <typename A>
-A smooth_curvature(int32_t activation, A t) {
+TF_SG2_INLINE A smooth_curvature(int32_t activation, A t) {
   switch (activation) {
     case TF_SG2_TANH: {
       const A h = hyperbolic_tangent(t);
@@ -86,7 +92,7 @@ A smooth_curvature(int32_t activation, A t) {
 /* Slopes of straight pieces are known to the compiler; all the rest is one kind. */
 enum Kind { kLinear, kRelu, kLrelu, kSmooth };
 
-inline Kind kind_of(int32_t activation) {
+TF_SG2_INLINE Kind kind_of(int32_t activation) {
   switch (activation) {
     case TF_SG2_LINEAR: return kLinear;
     case TF_SG2_RELU: return kRelu;
@@ -95,14 +101,13 @@ inline Kind kind_of(int32_t activation) {
   }
 }
 
-/* Value, slope and curvature at numbers and at vectors; `alpha` is the slope of lrelu below zero. */
+/* Value, slope and curvature at numbers; `alpha` is the slope of lrelu below zero. */
 template <Kind K, typename A>
 struct Function {
-  typedef typename Vector<A>::type V;
   int32_t activation;
   A alpha;
 
-  A value(A t) const {
+  TF_SG2_INLINE A value(A t) const {
     switch (K) {
       case kRelu: return t <= 0 ? 0 : t;
       case kLrelu: return t > 0 ? t : t * alpha;
@@ -110,7 +115,7 @@ struct Function {
       default: return t;
     }
   }
-  A slope(A t) const {
+  TF_SG2_INLINE A slope(A t) const {
     switch (K) {
       case kRelu: return t > 0 ? 1 : 0;
       case kLrelu: return t > 0 ? 1 : alpha;
@@ -118,27 +123,7 @@ struct Function {
       default: return 1;
     }
   }
-  A curvature(A t) const { return K == kSmooth ? smooth_curvature(activation, t) : 0; }
-
-  V value(V t) const {
-    if (K == kRelu) return t <= 0 ? V{} : t;
-    if (K == kLrelu) return t > 0 ? t : t * alpha;
-    for (int i = 0; K == kSmooth && i < Vector<A>::kLanes; ++i) t[i] = value(A(t[i]));
-    return t;
-  }
-  V slope(V t) const {
-    const V one = V{} + A(1);
-    if (K == kLinear) return one;
-    if (K == kRelu) return t > 0 ? one : V{};
-    if (K == kLrelu) return t > 0 ? one : one * alpha;
-    for (int i = 0; i < Vector<A>::kLanes; ++i) t[i] = slope(A(t[i]));
-    return t;
-  }
-  V curvature(V t) const {
-    if (K != kSmooth) return V{};
-    for (int i = 0; i < Vector<A>::kLanes; ++i) t[i] = curvature(A(t[i]));
-    return t;
-  }
+  TF_SG2_INLINE A curvature(A t) const { return K == kSmooth ? smooth_curvature(activation, t) : 0; }
 };
 
 }  // namespace

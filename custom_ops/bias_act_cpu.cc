@@ -7,7 +7,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "activations.h"
+#include "activations_cpu.h"
 #include "cpu.h"
 
 namespace {
@@ -95,7 +95,7 @@ class Worker {
  public:
   Worker(const TfSg2BiasAct& s, const TfSg2BiasActPoint& at)
       : s_(s), at_(at), x_(static_cast<const T*>(at.x)), noise_(static_cast<const T*>(at.noise)),
-        function_{s.activation, static_cast<A>(s.alpha)}, gain_(static_cast<A>(s.gain)),
+        function_{{s.activation, static_cast<A>(s.alpha)}}, gain_(static_cast<A>(s.gain)),
         clamp_(s.clamp < 0 ? static_cast<A>(INFINITY) : static_cast<A>(s.clamp)) {}
 
   void forward(T* y, int64_t first, int64_t last) {
@@ -316,7 +316,7 @@ class Worker {
   const TfSg2BiasActPoint& at_;
   const T* x_;
   const T* noise_;
-  const Function<K, A> function_;
+  const VectorFunction<K, A> function_;
   const A gain_, clamp_;
 };
 
