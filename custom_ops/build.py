@@ -242,7 +242,10 @@ def cuda_command(nvcc: str, source: Path, output: Path) -> list[str]:
 
 
 def _cuda_libraries(nvcc: str) -> list[Path]:
-    home = Path(nvcc).resolve().parents[1]
+    # Where nvcc is a link or a script that starts the real one, only itself knows its home.
+    told = subprocess.run([nvcc, "--dryrun", "-c", "x.cu"], capture_output=True, text=True)
+    homes = [line[len("#$ TOP=") :] for line in told.stderr.splitlines() if "#$ TOP=" in line]
+    home = Path(homes[0] if homes else Path(nvcc).resolve().parents[1])
     return [home / "lib64", home / "lib", home / "targets" / "x86_64-linux" / "lib"]
 
 
