@@ -12,6 +12,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import tensorflow as tf
+from cuda_kernels import TfSg2BiasAct, TfSg2Upfirdn2d, four_pointers
 
 import oracles
 from conftest import require_native
@@ -22,40 +23,15 @@ EMULATION = Path(__file__).parent / "cuda_emulation"
 # In the order of TfSg2Type.
 TYPES = [np.float16, ml_dtypes.bfloat16, np.float32, np.float64]
 TOLERANCES = {"float16": 2e-3, "bfloat16": 2e-2, "float32": 1e-5, "float64": 1e-12}
-PIXELS = 1100  # Two pieces of 1,024 would need 5e5 pixels: here there are 18 pieces of 64.
-
-
-class Upfirdn2d(ctypes.Structure):
-    _fields_ = [
-        ("type", ctypes.c_int32),
-        *((name, ctypes.c_int64) for name in ("batch", "in_height", "in_width", "channels")),
-        *((name, ctypes.c_int64) for name in ("out_height", "out_width")),
-        *((name, ctypes.c_int32) for name in ("up_rows", "up_columns")),
-        *((name, ctypes.c_int32) for name in ("down_rows", "down_columns")),
-        *((name, ctypes.c_int64) for name in ("pad_top", "pad_left")),
-        *((name, ctypes.c_int32) for name in ("kernel_rows", "kernel_columns")),
-    ]
-
-
-class BiasAct(ctypes.Structure):
-    _fields_ = [
-        *((name, ctypes.c_int32) for name in ("type", "activation")),
-        *((name, ctypes.c_int64) for name in ("batch", "pixels", "channels", "noise_batch")),
-        *((name, ctypes.c_double) for name in ("alpha", "gain", "clamp")),
-    ]
-
-
-class Four(ctypes.Structure):
-    """TfSg2BiasActPoint, TfSg2BiasActGradient and TfSg2BiasActCotangent: x, scale, noise, bias."""
-
-    _fields_ = [(name, ctypes.c_void_p) for name in ("x", "scale", "noise", "bias")]
-
-    def __init__(self, arrays):
-        super().__init__(*(pointer(arrays.get(name)) for name, _ in self._fields_))
+PIXELS = 1100  # 18 pieces of 64, the last one not full.
 
 
 def pointer(array):
     return None if array is None else array.ctypes.data
+
+
+def tensors(arrays):
+    return four_pointers({name: pointer(array) for name, array in arrays.items()})
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +64,7 @@ def random(rng, dtype, *shape):
 
 
 def on_grid(rng, dtype, *shape):
-    """Numbers whose sums and products are exact: none is on one side of 0 in one precision alone."""
+    """Numbers whose sums and products are exact, so that all precisions agree on signs."""
     return (np.clip(np.round(rng.standard_normal(shape) * 16), -63, 63) / 16).astype(dtype)
 
 
@@ -107,7 +83,7 @@ def upfirdn2d(device, x, kernel, up, down, padding, dtype):
         )
     ]
     y = np.full((x.shape[0], *sizes, x.shape[3]), 77, dtype)
-    shape = Upfirdn2d(
+    shape = TfSg2Upfirdn2d(
         *(TYPES.index(dtype), *x.shape, *sizes, *up, *down, padding[0], padding[2], *kernel.shape)
     )
     kernel = np.ascontiguousarray(kernel)
@@ -210,13 +186,13 @@ def check(device, dtype, channels, scaled, shared, activation, gain, clamp, pixe
     cotangents = {name: on_grid(rng, dtype, *shape) for name, shape in shapes.items()}
     y, first, second = composed(arrays, dy, cotangents, activation, gain, clamp)
 
-    shape = BiasAct(
+    shape = TfSg2BiasAct(
         TYPES.index(dtype), list(ACTIVATIONS).index(activation), batch, height * width, channels
     )
     # TensorFlow keeps the slope of its leaky ReLU in float32.
     shape.noise_batch, shape.gain, shape.alpha = noise_batch, gain, float(np.float32(0.2))
     shape.clamp = -1 if clamp is None else clamp
-    at = Four(arrays)
+    at = tensors(arrays)
 
     def fresh():
         return {name: np.full(shape, 77, dtype) for name, shape in shapes.items()}
@@ -228,12 +204,12 @@ def check(device, dtype, channels, scaled, shared, activation, gain, clamp, pixe
     assert_near(ours, y, dtype)
 
     outputs = fresh()
-    call(device.tf_sg2_bias_act_gradient_cuda, shape, at, dy, Four(outputs), partials[0], None)
+    call(device.tf_sg2_bias_act_gradient_cuda, shape, at, dy, tensors(outputs), partials[0], None)
     for name, value in outputs.items():
         assert_near(value, first[name], dtype)
 
     outputs, out_dy = fresh(), np.full(image, 77, dtype)
-    structures = dy, Four(cotangents), out_dy, Four(outputs), partials[0], None
+    structures = dy, tensors(cotangents), out_dy, tensors(outputs), partials[0], None
     call(device.tf_sg2_bias_act_gradient2_cuda, shape, at, *structures)
     assert_near(out_dy, second["dy"], dtype)
     for name, value in outputs.items():
