@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import tensorflow as tf
@@ -42,8 +44,77 @@ def save(manager: tf.train.CheckpointManager, state: TrainState) -> str:
     """Writes a checkpoint, numbered by iteration; returns its path.
 
     TensorFlow writes the data under temporary names and names it in the folder's index file last.
+
+    Raises:
+        InputError: if it cannot be written, as on a full disk; those before it stay as they are.
     """
-    return manager.save(checkpoint_number=int(state.iteration.numpy()))
+    try:
+        return manager.save(checkpoint_number=int(state.iteration.numpy()))
+    except (tf.errors.OpError, OSError) as error:
+        raise InputError(
+            f"no checkpoint can be written to {manager.directory} ({_first_line(error)}); make "
+            "room, then give the same command again; the last good checkpoint is "
+            f"{manager.latest_checkpoint or 'none: none was written yet'}"
+        ) from error
+
+
+def set_damaged_aside(run: RunDirectory, say: Callable[[str], None]) -> None:
+    """Reads the newest checkpoint in full; where that fails, renames it and tries the one before.
+
+    Afterwards TensorFlow's index of the folder names those that are there. A run that was killed
+    between a checkpoint and that index so goes on from the checkpoint.
+
+    Args:
+        run: the run directory.
+        say: is told of each checkpoint that is set aside.
+
+    Raises:
+        InputError: if there were checkpoints and none of them is sound.
+    """
+    folder = run.checkpoints
+    lost = []
+    while numbers := run.checkpoint_numbers():
+        prefix = folder / f"{CHECKPOINT_NAME}-{numbers[-1]}"
+        reason = _fault(prefix)
+        if reason is None:
+            break
+        for path in folder.glob(f"{prefix.name}.*"):
+            os.replace(path, folder / f"damaged-{path.name}")
+        lost.append(prefix.name)
+        say(f"checkpoint {prefix} is damaged ({reason}); set aside as damaged-{prefix.name}")
+    state = tf.train.get_checkpoint_state(str(folder))
+    named = {Path(path).name for path in state.all_model_checkpoint_paths} if state else set()
+    there = [str(folder / f"{CHECKPOINT_NAME}-{number}") for number in numbers]
+    missing = sorted(named - {Path(path).name for path in there} - set(lost))
+    for name in missing:
+        say(f"checkpoint {folder / name} is incomplete: its index is not there")
+    if there:
+        tf.compat.v1.train.update_checkpoint_state(
+            str(folder),
+            there[-1],
+            there,
+            all_model_checkpoint_timestamps=[os.path.getmtime(f"{path}.index") for path in there],
+        )
+    elif lost or missing or next(folder.glob("damaged-*"), None):
+        raise InputError(
+            f"no checkpoint in {folder} is sound, so {run.path} cannot be resumed; put one back "
+            "from a copy, or start another run directory"
+        )
+
+
+def _fault(prefix: Path) -> str | None:
+    """Why a checkpoint cannot be read, or None; TensorFlow checks a sum for every tensor."""
+    try:
+        reader = tf.train.load_checkpoint(str(prefix))
+        for name in reader.get_variable_to_shape_map():
+            reader.get_tensor(name)
+    except (tf.errors.OpError, IndexError, ValueError, RuntimeError) as error:
+        return _first_line(error)
+    return None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def restore(manager: tf.train.CheckpointManager) -> bool:
@@ -58,10 +129,9 @@ def restore(manager: tf.train.CheckpointManager) -> bool:
     try:
         manager.checkpoint.restore(newest).assert_existing_objects_matched()
     except (AssertionError, tf.errors.OpError, ValueError) as error:
-        reason = str(error).splitlines()[0]
         raise InputError(
-            f"checkpoint {newest} cannot be restored ({reason}); remove its files to go on from "
-            "the one before it"
+            f"checkpoint {newest} cannot be restored ({_first_line(error)}); remove its files to "
+            "go on from the one before it"
         ) from error
     return True
 

@@ -25,6 +25,9 @@ The image size, the channels and the labels follow from the data set. A preset g
 each can be set by its own flag, named as in the run's config.json. A run that exists is resumed
 under its own configuration; --preset is then not needed. Durations are in kimg, thousands of real
 images. Pictures are in RUN/samples; `tensorboard --logdir RUN` shows all the rest.
+
+SIGTERM and SIGINT let the iteration end and write a checkpoint; a second signal ends at once. Exit
+status: 0 done, 2 unusable input or divergence, 75 stopped by a signal and ready to go on.
 """
 
 
@@ -136,16 +139,21 @@ def main(arguments: Sequence[str]) -> None:
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
+    from tf_sg2.training.interruption import INTERRUPTED_STATUS, Interrupted
     from tf_sg2.training.loop import train
 
-    train(
-        wanted,
-        values.run,
-        devices=values.devices,
-        init_from=values.init_from,
-        profile_iterations=values.profile_iterations,
-        stop_after_minutes=values.stop_after_minutes,
-    )
+    try:
+        train(
+            wanted,
+            values.run,
+            devices=values.devices,
+            init_from=values.init_from,
+            profile_iterations=values.profile_iterations,
+            stop_after_minutes=values.stop_after_minutes,
+        )
+    except Interrupted as interrupted:
+        print(interrupted, file=sys.stderr)
+        sys.exit(INTERRUPTED_STATUS)
     print(
         f"run directory: {values.run}\npictures: {os.path.join(values.run, 'samples')}\n"
         f"TensorBoard: tensorboard --logdir {values.run}",

@@ -23,6 +23,7 @@ from tf_sg2.run_directory import RunDirectory
 from tf_sg2.training import checkpoint
 from tf_sg2.training.all_reduce import profiled_all_reduce
 from tf_sg2.training.distribute import choose_strategy, deal
+from tf_sg2.training.interruption import Interrupted, StopRequest, sole_use_of, stop_on_signals
 from tf_sg2.training.state import TrainState, create_state
 from tf_sg2.training.step import TrainStep
 from tf_sg2.training.step_times import StepTimes, WorkerTimes
@@ -71,21 +72,37 @@ def train(
         The state at the end; the run directory holds it as a checkpoint.
 
     Raises:
-        InputError: for a data set, configuration or run directory that cannot be used.
+        InputError: for a data set, configuration or run directory that cannot be used,
+            or another process trains in.
         DivergenceError: when a loss becomes NaN or infinite.
+        Interrupted: after SIGTERM or SIGINT, which let the iteration end and write a checkpoint.
     """
     strategy = choose_strategy(devices)
     replicas = strategy.num_replicas_in_sync
     _check_batch(config, replicas)
     source = _open_data(config)
     run = RunDirectory(run_path)
-    resumed = run.config_path.exists()
-    if resumed:
+    deadline = time.monotonic() + 60 * stop_after_minutes
+    with sole_use_of(run.path), stop_on_signals() as stop:
+        state, manager, log = _begin(config, run, source, strategy, init_from, progress)
+        try:
+            loop = _Loop(config, state, strategy, source, manager, log, profile_iterations)
+            loop.run(deadline, stop)
+        finally:
+            log.close()
+    return state
+
+
+def _begin(config, run, source, strategy, init_from, progress) -> tuple:
+    """The state, new or resumed, its checkpoints, and the log."""
+    if run.config_path.exists():
         checkpoint.check_resumable(run.read_config(), config, run)
     _check_data(run, source)
     run.write_config(config)
 
     state = create_state(config, strategy)
+    found: list[str] = []  # To be said when there is a log.
+    checkpoint.set_damaged_aside(run, found.append)
     manager = checkpoint.checkpoint_manager(state, config, run)
     with strategy.scope():
         restored = checkpoint.restore(manager)
@@ -93,20 +110,16 @@ def train(
         if init_from is not None and not restored:
             transfer = checkpoint.initialize_from(state, init_from)
     log = RunLog(run, config, int(state.images_seen.numpy()), progress)
-    try:
-        if restored:
-            log.say(f"resuming {run.path} at {int(state.images_seen.numpy()) / 1000:.1f} kimg")
-        if transfer is not None:
-            log.say(
-                f"from {init_from}: {len(transfer.copied)} weights copied, "
-                f"{len(transfer.fresh)} fresh: {', '.join(transfer.fresh) or 'none'}"
-            )
-        _Loop(config, state, strategy, source, manager, log, profile_iterations).run(
-            time.monotonic() + 60 * stop_after_minutes
+    if restored:
+        found.append(f"resuming {run.path} at {int(state.images_seen.numpy()) / 1000:.1f} kimg")
+    if transfer is not None:
+        found.append(
+            f"from {init_from}: {len(transfer.copied)} weights copied, "
+            f"{len(transfer.fresh)} fresh: {', '.join(transfer.fresh) or 'none'}"
         )
-    finally:
-        log.close()
-    return state
+    for line in found:
+        log.say(line)
+    return state, manager, log
 
 
 def _check_batch(config: Config, replicas: int) -> None:
@@ -214,7 +227,7 @@ class _Loop:
         # The scalars of the iteration before, unchecked: reading them does not wait for this one.
         self.pending: tuple[int, dict[str, tf.Tensor]] | None = None
 
-    def run(self, deadline: float) -> None:
+    def run(self, deadline: float, stop: StopRequest) -> None:
         training = self.config.training
         batch = training.batch_size
         every = {
@@ -227,7 +240,7 @@ class _Loop:
             self._sample()
         tick = _Tick()
         dataset = self._dataset(first)
-        last = iteration >= every["total"]
+        last, stopped = iteration >= every["total"], None
         while not last:
             self._profile(iteration - first)
             before = time.perf_counter()
@@ -242,17 +255,24 @@ class _Loop:
             self.pending = (iteration, scalars)
             iteration += 1
             tick.images += batch
-            last = iteration >= every["total"] or time.monotonic() >= deadline
+            stopped = stop.signal_name  # Read once: it may come at any moment.
+            last = iteration >= every["total"] or time.monotonic() >= deadline or bool(stopped)
             if iteration % every["tick"] == 0 or last:
                 self._check_pending(tick)
                 self._write(tick)
                 tick = _Tick()
-            if iteration % every["sample"] == 0 or last:
+            # Who was told to stop has little time: a checkpoint is due, pictures are not.
+            if not stopped and (iteration % every["sample"] == 0 or last):
                 self._sample()
             if iteration % every["checkpoint"] == 0 or last:
                 self._check_pending(tick)
                 checkpoint.save(self.manager, self.state)
         self._stop_profile()
+        if iteration < every["total"] and stopped:
+            raise Interrupted(
+                f"{stopped}: stopped after iteration {iteration}; the checkpoint is written, and "
+                "the same command goes on from it"
+            )
 
     def _dataset(self, start_batch: int) -> Iterator:
         training = self.config.training
