@@ -7,15 +7,24 @@ import json
 import threading
 import time
 
+import grpc
 import pytest
 import tensorflow as tf
+import uvicorn
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
 
 from tf_sg2.serving.server.configuration import BatchingParameters, ModelConfig
 from tf_sg2.serving.server.metrics import Metrics
 from tf_sg2.serving.server.predict import Predictor
 from tf_sg2.serving.server.rest import Rest
-
-uvicorn = pytest.importorskip("uvicorn")
+from tf_sg2.serving.server.rpc import start
 
 
 class Stub(tf.Module):
@@ -31,13 +40,19 @@ class Stub(tf.Module):
 
 
 @pytest.fixture(scope="module")
-def port(tmp_path_factory):
+def predictor(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "stub"
     stub = Stub()
     signatures = {"serving_default": stub.double, "echo": stub.echo}
     tf.saved_model.save(stub, str(folder / "1"), signatures=signatures)
     predictor = Predictor(Metrics(), BatchingParameters(), poll_seconds=0.1)
     predictor.models.start([ModelConfig("stub", folder)])
+    yield predictor
+    predictor.close()
+
+
+@pytest.fixture(scope="module")
+def port(predictor):
     app = Rest(predictor, most_bytes=1 << 16)
     config = uvicorn.Config(app, "127.0.0.1", 0, log_level="error", lifespan="off")
     server = uvicorn.Server(config)
@@ -49,7 +64,6 @@ def port(tmp_path_factory):
     yield server.servers[0].sockets[0].getsockname()[1]
     server.should_exit = True
     thread.join(10)
-    predictor.close()
     assert not thread.is_alive()
 
 
@@ -140,3 +154,61 @@ def test_status_metadata_and_metrics(port):
     ask(port, "POST", PREDICT, ROW)
     status, text = ask(port, "GET", "/monitoring/prometheus/metrics")
     assert status == 200 and 'request_count{model_name="stub",status="OK"}' in text
+
+
+@pytest.fixture(scope="module")
+def channel(predictor):
+    server, bound = start(predictor, "127.0.0.1", 0)
+    with grpc.insecure_channel(f"127.0.0.1:{bound}") as channel:
+        yield channel
+    assert server.stop(5).wait(10)
+
+
+def request(dtype=tf.float32, model="stub", signature=""):
+    made = predict_pb2.PredictRequest()
+    made.model_spec.name, made.model_spec.signature_name = model, signature
+    made.inputs["z"].CopyFrom(tf.make_tensor_proto([[1, 2]], dtype))
+    return made
+
+
+def test_grpc_predicts_and_tells_metadata_status_and_health(channel):
+    service = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    answer = service.Predict(request(), timeout=10)
+    assert tf.make_ndarray(answer.outputs["doubled"]).tolist() == [[2, 4]]
+    assert (answer.model_spec.version.value, answer.model_spec.signature_name) == (
+        1,
+        "serving_default",
+    )
+    wanted = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+    wanted.model_spec.name = "stub"
+    assert "signature_def" in service.GetModelMetadata(wanted, timeout=10).metadata
+    wanted = get_model_status_pb2.GetModelStatusRequest()
+    wanted.model_spec.name = "stub"
+    stub = model_service_pb2_grpc.ModelServiceStub(channel)
+    (row,) = stub.GetModelStatus(wanted, timeout=10).model_version_status
+    assert row.state == row.AVAILABLE
+    check = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10)
+    assert check.status == check.SERVING
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code", "text"),
+    [
+        (dict(model="x"), "NOT_FOUND", "Servable not found for request: Latest(x)"),
+        (
+            dict(signature="nope"),
+            "FAILED_PRECONDITION",
+            'Serving signature key "nope" not found.',
+        ),
+        (
+            dict(dtype=tf.float64),
+            "INVALID_ARGUMENT",
+            "Expects arg[0] to be float but double is provided",
+        ),
+    ],
+)
+def test_grpc_errors_have_servings_code_and_sentence(channel, wrong, code, text):
+    service = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    with pytest.raises(grpc.RpcError) as caught:
+        service.Predict(request(**wrong), timeout=10)
+    assert (caught.value.code().name, caught.value.details()) == (code, text)
