@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
+import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -40,11 +44,16 @@ class Stub(tf.Module):
 
 
 @pytest.fixture(scope="module")
-def predictor(tmp_path_factory):
+def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "stub"
     stub = Stub()
     signatures = {"serving_default": stub.double, "echo": stub.echo}
     tf.saved_model.save(stub, str(folder / "1"), signatures=signatures)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def predictor(folder):
     predictor = Predictor(Metrics(), BatchingParameters(), poll_seconds=0.1)
     predictor.models.start([ModelConfig("stub", folder)])
     yield predictor
@@ -212,3 +221,18 @@ def test_grpc_errors_have_servings_code_and_sentence(channel, wrong, code, text)
     with pytest.raises(grpc.RpcError) as caught:
         service.Predict(request(**wrong), timeout=10)
     assert (caught.value.code().name, caught.value.details()) == (code, text)
+
+
+def test_the_command_serves_asks_for_its_token_and_stops_on_sigterm(folder, tmp_path):
+    (tmp_path / "token").write_text("secret\n")
+    command = [sys.executable, "-m", "tf_sg2.cli", "serve", f"--model_dir={folder}", "--port=0"]
+    command += ["--rest_port=0", f"--token_file={tmp_path / 'token'}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            port = int(re.search(r"http://127.0.0.1:(\d+)", process.stdout.readline())[1])
+            assert ask(port, "POST", PREDICT, ROW)[0] == 401
+            process.send_signal(signal.SIGTERM)
+            process.wait(20)
+        finally:
+            process.kill()
+    assert process.returncode in (0, -signal.SIGTERM)  # uvicorn raises the signal again.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import json
 import re
 from collections.abc import Awaitable, Callable
@@ -31,10 +32,18 @@ class Rest:
         predictor: answers.
         timeout: seconds a request may take.
         most_bytes: a longer body is refused with 413.
+        token: what requests must bear, if any.
     """
 
-    def __init__(self, predictor: Predictor, timeout: float = 30.0, most_bytes=MOST_BODY_BYTES):
+    def __init__(
+        self,
+        predictor: Predictor,
+        timeout: float = 30.0,
+        most_bytes: int = MOST_BODY_BYTES,
+        token: str | None = None,
+    ):
         self._predictor, self._timeout, self._most_bytes = predictor, timeout, most_bytes
+        self._token = f"Bearer {token}".encode() if token else None
         self._pool = ThreadPoolExecutor(32, "rest")
 
     async def __call__(
@@ -51,6 +60,9 @@ class Rest:
         await send({"type": "http.response.body", "body": body})
 
     async def _answer(self, scope: dict, receive: Callable) -> tuple[int, bytes, bytes]:
+        given = dict(scope["headers"]).get(b"authorization", b"")
+        if self._token and not hmac.compare_digest(given, self._token):
+            return 401, _error("A valid token is needed"), b"application/json"
         path = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
         if scope["query_string"]:
             path += "?" + scope["query_string"].decode("latin-1")
