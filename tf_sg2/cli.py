@@ -26,6 +26,7 @@ COMMANDS = {
     "mix": ("tf_sg2.latent.mixing:main", "the style-mixing table of two rows of seeds"),
     "interpolate": ("tf_sg2.latent.interpolation:main", "a loop through latent space"),
     "export": ("tf_sg2.serving.cli:main", "a run as a model that TensorFlow Serving loads"),
+    "serve": ("tf_sg2.serving.server.cli:main", "an exported model over gRPC and REST"),
 }
 
 
