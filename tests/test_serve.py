@@ -76,10 +76,10 @@ def port(predictor):
     assert not thread.is_alive()
 
 
-def ask(port, method, path, body=None):
+def ask(port, method, path, body=None, headers=None):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     text = body if body is None or isinstance(body, str) else json.dumps(body)
-    connection.request(method, path, text)
+    connection.request(method, path, text, headers or {})
     response = connection.getresponse()
     content = response.read().decode()
     connection.close()
@@ -231,6 +231,8 @@ def test_the_command_serves_asks_for_its_token_and_stops_on_sigterm(folder, tmp_
         try:
             port = int(re.search(r"http://127.0.0.1:(\d+)", process.stdout.readline())[1])
             assert ask(port, "POST", PREDICT, ROW)[0] == 401
+            assert ask(port, "POST", PREDICT, ROW, {"Authorization": "Bearer secre"})[0] == 401
+            assert ask(port, "POST", PREDICT, ROW, {"Authorization": "Bearer secret"})[0] == 200
             process.send_signal(signal.SIGTERM)
             process.wait(20)
         finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+
 LONGEST_MESSAGE = 1024  # Characters, as in TensorFlow Serving.
 
 # Canonical code -> (its number, HTTP status).
@@ -70,6 +72,7 @@ def from_exception(error: BaseException) -> ServingError:
         return ServingError(NAMES[number], error.message)
     if isinstance(error, MemoryError):
         return ServingError("RESOURCE_EXHAUSTED", "Not enough memory to answer the request")
-    if isinstance(error, TimeoutError):
+    # Before Python 3.11 the timeouts of futures are a class of their own.
+    if isinstance(error, (TimeoutError, concurrent.futures.TimeoutError)):
         return ServingError("DEADLINE_EXCEEDED", "Timed out")
     return ServingError("INTERNAL", f"Internal error: {type(error).__name__}")
