@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from processes import checkpoint_values, start
 from tf_sg2 import InputError, config
 from tf_sg2.run_directory import RunDirectory
 from tf_sg2.training import checkpoint
@@ -185,3 +186,37 @@ def test_a_run_with_a_damaged_checkpoint_ends_as_if_nothing_had_been(tmp_path):
     hurt = train(tiny_config(), run.path, progress=False)
     for name, value in whole.variables().items():
         np.testing.assert_array_equal(value, hurt.variables()[name], err_msg=name)
+
+
+def test_runs_killed_at_random_instants_end_as_an_undisturbed_one(tmp_path):
+    """Three kills; TF_SG2_FAULT_KILLS=20 makes them twenty."""
+    kills = int(os.environ.get("TF_SG2_FAULT_KILLS", "3"))
+    rng = np.random.default_rng(7)
+    iterations = 20 + 12 * kills
+    # A checkpoint an iteration: many a kill falls into the writing of one.
+    often = tiny_config(
+        training__total_kimg=iterations * 8 / 1000,
+        training__checkpoint_kimg=0.008,
+        training__sample_kimg=1000,
+        training__tick_kimg=0.08,
+    )
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    reference = start(whole, often, tmp_path)
+    for _ in range(kills):
+        before = max(RunDirectory(killed).checkpoint_numbers(), default=0)
+        process = start(killed, often, tmp_path)
+        deadline = time.monotonic() + 240
+        while max(RunDirectory(killed).checkpoint_numbers(), default=0) == before:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.5))
+        process.kill()
+        process.wait()
+    left = list((killed / "checkpoints").iterdir())
+    assert start(killed, often, tmp_path).wait(timeout=300) == 0
+    assert reference.wait(timeout=300) == 0
+    ours, theirs = (checkpoint_values(run, iterations) for run in (killed, whole))
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        if "save_counter" not in name:  # Tells that there were several processes.
+            np.testing.assert_array_equal(value, theirs[name], err_msg=f"{name} {left}")
