@@ -189,8 +189,8 @@ def test_a_run_with_a_damaged_checkpoint_ends_as_if_nothing_had_been(tmp_path):
 
 
 def test_runs_killed_at_random_instants_end_as_an_undisturbed_one(tmp_path):
-    """Three kills; TF_SG2_FAULT_KILLS=20 makes them twenty."""
-    kills = int(os.environ.get("TF_SG2_FAULT_KILLS", "3"))
+    """Two kills; TF_SG2_FAULT_KILLS=20 makes them twenty."""
+    kills = int(os.environ.get("TF_SG2_FAULT_KILLS", "2"))
     rng = np.random.default_rng(7)
     iterations = 20 + 12 * kills
     # A checkpoint an iteration: many a kill falls into the writing of one.
