@@ -1,7 +1,10 @@
-"""Training in processes of their own, which tests may kill."""
+"""Training in processes of their own, which tests may kill, and which may form a cluster."""
 
 from __future__ import annotations
 
+import json
+import os
+import socket
 import subprocess
 import sys
 
@@ -9,21 +12,57 @@ import tensorflow as tf
 
 from tf_sg2 import config
 
-# Trains the configuration of argv[2] in the folder argv[1], deterministically, as a program.
-PROGRAM = """
-import sys
-import tensorflow as tf
-tf.config.experimental.enable_op_determinism()
-from tf_sg2 import config
-from tf_sg2.training.loop import train
-train(config.load(sys.argv[2]), sys.argv[1], progress=False)
-"""
 
+def start(run, settings, folder, *flags, task=None):
+    """Starts `tf-sg2 train` on `settings`; `task` is TF_CONFIG's content, for a worker of several.
 
-def start(run, settings, folder):
-    path = folder / f"{run.name}.json"
+    What it says goes to RUN.INDEX.txt in `folder`.
+    """
+    index = task["task"]["index"] if task else 0
+    path = folder / f"{run.name}.{index}.json"
     path.write_text(config.to_json(settings))
-    return subprocess.Popen([sys.executable, "-c", PROGRAM, str(run), str(path)])
+    command = [sys.executable, "-m", "tf_sg2.cli", "train", "--deterministic"]
+    with open(words_of(run, folder, index), "a") as words:
+        return subprocess.Popen(
+            [*command, f"--run={run}", f"--config={path}", *flags],
+            env=environment(task),
+            stdout=words,
+            stderr=words,
+        )
+
+
+def words_of(run, folder, index=0):
+    return folder / f"{run.name}.{index}.txt"
+
+
+def start_workers(run, settings, folder, *flags, count=2):
+    """Starts `count` workers of one cluster."""
+    return [start(run, settings, folder, *flags, task=task) for task in tasks(count)]
+
+
+def tasks(count):
+    """TF_CONFIG's content for each of `count` workers on loopback."""
+    workers = [f"127.0.0.1:{port}" for port in free_ports(count)]
+    return [
+        {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
+        for index in range(count)
+    ]
+
+
+def environment(task):
+    quiet = {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    found = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
+    return {**found, **quiet, **({"TF_CONFIG": json.dumps(task)} if task else {})}
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for entry in sockets:
+        entry.bind(("127.0.0.1", 0))
+    ports = [entry.getsockname()[1] for entry in sockets]
+    for entry in sockets:
+        entry.close()
+    return ports
 
 
 def checkpoint_values(run, number):

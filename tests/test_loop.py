@@ -18,7 +18,8 @@ from tf_sg2 import InputError
 from tf_sg2.run_directory import RunDirectory
 from tf_sg2.training import loop
 from tf_sg2.training.loop import DivergenceError, steps_for, train
-from tiny_config import tiny_config
+from tf_sg2.training.state import create_state
+from tiny_config import IMAGE_SIZE, tiny_config
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +158,7 @@ def test_initialisation_from_a_run_of_another_size_copies_the_levels_both_have(
         data__source="cards:count=40,seed=3,size=32x40",
         training__total_kimg=0.008,
     )
-    state = loop.create_state(settings, tf.distribute.get_strategy())
+    state = create_state(settings, tf.distribute.get_strategy())
     from tf_sg2.training.checkpoint import initialize_from
 
     transfer = initialize_from(state, trained)
@@ -192,6 +193,91 @@ def test_loss_that_is_not_finite_stops_with_its_name_step_and_checkpoint(trained
     finally:
         loop.TrainStep.run = real
     assert RunDirectory(run).checkpoint_numbers() == before
+
+
+def poison(monkeypatch, iteration, seed=None):
+    """Loses the weights in an iteration; of one random stream, or of all."""
+    real = loop.TrainStep.run
+
+    def poisoned(self, number, inputs):
+        scalars = real(self, number, inputs)
+        if number == iteration and seed in (None, self.config.training.seed):
+            scalars["loss/generator"] = tf.constant(float("nan"))
+            self.state.generator.mapping.w_avg.assign_add(
+                tf.fill(self.state.generator.mapping.w_avg.shape, float("nan"))
+            )
+        return scalars
+
+    monkeypatch.setattr(loop.TrainStep, "run", poisoned)
+
+
+def test_rollback_goes_on_with_another_random_stream_also_after_a_kill(
+    trained, tmp_path, monkeypatch, capsys
+):
+    rolled, resumed = copy_of(trained, tmp_path), tmp_path / "resumed"
+    longer = tiny_config(training__total_kimg=0.128)  # 16 iterations, from 12.
+    plain = train(longer, copy_of(trained, tmp_path / "plain"), progress=False)
+    poison(monkeypatch, iteration=14, seed=longer.training.seed)
+    state = train(longer, rolled, on_nan="rollback", progress=False)
+    said = capsys.readouterr().err
+    assert "loss/generator became nan in iteration 14" in said
+    assert "rolled back to iteration 12, and on with another random stream (1 of at most 3" in said
+    (entry,) = json.loads((rolled / "rollbacks.json").read_text())
+    assert entry["iteration"] == 12 and "became nan" in entry["reason"]
+    weights = np.asarray(state.generator.mapping.w_avg)
+    assert np.isfinite(weights).all()
+    assert np.abs(weights - np.asarray(plain.generator.mapping.w_avg)).max() > 0
+    # The log tells of each iteration once.
+    seen = [json.loads(line)["kimg"] for line in (rolled / "log.jsonl").read_text().splitlines()]
+    assert seen == sorted(seen)
+    # A process that takes over draws from the second stream as well.
+    shutil.copytree(rolled, resumed)
+    for name in ("checkpoint-16.index", "checkpoint-16.data-00000-of-00001"):
+        (resumed / "checkpoints" / name).unlink()
+    again = train(longer, resumed, progress=False)
+    for name, variable in state.variables().items():
+        np.testing.assert_array_equal(variable, again.variables()[name], err_msg=name)
+
+
+def test_rollbacks_come_to_an_end(trained, tmp_path, monkeypatch):
+    poison(monkeypatch, iteration=13)
+    with pytest.raises(DivergenceError, match="checkpoint-12; rolled back to it 3 times already"):
+        train(
+            tiny_config(training__total_kimg=0.128),
+            copy_of(trained, tmp_path),
+            on_nan="rollback",
+            progress=False,
+        )
+
+
+def test_a_log_forgets_what_comes_after_the_checkpoint(trained, tmp_path):
+    run = copy_of(trained, tmp_path)
+    lines = (run / "log.jsonl").read_text()
+    (run / "log.jsonl").write_text(lines + '{"kimg": 0.2, "time": 1.0}\n{"kimg": 0.3, "ti')
+    train(tiny_config(), run, progress=False)
+    assert (run / "log.jsonl").read_text() == lines
+
+
+def test_images_that_vanish_are_skipped_and_counted_if_asked(tmp_path, capsys):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(16):
+        values = rng.integers(0, 256, (*IMAGE_SIZE, 3)).astype(np.uint8)
+        Image.fromarray(values).save(folder / f"{i:02}.png")
+    settings = tiny_config(data__source=str(folder), training__total_kimg=0.064)
+    train(settings, tmp_path / "whole", stop_after_minutes=0, progress=False)
+    (folder / "11.png").write_bytes((folder / "11.png").read_bytes()[:-20])
+    (folder / "05.png").unlink()
+    shutil.copytree(tmp_path / "whole", tmp_path / "skipped")
+    with pytest.raises(InputError, match="(05|11).png"):
+        train(settings, tmp_path / "whole", progress=False)
+    capsys.readouterr()
+    train(settings, tmp_path / "skipped", on_bad_image="skip", progress=False)
+    said = capsys.readouterr().err
+    assert said.count("image 5 is skipped:") == said.count("image 11 is skipped:") == 1
+    last = json.loads((tmp_path / "skipped" / "log.jsonl").read_text().splitlines()[-2])
+    assert last["data/skipped_images"] >= 4  # Three epochs and a half of two.
 
 
 def test_infinite_weights_stop_a_real_run(tmp_path):

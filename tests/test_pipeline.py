@@ -158,6 +158,17 @@ def test_vanished_file_reaches_the_user_as_one_sentence(vanishing):
             pass
 
 
+def test_bad_image_is_told_of_and_the_next_one_takes_its_place(vanishing):
+    told = []
+    stream = batches(
+        vanishing, 4, seed=0, on_bad_image=lambda index, error: told.append((index, str(error)))
+    )
+    for images, _ in iterate(stream.take(6)):
+        assert images.shape[0] == 4
+    assert {index for index, _ in told} == {1}
+    assert all("1.png cannot be read" in sentence for _, sentence in told)
+
+
 def test_error_is_readable_under_a_strategy_and_in_a_function(vanishing):
     strategy = tf.distribute.MirroredStrategy(["CPU:0"])
     stream = strategy.distribute_datasets_from_function(

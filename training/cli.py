@@ -27,7 +27,11 @@ under its own configuration; --preset is then not needed. Durations are in kimg,
 images. Pictures are in RUN/samples; `tensorboard --logdir RUN` shows all the rest.
 
 SIGTERM and SIGINT let the iteration end and write a checkpoint; a second signal ends at once. Exit
-status: 0 done, 2 unusable input or divergence, 75 stopped by a signal and ready to go on.
+status: 0 done, 2 unusable input or divergence, 75 stopped by a signal and ready to go on, 69 for
+another worker that is gone or hangs.
+
+Where TF_CONFIG names several workers, give each the same command: they train together as one would.
+Worker 0 writes the run directory; the others need the data alone.
 """
 
 
@@ -67,6 +71,27 @@ def define_flags(values: flags.FlagValues) -> None:
         math.inf,
         "checkpoint and stop after this time, for jobs with a limit; the run can be resumed",
         lower_bound=0,
+        **shared,
+    )
+    flags.DEFINE_enum(
+        "on_nan",
+        "stop",
+        ["stop", "rollback"],
+        "when a loss becomes NaN: stop, or go on from the last checkpoint with another seed",
+        **shared,
+    )
+    flags.DEFINE_enum(
+        "on_bad_image",
+        "stop",
+        ["stop", "skip"],
+        "when an image cannot be read any more: stop, or name it, count it, and take the next one",
+        **shared,
+    )
+    flags.DEFINE_float(
+        "worker_timeout",
+        600.0,
+        "seconds that one worker of several may keep the others waiting",
+        lower_bound=1.0,
         **shared,
     )
     for name in config.field_names():
@@ -117,9 +142,11 @@ def _preset(values: flags.FlagValues, overrides: dict[str, str]) -> Config:
             label_dim = source.label_dim
     replicas = 1
     if values.preset == "auto":
+        from tf_sg2.training.cluster import read_cluster
         from tf_sg2.training.distribute import choose_strategy
 
-        replicas = choose_strategy(values.devices).num_replicas_in_sync
+        strategy = choose_strategy(values.devices, read_cluster(), values.worker_timeout)
+        replicas = strategy.num_replicas_in_sync
     return presets.get(values.preset, image_size, image_channels, label_dim, replicas)
 
 
@@ -139,6 +166,7 @@ def main(arguments: Sequence[str]) -> None:
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
+    from tf_sg2.training.cluster import LOST_STATUS, LostWorkerError
     from tf_sg2.training.interruption import INTERRUPTED_STATUS, Interrupted
     from tf_sg2.training.loop import train
 
@@ -150,10 +178,16 @@ def main(arguments: Sequence[str]) -> None:
             init_from=values.init_from,
             profile_iterations=values.profile_iterations,
             stop_after_minutes=values.stop_after_minutes,
+            on_nan=values.on_nan,
+            on_bad_image=values.on_bad_image,
+            worker_timeout=values.worker_timeout,
         )
     except Interrupted as interrupted:
         print(interrupted, file=sys.stderr)
         sys.exit(INTERRUPTED_STATUS)
+    except LostWorkerError as lost:
+        print(f"error: {lost}", file=sys.stderr)
+        sys.exit(LOST_STATUS)
     print(
         f"run directory: {values.run}\npictures: {os.path.join(values.run, 'samples')}\n"
         f"TensorBoard: tensorboard --logdir {values.run}",

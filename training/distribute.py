@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 
 import tensorflow as tf
 
 from tf_sg2.errors import InputError
+from tf_sg2.training.cluster import ALONE, WORKER_TIMEOUT, Cluster, Watch
 
 
-def choose_strategy(devices: str = "auto") -> tf.distribute.Strategy:
-    """Returns the strategy for `devices`.
+def choose_strategy(
+    devices: str = "auto", cluster: Cluster = ALONE, worker_timeout: float = WORKER_TIMEOUT
+) -> tf.distribute.Strategy:
+    """Returns the strategy for `devices`; with several workers, it waits for all of them.
 
     Args:
-        devices: "auto" for all GPUs or else the CPU, a number of GPUs, or "cpu:N" for N logical
-            devices of the CPU, which train as N GPUs would and serve to test that.
+        devices: of this process: "auto" for all GPUs or else the CPU, a number of GPUs, or "cpu:N"
+            for N logical devices of the CPU, which train as N GPUs would and serve to test that.
+        cluster: the workers; several must be chosen before TensorFlow is used.
+        worker_timeout: seconds to wait for the others, after which the process ends (see `Watch`).
 
     Raises:
         InputError: for devices that are not there.
     """
+    if cluster.size > 1:
+        return _multi_worker(devices, cluster, worker_timeout)
     if devices.startswith("cpu:") and devices[4:].isdigit() and int(devices[4:]) > 0:
         names = _logical_cpus(int(devices[4:]))
     else:
@@ -34,6 +42,8 @@ def choose_strategy(devices: str = "auto") -> tf.distribute.Strategy:
             raise InputError(f"--devices={devices!r} is not auto, a number of GPUs, or cpu:N")
     if len(names) <= 1:
         return tf.distribute.get_strategy()
+    # TensorFlow reads it too: one that is empty, or names this process alone, would trip it.
+    os.environ.pop("TF_CONFIG", None)
     return _mirrored(tuple(names))
 
 
@@ -45,6 +55,32 @@ def _mirrored(names: tuple[str, ...]) -> tf.distribute.Strategy:
     which remembers the first one's, would refuse those of another shape.
     """
     return tf.distribute.MirroredStrategy(names)
+
+
+@cache
+def _multi_worker(devices: str, cluster: Cluster, worker_timeout: float) -> tf.distribute.Strategy:
+    gpus = tf.config.list_physical_devices("GPU")
+    if devices.isdigit() and int(devices) > 0:
+        if int(devices) > len(gpus):
+            raise InputError(
+                f"--devices={devices}, but TensorFlow sees {len(gpus)} GPU(s) on "
+                f"{cluster.name(cluster.index)}; take fewer, or auto"
+            )
+        tf.config.set_visible_devices(gpus[: int(devices)], "GPU")
+    elif devices not in ("auto", "cpu:1"):
+        raise InputError(
+            f"--devices={devices!r} is not auto or a number of GPUs; with TF_CONFIG, a worker has "
+            "one CPU device"
+        )
+    elif devices == "cpu:1":
+        tf.config.set_visible_devices([], "GPU")
+    try:
+        with Watch(cluster, worker_timeout):
+            return tf.distribute.MultiWorkerMirroredStrategy()
+    except RuntimeError as error:
+        raise InputError(
+            f"the cluster of TF_CONFIG must be joined before TensorFlow is used ({error})"
+        ) from error
 
 
 def _logical_cpus(count: int) -> list[str]:
@@ -62,18 +98,27 @@ def _logical_cpus(count: int) -> list[str]:
     return [device.name for device in tf.config.list_logical_devices("CPU")][:count]
 
 
-def deal(strategy: tf.distribute.Strategy, values: tuple[tf.Tensor, ...]) -> tuple:
-    """Deals a global batch to the replicas by stride: replica r of R gets rows r, r + R, ...
+def local_replicas(strategy: tf.distribute.Strategy) -> int:
+    """Returns how many of the strategy's replicas are in this process."""
+    if strategy.num_replicas_in_sync == 1:  # The default strategy knows no worker devices.
+        return 1
+    return len(strategy.extended.worker_devices)
 
-    Strided shares keep the minibatch-stddev groups of one device (see `MinibatchStddev`).
+
+def deal(strategy: tf.distribute.Strategy, values: tuple[tf.Tensor, ...]) -> tuple:
+    """Deals this worker's share of a batch to its replicas by stride: of L, l gets l, l + L, ...
+
+    Worker w of W has rows w, w + W, ... of the global batch. Strided shares keep the
+    minibatch-stddev groups of one device (see `MinibatchStddev`), whoever has which.
     """
     replicas = strategy.num_replicas_in_sync
     if replicas == 1:
         return values
+    here = local_replicas(strategy)
 
     def share(value):
         return strategy.experimental_distribute_values_from_function(
-            lambda context: value[context.replica_id_in_sync_group :: replicas]
+            lambda context: value[context.replica_id_in_sync_group % here :: here]
         )
 
     return tuple(share(value) for value in values)

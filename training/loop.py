@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 
-from tf_sg2.atomic import new_file
-from tf_sg2.config import Config
-from tf_sg2.data import open_source
+from tf_sg2.config import Config, override
 from tf_sg2.data.pipeline import batches, iterate
-from tf_sg2.data.source import ImageSource
 from tf_sg2.errors import InputError
-from tf_sg2.run_directory import RunDirectory
-from tf_sg2.training import checkpoint
-from tf_sg2.training.all_reduce import profiled_all_reduce
+from tf_sg2.training import rollback
+from tf_sg2.training.begin import Run, begin
+from tf_sg2.training.cluster import WORKER_TIMEOUT, Watch, named_losses, read_cluster
 from tf_sg2.training.distribute import choose_strategy, deal
-from tf_sg2.training.interruption import Interrupted, StopRequest, sole_use_of, stop_on_signals
-from tf_sg2.training.state import TrainState, create_state
+from tf_sg2.training.interruption import Interrupted, StopRequest, stop_on_signals
+from tf_sg2.training.report import Report
+from tf_sg2.training.skipped_images import SkippedImages
+from tf_sg2.training.state import TrainState
 from tf_sg2.training.step import TrainStep
-from tf_sg2.training.step_times import StepTimes, WorkerTimes
-from tf_sg2.training.summaries import RunLog, SampleGrid, memory_gib
-
-# Iterations before a profile starts: compilation is over, buffers are warm.
-PROFILE_AFTER = 10
+from tf_sg2.training.tick import Tick
+from tf_sg2.training.workers import Workers
 
 
 class DivergenceError(InputError):
@@ -53,6 +45,9 @@ def train(
     init_from: str | Path | None = None,
     profile_iterations: int = 0,
     stop_after_minutes: float = math.inf,
+    on_nan: str = "stop",
+    on_bad_image: str = "stop",
+    worker_timeout: float = WORKER_TIMEOUT,
     progress: bool = True,
 ) -> TrainState:
     """Trains, from the start or from where the run stands, until `training.total_kimg`.
@@ -66,6 +61,12 @@ def train(
         profile_iterations: how many iterations TensorBoard's profiler records, after the tenth.
         stop_after_minutes: wall-clock time after which to checkpoint and return, for jobs with a
             time limit; the run can be resumed.
+        on_nan: "stop", or "rollback" to go on from the last checkpoint with another random stream,
+            `rollback.MOST` times at most from any one checkpoint.
+        on_bad_image: "stop", or "skip" to name and count images that cannot be read any more; the
+            next one takes the place of each.
+        worker_timeout: seconds from one iteration of a worker to the next, after which the others
+            take it to hang and end; see `Watch`.
         progress: whether the terminal gets a progress line.
 
     Returns:
@@ -75,179 +76,94 @@ def train(
         InputError: for a data set, configuration or run directory that cannot be used,
             or another process trains in.
         DivergenceError: when a loss becomes NaN or infinite.
-        Interrupted: after SIGTERM or SIGINT, which let the iteration end and write a checkpoint.
+        Interrupted: after SIGTERM or SIGINT, which let the iteration end and write a checkpoint; in
+            every worker, after the same iteration, whichever got the signal.
+        LostWorkerError: if another worker is gone.
     """
-    strategy = choose_strategy(devices)
-    replicas = strategy.num_replicas_in_sync
-    _check_batch(config, replicas)
-    source = _open_data(config)
-    run = RunDirectory(run_path)
+    cluster = read_cluster()
     deadline = time.monotonic() + 60 * stop_after_minutes
-    with sole_use_of(run.path), stop_on_signals() as stop:
-        state, manager, log = _begin(config, run, source, strategy, init_from, progress)
-        try:
-            loop = _Loop(config, state, strategy, source, manager, log, profile_iterations)
-            loop.run(deadline, stop)
-        finally:
-            log.close()
-    return state
+    strategy = choose_strategy(devices, cluster, worker_timeout)
+    with (
+        stop_on_signals() as stop,
+        Watch(cluster, worker_timeout) as watch,
+        named_losses(cluster),
+        begin(config, run_path, Workers(strategy, cluster), init_from, progress) as run,
+    ):
+        while True:
+            try:
+                loop = _Loop(run, watch, profile_iterations, on_bad_image)
+                loop.execute(deadline, stop)
+                return run.state
+            except DivergenceError as error:
+                if on_nan == "stop":
+                    raise
+                _roll_back(run, error)
 
 
-def _begin(config, run, source, strategy, init_from, progress) -> tuple:
-    """The state, new or resumed, its checkpoints, and the log."""
-    if run.config_path.exists():
-        checkpoint.check_resumable(run.read_config(), config, run)
-    _check_data(run, source)
-    run.write_config(config)
-
-    state = create_state(config, strategy)
-    found: list[str] = []  # To be said when there is a log.
-    checkpoint.set_damaged_aside(run, found.append)
-    manager = checkpoint.checkpoint_manager(state, config, run)
-    with strategy.scope():
-        restored = checkpoint.restore(manager)
-        transfer = None
-        if init_from is not None and not restored:
-            transfer = checkpoint.initialize_from(state, init_from)
-    log = RunLog(run, config, int(state.images_seen.numpy()), progress)
-    if restored:
-        found.append(f"resuming {run.path} at {int(state.images_seen.numpy()) / 1000:.1f} kimg")
-    if transfer is not None:
-        found.append(
-            f"from {init_from}: {len(transfer.copied)} weights copied, "
-            f"{len(transfer.fresh)} fresh: {', '.join(transfer.fresh) or 'none'}"
-        )
-    for line in found:
-        log.say(line)
-    return state, manager, log
-
-
-def _check_batch(config: Config, replicas: int) -> None:
-    training = config.training
-    shares = replicas * training.accumulation_steps
-    if training.batch_size % shares:
-        raise InputError(
-            f"training.batch_size {training.batch_size} does not divide among {replicas} device(s) "
-            f"times {training.accumulation_steps} accumulation step(s)"
-        )
-    share, group = training.batch_size // shares, config.discriminator.minibatch_stddev_group
-    if group and share % min(group, share):
-        raise InputError(
-            f"{share} images at a time do not divide into minibatch-stddev groups of {group}; "
-            "change training.batch_size or discriminator.minibatch_stddev_group"
-        )
-
-
-def _open_data(config: Config) -> ImageSource:
-    if not config.data.source:
-        raise InputError("no data set is given; say --data=PATH, or --data=cards:size=HxW")
-    generator = config.generator
-    source = open_source(config.data.source, generator.image_size, generator.image_channels)
-    if generator.label_dim and source.label_dim != generator.label_dim:
-        raise InputError(
-            f"{source.name} has labels of width {source.label_dim}, but the configuration's "
-            f"label_dim is {generator.label_dim}"
-        )
-    return source
-
-
-def _check_data(run: RunDirectory, source: ImageSource) -> None:
-    """Holds a resumed run to the data set that it was started with."""
-    path = run.path / "data.json"
-    ours = {
-        "images": len(source),
-        "image_size": list(source.image_size),
-        "image_channels": source.image_channels,
-        "label_dim": source.label_dim,
-        "fingerprint": source.fingerprint(),
-    }
-    if path.exists():
-        theirs = json.loads(path.read_text(encoding="utf-8"))
-        found = [
-            f"{key}: {theirs.get(key)!r} -> {value!r}"
-            for key, value in ours.items()
-            if theirs.get(key) != value
-        ]
-        if found:
-            raise InputError(
-                f"{run.path} was started on another data set than {source.name}; take its own, or "
-                f"another run directory. Differences (run -> wanted): {'; '.join(found)}"
-            )
-        return
-    with new_file(path) as file:
-        file.write((json.dumps(ours, indent=2) + "\n").encode())
-
-
-@dataclass
-class _Tick:
-    """What is summed up between two lines of the log."""
-
-    started: float = field(default_factory=time.perf_counter)
-    waited: float = 0.0
-    images: int = 0
-    steps: StepTimes = field(default_factory=StepTimes)
-    sums: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    counts: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-
-    def add(self, scalars: dict[str, float]) -> None:
-        for name, value in scalars.items():
-            self.sums[name] += value
-            self.counts[name] += 1
-
-    def scalars(self) -> dict[str, float]:
-        """Means over the tick, and its speed."""
-        seconds = time.perf_counter() - self.started
-        return {
-            **{name: self.sums[name] / self.counts[name] for name in sorted(self.sums)},
-            "timing/images_per_second": self.images / seconds,
-            "timing/seconds_per_kimg": 1000 * seconds / max(self.images, 1),
-            "timing/data_wait_share": self.waited / seconds,
-        }
+def _roll_back(run: Run, error: DivergenceError) -> None:
+    """Gives the run the state of its last checkpoint, from which it draws a new random stream."""
+    if not run.restore():
+        raise error
+    iteration, chief = int(run.state.iteration.numpy()), run.workers.cluster.is_chief
+    before = rollback.count_at(run.directory, iteration) if chief else 0
+    before = int(run.workers.gather([before])[0, 0])
+    if before >= rollback.MOST:
+        raise DivergenceError(
+            f"{error}; rolled back to it {before} times already, each time to another random stream"
+        ) from error
+    if chief:
+        rollback.note(run.directory, iteration, str(error))
+        run.log.forget_after(int(run.state.images_seen.numpy()))
+    run.log.say(
+        f"{error}; rolled back to iteration {iteration}, and on with another random stream "
+        f"({before + 1} of at most {rollback.MOST} times)"
+    )
 
 
 class _Loop:
-    """One run in progress."""
+    """A run in progress, in one worker."""
 
-    def __init__(self, config, state, strategy, source, manager, log, profile_iterations):
-        self.config, self.state, self.strategy = config, state, strategy
-        self.source, self.manager, self.log = source, manager, log
-        self.step = TrainStep(state, config, strategy)
-        training = config.training
-        count = training.sample_rows * training.sample_columns
-        shown = np.arange(count) % len(source)
-        self.reals = np.stack([source.image(int(i)) for i in shown])
-        labels = None
-        if config.generator.label_dim:
-            labels = np.stack([source.label(int(i)) for i in shown])
-        self.samples = SampleGrid(state.generator_ema, config, labels)
-        self.profile_iterations, self.profiling = profile_iterations, False
-        resolver = strategy.cluster_resolver  # None but for several workers.
-        workers = len(resolver.cluster_spec().as_dict().get("worker", ())) if resolver else 1
-        self.worker_times = WorkerTimes(strategy, workers)
+    def __init__(self, run: Run, watch: Watch, profile_iterations: int, on_bad_image: str):
+        self.run, self.watch = run, watch
+        seed = rollback.stream_seed(run.config.training.seed, run.stream())
+        self.config = override(run.config, {"training.seed": str(seed)})
+        self.step = TrainStep(run.state, self.config, run.workers.strategy)
+        self.skipped = SkippedImages(run.log.say)
+        self.on_bad_image = self.skipped if on_bad_image == "skip" else None
+        self.report = None
+        if run.workers.cluster.is_chief:
+            self.report = Report(run, profile_iterations)
         # The scalars of the iteration before, unchecked: reading them does not wait for this one.
         self.pending: tuple[int, dict[str, tf.Tensor]] | None = None
 
-    def run(self, deadline: float, stop: StopRequest) -> None:
-        training = self.config.training
-        batch = training.batch_size
+    def execute(self, deadline: float, stop: StopRequest) -> None:
+        training, workers, report = self.config.training, self.run.workers, self.report
+        batch, cluster = training.batch_size, workers.cluster
         every = {
             name: steps_for(getattr(training, f"{name}_kimg"), batch)
             for name in ("total", "tick", "checkpoint", "sample")
         }
-        first = iteration = int(self.state.iteration.numpy())
-        if first == 0:
-            self.log.picture("reals", self.reals, 0, training.sample_columns)
-            self._sample()
-        tick = _Tick()
+        first = iteration = int(self.run.state.iteration.numpy())
+        if report and first == 0:
+            report.show_reals()
+            report.sample()
+        tick = Tick()
         dataset = self._dataset(first)
-        last, stopped = iteration >= every["total"], None
+        last, stopped = iteration >= every["total"], False
         while not last:
-            self._profile(iteration - first)
+            self.watch.reached(f"iteration {iteration}")
+            if report:
+                report.profile(iteration - first)
             before = time.perf_counter()
             images, labels = next(dataset)
             tick.waited += time.perf_counter() - before
-            positions = tf.range(iteration * batch, (iteration + 1) * batch, dtype=tf.int64)
-            inputs = deal(self.strategy, (positions, images, labels))
+            positions = tf.range(
+                iteration * batch + cluster.index,
+                (iteration + 1) * batch,
+                cluster.size,
+                dtype=tf.int64,
+            )
+            inputs = deal(workers.strategy, (positions, images, labels))
             prepared = time.perf_counter()
             scalars = self.step.run(iteration, inputs)
             self._check_pending(tick)
@@ -255,38 +171,48 @@ class _Loop:
             self.pending = (iteration, scalars)
             iteration += 1
             tick.images += batch
-            stopped = stop.signal_name  # Read once: it may come at any moment.
-            last = iteration >= every["total"] or time.monotonic() >= deadline or bool(stopped)
+            overdue = time.monotonic() >= deadline
+            overdue, stopped = workers.any((overdue, stop.signal_name is not None))
+            last = iteration >= every["total"] or overdue or stopped
             if iteration % every["tick"] == 0 or last:
                 self._check_pending(tick)
-                self._write(tick)
-                tick = _Tick()
+                rows = workers.gather((*tick.steps.means(), self.skipped.count))
+                if report:
+                    report.tick(tick, rows[:, :2], int(rows[:, 2].sum()))
+                tick = Tick()
             # Who was told to stop has little time: a checkpoint is due, pictures are not.
-            if not stopped and (iteration % every["sample"] == 0 or last):
-                self._sample()
+            if report and not stopped and (iteration % every["sample"] == 0 or last):
+                report.sample()
             if iteration % every["checkpoint"] == 0 or last:
                 self._check_pending(tick)
-                checkpoint.save(self.manager, self.state)
-        self._stop_profile()
+                self.run.save()
+        if report:
+            report.stop_profile()
+        # Nobody leaves before the chief has written: a worker that has left looks like a dead one.
+        self.watch.reached("the end of training")
+        workers.gather((0.0,))
         if iteration < every["total"] and stopped:
             raise Interrupted(
-                f"{stopped}: stopped after iteration {iteration}; the checkpoint is written, and "
-                "the same command goes on from it"
+                f"{stop.signal_name or 'another worker was told to stop'}: stopped after iteration "
+                f"{iteration}; the checkpoint is written, and the same command goes on from it"
             )
 
     def _dataset(self, start_batch: int) -> Iterator:
-        training = self.config.training
+        training, cluster = self.config.training, self.run.workers.cluster
         return iterate(
             batches(
-                self.source,
+                self.run.source,
                 training.batch_size,
                 seed=training.seed,
                 start_batch=start_batch,
                 mirror=self.config.data.mirror,
+                shard_index=cluster.index,
+                shard_count=cluster.size,
+                on_bad_image=self.on_bad_image,
             )
         )
 
-    def _check_pending(self, tick: _Tick) -> None:
+    def _check_pending(self, tick: Tick) -> None:
         """Reads the last iteration's scalars; a state that follows a bad one is never saved."""
         if self.pending is None:
             return
@@ -295,63 +221,10 @@ class _Loop:
         scalars = {name: float(value.numpy()) for name, value in tensors.items()}
         for name, value in scalars.items():
             if not math.isfinite(value):
-                last = self.manager.latest_checkpoint
+                last = self.run.last_checkpoint()
                 raise DivergenceError(
                     f"{name} became {value} in iteration {iteration} "
                     f"({iteration * self.config.training.batch_size / 1000:.1f} kimg); the last "
-                    f"good checkpoint is {last or 'none: none was written yet'}"
+                    f"good checkpoint is {last}"
                 )
         tick.add(scalars)
-
-    def _write(self, tick: _Tick) -> None:
-        seen = int(self.state.images_seen.numpy())
-        scalars = tick.scalars()
-        scalars.update(tick.steps.scalars(tick.images, self.strategy.num_replicas_in_sync))
-        scalars.update(self.worker_times.scalars(tick.steps))
-        for name in ("generator", "discriminator"):
-            optimizer = getattr(self.state, f"{name}_optimizer")
-            scalars[f"learning_rate/{name}"] = float(tf.convert_to_tensor(optimizer.learning_rate))
-        scalars.update(memory_gib())
-        scalars["iteration"] = int(self.state.iteration.numpy())
-        self.log.tick(seen, scalars)
-        self.log.progress(
-            seen,
-            f"G {scalars['loss/generator']:.2f} D {scalars['loss/discriminator']:.2f} "
-            f"{scalars['timing/images_per_second']:.0f} img/s",
-        )
-
-    def _sample(self) -> None:
-        seen = int(self.state.images_seen.numpy())
-        training = self.config.training
-        for psi in dict.fromkeys((training.sample_truncation_psi, 1.0)):
-            images = self.samples.images(psi)
-            self.log.picture(f"fakes_psi{psi:g}", images, seen, training.sample_columns)
-        shares = self.samples.to_rgb_shares()
-        if shares:
-            self.log.tick(seen, shares)
-
-    def _profile(self, done: int) -> None:
-        if self.profile_iterations and done == PROFILE_AFTER:
-            tf.profiler.experimental.start(str(self.log.run.path))
-            self.profiling, self.profile_started = True, int(self.state.iteration.numpy())
-        if done == PROFILE_AFTER + self.profile_iterations:
-            self._stop_profile()
-
-    def _stop_profile(self) -> None:
-        if self.profiling:
-            tf.profiler.experimental.stop()
-            self.profiling = False
-            self._say_all_reduce(int(self.state.iteration.numpy()) - self.profile_started)
-
-    def _say_all_reduce(self, iterations: int) -> None:
-        if self.strategy.num_replicas_in_sync < 2:
-            return
-        # The default strategy, of one device, knows no worker devices.
-        replicas = len(self.strategy.extended.worker_devices)
-        seconds = profiled_all_reduce(self.log.run.path, iterations, replicas)
-        if seconds is None:
-            self.log.say("the profile shows no all-reduce: the time in it is not known")
-            return
-        self.log.tick(
-            int(self.state.images_seen.numpy()), {"timing/all_reduce_seconds_per_step": seconds}
-        )

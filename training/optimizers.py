@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 from tensorflow import keras
@@ -72,3 +73,11 @@ def build_optimizer(config: OptimizerConfig, interval: int) -> Any:
         return kind(**arguments)
     except (TypeError, ValueError) as error:
         raise InputError(f"optimiser {config.name!r} refuses its arguments: {error}") from error
+
+
+def build_slots(optimizer: Any, variables: Sequence[Any]) -> None:
+    """Makes the optimiser's own variables, so that they are there before the first step."""
+    if hasattr(optimizer, "build"):
+        optimizer.build(variables)
+    else:  # Those of Addons are of Keras's older kind.
+        optimizer._create_all_weights(variables)

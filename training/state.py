@@ -12,7 +12,7 @@ from tf_sg2.config import Config
 from tf_sg2.discriminator import Discriminator
 from tf_sg2.generator import Generator
 from tf_sg2.training.ema import copy_weights
-from tf_sg2.training.optimizers import build_optimizer
+from tf_sg2.training.optimizers import build_optimizer, build_slots
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,7 @@ def create_state(config: Config, strategy: tf.distribute.Strategy) -> TrainState
             (discriminator, config.discriminator_optimizer, training.r1_interval),
         ):
             optimizers.append(build_optimizer(optimizer, interval))
-            if hasattr(optimizers[-1], "build"):  # Addons' optimisers make their slots when used.
-                optimizers[-1].build(network.trainable_variables)
+            build_slots(optimizers[-1], network.trainable_variables)
         return TrainState(
             generator=generator,
             discriminator=discriminator,

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
 
 
 class StepTimes:
@@ -26,6 +25,10 @@ class StepTimes:
         """Notes one iteration: its seconds, and those of them before it was started."""
         self.steps.append(step)
         self.preparations.append(preparation)
+
+    def means(self) -> tuple[float, float]:
+        """Returns the mean seconds of an iteration, and of what precedes it on the host."""
+        return float(np.mean(self.steps)), float(np.mean(self.preparations))
 
     def scalars(self, images: int, replicas: int) -> dict[str, float]:
         """Returns what this process sees, by the scalars' names.
@@ -49,49 +52,16 @@ class StepTimes:
         }
 
 
-class WorkerTimes:
-    """Compares the workers of a multi-worker strategy, through its own collectives.
-
-    Every worker must call `scalars` at the same iteration: it gathers.
-
-    Args:
-        strategy: of the run.
-        workers: how many processes train together; with one, nothing is gathered.
-    """
-
-    def __init__(self, strategy: tf.distribute.Strategy, workers: int):
-        self.strategy, self.workers = strategy, workers
-        self._gathered = tf.function(self._gather, autograph=False)
-
-    def scalars(self, times: StepTimes) -> dict[str, float]:
-        """Returns how the workers' means differ: in all of a step, and in what precedes it.
-
-        `timing/worker_step_spread` is (slowest - fastest) / mean of a step's seconds, near zero as
-        long as all wait for each other; `timing/worker_preparation_max` the longest mean time on
-        the host before a step, in seconds; `timing/worker_slowest` that worker's number.
-        """
-        if self.workers < 2 or not times.steps:
-            return {}
-        means = (float(np.mean(times.steps)), float(np.mean(times.preparations)))
-        rows = self._gathered(tf.constant(means)).numpy()
-        # One row a replica, worker by worker: the replicas of a worker say the same.
-        return compare_workers(rows[:: len(rows) // self.workers])
-
-    def _gather(self, values: tf.Tensor) -> tf.Tensor:
-        """[2] on each worker -> [replicas, 2] on all: each replica adds its own row to zeros."""
-        replicas = self.strategy.num_replicas_in_sync
-
-        def one(values):
-            context = tf.distribute.get_replica_context()
-            own = tf.one_hot(context.replica_id_in_sync_group, replicas)  # [replicas]
-            return context.all_reduce(tf.distribute.ReduceOp.SUM, own[:, None] * values[None])
-
-        per_replica = self.strategy.run(one, args=(values,))
-        return self.strategy.experimental_local_results(per_replica)[0]
-
-
 def compare_workers(rows: Sequence[Sequence[float]]) -> dict[str, float]:
-    """Returns the scalars of `WorkerTimes` from [step seconds, preparation seconds] a worker."""
+    """Returns how workers differ, from [mean step seconds, mean preparation seconds] of each.
+
+    `timing/worker_step_spread` is (slowest - fastest) / mean of a step's seconds, near zero as
+    long as all wait for each other; `timing/worker_preparation_max` the longest mean time on
+    the host before a step, in seconds; `timing/worker_slowest` that worker's number. Nothing for
+    one worker.
+    """
+    if len(rows) < 2:
+        return {}
     steps, preparations = np.asarray(rows, np.float64).T
     return {
         "timing/worker_step_spread": float(np.ptp(steps) / steps.mean()),

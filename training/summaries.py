@@ -13,6 +13,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tf_sg2 import images as image_values
+from tf_sg2.atomic import new_file
 from tf_sg2.config import Config, to_json
 from tf_sg2.generator import Generator
 from tf_sg2.latent.seeds import latents, noise_seeds
@@ -31,10 +32,19 @@ class RunLog:
         config: of the run; shown as text.
         images_seen: where the run stands.
         progress: whether the terminal gets a progress line.
+        name: before each sentence, where there are several workers.
     """
 
-    def __init__(self, run: RunDirectory, config: Config, images_seen: int, progress: bool = True):
-        self.run, self.config = run, config
+    def __init__(
+        self,
+        run: RunDirectory,
+        config: Config,
+        images_seen: int,
+        progress: bool = True,
+        name: str = "",
+    ):
+        self.run, self.config, self.name = run, config, name
+        forget_after(run, images_seen)
         self.writer = tf.summary.create_file_writer(str(run.path))
         self.jsonl = open(run.log_path, "a", encoding="utf-8")  # noqa: SIM115 (closed by `close`)
         run.samples.mkdir(exist_ok=True)
@@ -59,6 +69,12 @@ class RunLog:
         self.jsonl.write(json.dumps(line) + "\n")
         self.jsonl.flush()
 
+    def forget_after(self, images_seen: int) -> None:
+        """Takes back the lines after `images_seen`, for a run that goes on from there."""
+        self.jsonl.close()
+        forget_after(self.run, images_seen)
+        self.jsonl = open(self.run.log_path, "a", encoding="utf-8")  # noqa: SIM115
+
     def progress(self, images_seen: int, postfix: str) -> None:
         """Moves the progress line."""
         self.bar.set_postfix_str(postfix, refresh=False)
@@ -66,7 +82,7 @@ class RunLog:
 
     def say(self, sentence: str) -> None:
         """Prints a line above the progress line."""
-        self.bar.write(sentence, file=sys.stderr)
+        self.bar.write(self.name + sentence, file=sys.stderr)
 
     def picture(self, name: str, images: np.ndarray, images_seen: int, columns: int) -> None:
         """Writes uint8 images [N, H, W, C] as one grid, to TensorBoard and to `samples/`."""
@@ -80,6 +96,44 @@ class RunLog:
         self.bar.close()
         self.writer.close()
         self.jsonl.close()
+
+
+class WorkerLog:
+    """The log of a worker that is not the chief: its sentences alone.
+
+    Args:
+        name: before each.
+    """
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def say(self, sentence: str) -> None:
+        """Prints a line."""
+        print(self.name + sentence, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Does nothing: no file is open."""
+
+
+def forget_after(run: RunDirectory, images_seen: int) -> None:
+    """Takes the lines after `images_seen` out of `log.jsonl`: those iterations will come again.
+
+    They are what a process wrote between its last checkpoint and its end. A last line that was
+    not written whole goes too.
+    """
+    if not run.log_path.exists():
+        return
+    kept, lines = [], run.log_path.read_text(encoding="utf-8", errors="replace").splitlines()
+    for line in lines:
+        try:
+            if json.loads(line)["kimg"] * 1000 <= images_seen:
+                kept.append(line)
+        except (ValueError, TypeError, KeyError):
+            continue
+    if len(kept) < len(lines):
+        with new_file(run.log_path) as file:
+            file.write("".join(line + "\n" for line in kept).encode())
 
 
 def memory_gib() -> dict[str, float]:

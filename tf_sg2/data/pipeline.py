@@ -13,7 +13,7 @@ import contextlib
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _ORDER, _COINS = 0, 1  # the two random streams of an epoch
 _BATCHES_AHEAD = 2
 _ENDLESS = 2**62
+_MOST_BAD = 100  # Images that are skipped in a row, before the whole set must be gone.
 # TensorFlow hands an exception on as text with a traceback in it; these find ours again.
 _BEGIN, _END = "<<tf_sg2 input error: ", " :tf_sg2>>"
 _MARKED = re.compile(re.escape(_BEGIN) + "(.*?)" + re.escape(_END), re.DOTALL)
@@ -141,6 +142,7 @@ def batches(
     shard_index: int = 0,
     shard_count: int = 1,
     num_parallel: int = 2,
+    on_bad_image: Callable[[int, InputError], None] | None = None,
 ) -> tf.data.Dataset:
     """The endless stream of shuffled batches of a data set.
 
@@ -158,6 +160,8 @@ def batches(
         shard_index: which rows this stream yields: n = r, r + R, r + 2R, ... of every batch.
         shard_count: R, the number of shards; divides the batch size.
         num_parallel: batches read at the same time.
+        on_bad_image: is told of an image that cannot be read, whose place the next one takes; from
+            several threads. None ends the stream with the error.
 
     Returns:
         A data set of (images uint8 [B / R, H, W, C], labels float32 [B / R, label_dim]).
@@ -184,6 +188,18 @@ def batches(
     image_shape = (len(rows), *source.image_size, source.image_channels)
     label_shape = (len(rows), source.label_dim)
 
+    def read(index: int) -> tuple[np.ndarray, np.ndarray]:
+        for following in range(_MOST_BAD):
+            chosen = (index + following) % len(source)
+            try:
+                return source.image(chosen), source.label(chosen)
+            except InputError as error:
+                if on_bad_image is None:
+                    raise
+                on_bad_image(chosen, error)
+                last = error
+        raise InputError(f"{_MOST_BAD} images in a row cannot be read, at last: {last}")
+
     def load(batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         indices, coins = order.at(int(batch) * global_batch_size + rows)
         images = np.empty(image_shape, np.uint8)
@@ -193,8 +209,8 @@ def batches(
                 for row, (index, flipped) in enumerate(zip(indices.tolist(), coins, strict=True)):
                     if _guard.exiting:
                         break
-                    _put(images[row], source.image(index), flipped)
-                    labels[row] = source.label(index)
+                    image, labels[row] = read(index)
+                    _put(images[row], image, flipped)
         except InputError as error:
             # A file name that is not UTF-8 would not survive TensorFlow's strings.
             sentence = str(error).encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,185 @@
+"""How a run begins: new, from where it stands, or from another run's weights."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import tensorflow as tf
+
+import tf_sg2
+from tf_sg2.atomic import new_file
+from tf_sg2.config import Config, override, to_json
+from tf_sg2.data import open_source
+from tf_sg2.data.source import ImageSource
+from tf_sg2.errors import InputError
+from tf_sg2.run_directory import RunDirectory
+from tf_sg2.training import checkpoint, rollback
+from tf_sg2.training.interruption import sole_use_of
+from tf_sg2.training.state import TrainState, create_state
+from tf_sg2.training.summaries import RunLog, WorkerLog
+from tf_sg2.training.workers import Workers
+
+
+@dataclass
+class Run:
+    """A run that is ready to go on."""
+
+    config: Config
+    directory: RunDirectory
+    source: ImageSource
+    workers: Workers
+    state: TrainState
+    checkpoints: tf.train.CheckpointManager | None  # The chief's.
+    log: RunLog | WorkerLog | None = None
+
+    def restore(self) -> bool:
+        """Gives every worker the state of the chief's newest checkpoint; False without one."""
+        # Outside the strategy's scope: a variable made in it waits for all workers, and here is
+        # the chief alone.
+        restored = self.workers.cluster.is_chief and checkpoint.restore(self.checkpoints)
+        self.workers.take_from_chief(list(self.state.variables().values()))
+        return bool(self.workers.gather([restored])[0, 0])
+
+    def stream(self) -> int:
+        """Which random stream the next iteration draws from; the chief knows."""
+        own = 0
+        if self.workers.cluster.is_chief:
+            own = rollback.stream_at(self.directory, int(self.state.iteration.numpy()))
+        return int(self.workers.gather([own])[0, 0])
+
+    def last_checkpoint(self) -> str:
+        """Where it is, in words if there is none."""
+        newest = self.checkpoints.latest_checkpoint if self.checkpoints else "the chief's"
+        return newest or "none: none was written yet"
+
+    def save(self) -> None:
+        """Writes a checkpoint; only the chief does."""
+        if self.workers.cluster.is_chief:
+            checkpoint.save(self.checkpoints, self.state)
+
+
+@contextlib.contextmanager
+def begin(
+    config: Config,
+    path: str | Path,
+    workers: Workers,
+    init_from: str | Path | None = None,
+    progress: bool = True,
+) -> Iterator[Run]:
+    """Yields the `Run`, which nobody else trains meanwhile. Only the chief touches the folder.
+
+    Raises:
+        InputError: for a configuration, a data set or a folder that do not go together.
+    """
+    cluster = workers.cluster
+    check_batch(config, workers.strategy.num_replicas_in_sync)
+    source = _open_data(config)
+    workers.check_same("version", f"{tf_sg2.__version__} {tf.__version__}")
+    workers.check_same("configuration", to_json(override(config, {"data.source": "anywhere"})))
+    workers.check_same("data set", source.fingerprint())
+    directory = RunDirectory(path)
+    with sole_use_of(directory.path) if cluster.is_chief else contextlib.nullcontext():
+        said: list[str] = []  # When there is a log.
+        if cluster.is_chief:
+            if directory.config_path.exists():
+                checkpoint.check_resumable(directory.read_config(), config, directory)
+            _check_data(directory, source)
+            directory.write_config(config)
+            checkpoint.set_damaged_aside(directory, said.append)
+        state = create_state(config, workers.strategy)
+        manager = None
+        if cluster.is_chief:
+            manager = checkpoint.checkpoint_manager(state, config, directory)
+        run = Run(config, directory, source, workers, state, manager)
+        restored = run.restore()
+        if init_from is not None and not restored:
+            if cluster.is_chief:
+                said.append(_initialize(state, init_from))
+            workers.take_from_chief(list(state.variables().values()))
+        seen = int(state.images_seen.numpy())
+        if restored:
+            said.append(f"resuming {directory.path} at {seen / 1000:.1f} kimg")
+        name = f"{cluster.name(cluster.index)}: " if cluster.size > 1 else ""
+        if cluster.is_chief:
+            run.log = RunLog(directory, config, seen, progress, name)
+        else:
+            run.log = WorkerLog(name)
+        try:
+            for line in said:
+                run.log.say(line)
+            yield run
+        finally:
+            run.log.close()
+
+
+def _initialize(state: TrainState, source: str | Path) -> str:
+    transfer = checkpoint.initialize_from(state, source)
+    return (
+        f"from {source}: {len(transfer.copied)} weights copied, "
+        f"{len(transfer.fresh)} fresh: {', '.join(transfer.fresh) or 'none'}"
+    )
+
+
+def check_batch(config: Config, replicas: int) -> None:
+    """Holds the batch to one that divides among replicas and parts, with whole groups in each.
+
+    Raises:
+        InputError: if it does not.
+    """
+    training = config.training
+    shares = replicas * training.accumulation_steps
+    if training.batch_size % shares:
+        raise InputError(
+            f"training.batch_size {training.batch_size} does not divide among {replicas} device(s) "
+            f"times {training.accumulation_steps} accumulation step(s)"
+        )
+    share, group = training.batch_size // shares, config.discriminator.minibatch_stddev_group
+    if group and share % min(group, share):
+        raise InputError(
+            f"{share} images at a time do not divide into minibatch-stddev groups of {group}; "
+            "change training.batch_size or discriminator.minibatch_stddev_group"
+        )
+
+
+def _open_data(config: Config) -> ImageSource:
+    if not config.data.source:
+        raise InputError("no data set is given; say --data=PATH, or --data=cards:size=HxW")
+    generator = config.generator
+    source = open_source(config.data.source, generator.image_size, generator.image_channels)
+    if generator.label_dim and source.label_dim != generator.label_dim:
+        raise InputError(
+            f"{source.name} has labels of width {source.label_dim}, but the configuration's "
+            f"label_dim is {generator.label_dim}"
+        )
+    return source
+
+
+def _check_data(run: RunDirectory, source: ImageSource) -> None:
+    """Holds a resumed run to the data set that it was started with."""
+    path = run.path / "data.json"
+    ours = {
+        "images": len(source),
+        "image_size": list(source.image_size),
+        "image_channels": source.image_channels,
+        "label_dim": source.label_dim,
+        "fingerprint": source.fingerprint(),
+    }
+    if path.exists():
+        theirs = json.loads(path.read_text(encoding="utf-8"))
+        found = [
+            f"{key}: {theirs.get(key)!r} -> {value!r}"
+            for key, value in ours.items()
+            if theirs.get(key) != value
+        ]
+        if found:
+            raise InputError(
+                f"{run.path} was started on another data set than {source.name}; take its own, or "
+                f"another run directory. Differences (run -> wanted): {'; '.join(found)}"
+            )
+        return
+    with new_file(path) as file:
+        file.write((json.dumps(ours, indent=2) + "\n").encode())

@@ -1,0 +1,101 @@
+"""What the chief tells while a run goes on: a line a tick, pictures, a profile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from tf_sg2.training.all_reduce import profiled_all_reduce
+from tf_sg2.training.begin import Run
+from tf_sg2.training.distribute import local_replicas
+from tf_sg2.training.step_times import compare_workers
+from tf_sg2.training.summaries import SampleGrid, memory_gib
+from tf_sg2.training.tick import Tick
+
+# Iterations before a profile starts: compilation is over, buffers are warm.
+PROFILE_AFTER = 10
+
+
+class Report:
+    """Writes the scalars, pictures and profiles of a run to its log.
+
+    Args:
+        run: whose.
+        profile_iterations: how many iterations the profiler records, after the tenth.
+    """
+
+    def __init__(self, run: Run, profile_iterations: int):
+        self.run, self.config, self.state, self.log = run, run.config, run.state, run.log
+        self.strategy = run.workers.strategy
+        training = self.config.training
+        count = training.sample_rows * training.sample_columns
+        shown = np.arange(count) % len(run.source)
+        self.reals = np.stack([run.source.image(int(i)) for i in shown])
+        labels = None
+        if self.config.generator.label_dim:
+            labels = np.stack([run.source.label(int(i)) for i in shown])
+        self.samples = SampleGrid(self.state.generator_ema, self.config, labels)
+        self.profile_iterations, self.profiling = profile_iterations, False
+
+    def show_reals(self) -> None:
+        """Writes the real images that stand beside the samples."""
+        self.log.picture("reals", self.reals, 0, self.config.training.sample_columns)
+
+    def tick(self, tick: Tick, times: Sequence[Sequence[float]], skipped: int) -> None:
+        """Writes a line: the tick's means, each worker's `StepTimes.means`, images skipped."""
+        seen = int(self.state.images_seen.numpy())
+        scalars = tick.scalars()
+        scalars.update(tick.steps.scalars(tick.images, self.strategy.num_replicas_in_sync))
+        scalars.update(compare_workers(times))
+        scalars["data/skipped_images"] = skipped
+        for name in ("generator", "discriminator"):
+            optimizer = getattr(self.state, f"{name}_optimizer")
+            scalars[f"learning_rate/{name}"] = float(tf.convert_to_tensor(optimizer.learning_rate))
+        scalars.update(memory_gib())
+        scalars["iteration"] = int(self.state.iteration.numpy())
+        self.log.tick(seen, scalars)
+        self.log.progress(
+            seen,
+            f"G {scalars['loss/generator']:.2f} D {scalars['loss/discriminator']:.2f} "
+            f"{scalars['timing/images_per_second']:.0f} img/s",
+        )
+
+    def sample(self) -> None:
+        """Writes the pictures of the EMA generator's samples."""
+        seen = int(self.state.images_seen.numpy())
+        training = self.config.training
+        for psi in dict.fromkeys((training.sample_truncation_psi, 1.0)):
+            images = self.samples.images(psi)
+            self.log.picture(f"fakes_psi{psi:g}", images, seen, training.sample_columns)
+        shares = self.samples.to_rgb_shares()
+        if shares:
+            self.log.tick(seen, shares)
+
+    def profile(self, done: int) -> None:
+        """Starts and stops the profiler, `done` iterations after the start of the process."""
+        if self.profile_iterations and done == PROFILE_AFTER:
+            tf.profiler.experimental.start(str(self.run.directory.path))
+            self.profiling, self.profile_started = True, int(self.state.iteration.numpy())
+        if done == PROFILE_AFTER + self.profile_iterations:
+            self.stop_profile()
+
+    def stop_profile(self) -> None:
+        """Ends a profile that is being recorded."""
+        if self.profiling:
+            tf.profiler.experimental.stop()
+            self.profiling = False
+            self._say_all_reduce(int(self.state.iteration.numpy()) - self.profile_started)
+
+    def _say_all_reduce(self, iterations: int) -> None:
+        if self.strategy.num_replicas_in_sync < 2:
+            return
+        replicas = local_replicas(self.strategy)
+        seconds = profiled_all_reduce(self.run.directory.path, iterations, replicas)
+        if seconds is None:
+            self.log.say("the profile shows no all-reduce: the time in it is not known")
+            return
+        self.log.tick(
+            int(self.state.images_seen.numpy()), {"timing/all_reduce_seconds_per_step": seconds}
+        )

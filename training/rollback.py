@@ -1,0 +1,63 @@
+"""Back to the last checkpoint after a loss that became NaN, and on with other random numbers.
+
+`rollbacks.json` in the run directory lists them. From the iteration of the n-th entry on, the run
+draws from its n-th random stream; so a run that is resumed draws what it would have drawn.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+
+import numpy as np
+
+from tf_sg2.atomic import new_file
+from tf_sg2.errors import InputError
+from tf_sg2.run_directory import RunDirectory
+
+# Rollbacks to one and the same checkpoint, after which the run stops: it would only happen again.
+MOST = 3
+
+
+def read(directory: RunDirectory) -> list[dict]:
+    """Returns the entries of `rollbacks.json`, the oldest first.
+
+    Raises:
+        InputError: if the file cannot be read.
+    """
+    path = directory.path / "rollbacks.json"
+    if not path.exists():
+        return []
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        return [{**entry, "iteration": int(entry["iteration"])} for entry in entries]
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(
+            f"{path} is damaged ({error!r}), and without it the run cannot go on as it was; put it "
+            "back from a copy, or remove it to go on with the first random stream"
+        ) from error
+
+
+def stream_at(directory: RunDirectory, iteration: int) -> int:
+    """Returns the number of the random stream of an iteration, 0 for a run without rollbacks."""
+    return sum(entry["iteration"] <= iteration for entry in read(directory))
+
+
+def count_at(directory: RunDirectory, iteration: int) -> int:
+    """Returns how many rollbacks there were to the checkpoint of an iteration."""
+    return sum(entry["iteration"] == iteration for entry in read(directory))
+
+
+def note(directory: RunDirectory, iteration: int, reason: str) -> None:
+    """Adds a rollback to the checkpoint of `iteration`."""
+    entries = read(directory)
+    entries.append({"iteration": iteration, "time": time.time(), "reason": reason})
+    with new_file(directory.path / "rollbacks.json") as file:
+        file.write((json.dumps(entries, indent=2) + "\n").encode())
+
+
+def stream_seed(seed: int, stream: int) -> int:
+    """Returns the seed of a run's random stream; its first one is the run's own seed."""
+    if not stream:
+        return seed
+    return int(np.random.SeedSequence([seed, stream]).generate_state(1)[0] >> 1)
