@@ -129,14 +129,16 @@ if mode == "absent":
 try:
     strategy = choose_strategy("auto", cluster, 6.0)
     with clusters.Watch(cluster, 6.0) as watch, clusters.named_losses(cluster):
-        workers = Workers(strategy, cluster)
+        workers = Workers(strategy, cluster, watch)
         answers = []
         for step in range(4):
-            watch.reached(f"step {step}")
             if step == 3 and mode == "hang":
                 time.sleep(30)
             if step == 3 and mode == "fail":
                 raise InputError("the file 7.png is gone")
+            watch.reached(f"step {step}")
+            if step == 3 and mode == "stick":
+                time.sleep(30)
             answers.append(workers.any((step == 1 and cluster.index == 1, False)))
             rows = workers.gather((step, 10.0 * cluster.index))
         workers.check_same("colour", "red" if mode == "differ" else "blue")
@@ -179,14 +181,20 @@ def test_workers_gather_and_agree():
     ("mode", "sentence"),
     [
         ("hang", "did not reach step 3 within 6 s; start every worker again"),
-        ("absent", "did not reach the cluster within 6 s; start every worker again"),
+        ("absent", "did not join the cluster within 6 s; start every worker again"),
         ("fail", "stopped: the file 7.png is gone; start every worker again"),
     ],
 )
 def test_a_worker_that_hangs_fails_or_never_comes_is_named(mode, sentence):
     status, _, (said,), _ = meet(mode)
-    assert status == LOST_STATUS
+    assert status == (-signal.SIGKILL if mode == "absent" else LOST_STATUS)
     assert said.startswith("error: worker 1 (127.0.0.1:") and sentence in said
+
+
+def test_workers_that_hang_together_end():
+    status, _, (said,), _ = meet("stick")
+    assert status == LOST_STATUS
+    assert "every worker reached step 3, but did not get beyond it within 6 s" in said
 
 
 def test_workers_with_different_commands_are_refused_on_both_sides():

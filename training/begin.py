@@ -41,6 +41,7 @@ class Run:
         # Outside the strategy's scope: a variable made in it waits for all workers, and here is
         # the chief alone.
         restored = self.workers.cluster.is_chief and checkpoint.restore(self.checkpoints)
+        self.workers.watch.reached("the checkpoint")
         self.workers.take_from_chief(list(self.state.variables().values()))
         return bool(self.workers.gather([restored])[0, 0])
 
@@ -78,6 +79,7 @@ def begin(
     cluster = workers.cluster
     check_batch(config, workers.strategy.num_replicas_in_sync)
     source = _open_data(config)
+    workers.watch.reached("the start")
     workers.check_same("version", f"{tf_sg2.__version__} {tf.__version__}")
     workers.check_same("configuration", to_json(override(config, {"data.source": "anywhere"})))
     workers.check_same("data set", source.fingerprint())

@@ -12,7 +12,6 @@ import contextlib
 import json
 import os
 import re
-import socket
 import sys
 import threading
 import time
@@ -27,6 +26,10 @@ LOST_STATUS = 69
 # Seconds from one step of a worker to the next, after which it is taken to hang. The compilation of
 # large networks and a chief that writes over a slow network must have room.
 WORKER_TIMEOUT = 600.0
+# What to do when one is lost.
+HOW_ON = (
+    "; start every worker again with the same command, and the run goes on from its last checkpoint"
+)
 # Before a message that we gave TensorFlow to carry, so that it is known again.
 MARK = "tf_sg2: "
 _TASK = re.compile(r"/job:(\w+)/(?:replica:\d+/)?task:(\d+)")
@@ -37,6 +40,10 @@ _LOSS = re.compile("[Cc]ollective|[Cc]oordination|heartbeat|failed to connect|[C
 
 class LostWorkerError(Exception):
     """Another worker is gone or hangs; the message names it."""
+
+
+class MetByEveryWorker(Exception):
+    """What every worker comes to in the same place by itself, so that none need tell the others."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +136,7 @@ class Watch:
 
     def __init__(self, cluster: Cluster, seconds: float):
         self.cluster, self.seconds = cluster, seconds
-        self._count, self._what = 0, "the cluster"
+        self._count, self._what = 0, "the start"
         self._since = time.monotonic()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, name="watch", daemon=True)
@@ -143,7 +150,11 @@ class Watch:
         self._over.set()
 
     def reached(self, what: str) -> None:
-        """Tells all workers that this one came so far; each calls this in the same places."""
+        """Tells all workers that this one came so far; each calls this in the same places.
+
+        To be called right before the workers wait for each other: who is held up before, by its
+        data or a disk, has then not said so.
+        """
         if self.cluster.size == 1:
             return
         self._count, self._what, self._since = self._count + 1, what, time.monotonic()
@@ -165,38 +176,21 @@ class Watch:
         return [(i, self.cluster.name(i)) for i in range(self.cluster.size) if i != ours]
 
     def _is_there(self, index: int, count: int) -> bool:
-        if not count:  # No service yet.
-            host, _, port = self.cluster.addresses[index].rpartition(":")
-            try:
-                socket.create_connection((host.strip("[]"), int(port)), 2).close()
-            except OSError:
-                return False
-            return True
-        # The service has no question that does not wait for its answer.
-        answered = threading.Event()
-
-        def ask():
-            with contextlib.suppress(Exception):
-                _service().get_config_key_value(_key(count, index))
-                answered.set()
-
-        threading.Thread(target=ask, daemon=True).start()
-        return answered.wait(2)
+        try:
+            _service().get_config_key_value(_key(count, index), 2000)  # Milliseconds.
+        except Exception:  # Not within that time, or the service is gone with its worker.
+            return False
+        return True
 
     def _end(self, what: str, behind: list[str]) -> None:
         limit = f"within {self.seconds:g} s"
         if behind:
             said = f"{' and '.join(behind)} did not reach {what} {limit}"
         else:
-            said = f"this worker did not get beyond {what} {limit}"
+            said = f"every worker reached {what}, but did not get beyond it {limit}"
         # The main thread waits for ever: nothing but the end of the process gets through to it.
-        print(f"error: {said}{_HOW_ON}", file=sys.stderr, flush=True)
+        print(f"error: {said}{HOW_ON}", file=sys.stderr, flush=True)
         os._exit(LOST_STATUS)
-
-
-_HOW_ON = (
-    "; start every worker again with the same command, and the run goes on from its last checkpoint"
-)
 
 
 def _key(count: int, worker: int) -> str:
@@ -207,7 +201,8 @@ def _key(count: int, worker: int) -> str:
 def named_losses(cluster: Cluster) -> Iterator[None]:
     """Turns TensorFlow's errors of a worker that is gone into a `LostWorkerError` that names it.
 
-    Any other error in the block is told to the other workers, so that they can say it too.
+    Any other error in the block is told to the other workers, so that they can say it too, unless
+    they meet it themselves.
     """
     import tensorflow as tf
 
@@ -216,14 +211,26 @@ def named_losses(cluster: Cluster) -> Iterator[None]:
         return
     try:
         yield
+    except MetByEveryWorker:
+        _leave_together(cluster)
+        raise
     except tf.errors.OpError as error:
         if not _LOSS.search(str(error)):
             _report(f"{type(error).__name__}: {error.message}")
             raise
-        raise LostWorkerError(_loss(cluster, str(error)) + _HOW_ON) from error
+        raise LostWorkerError(_loss(cluster, str(error)) + HOW_ON) from error
     except Exception as error:
         _report(str(error) or type(error).__name__)
         raise
+    _leave_together(cluster)
+
+
+def _leave_together(cluster: Cluster) -> None:
+    """Waits, ten seconds at most, until every worker has what it wanted from this one."""
+    with contextlib.suppress(Exception):  # The chief may be the first to see that all are done.
+        _service().set_config_key_value(_key(0, cluster.index), "1")
+        for index in range(cluster.size):
+            _service().get_config_key_value(_key(0, index), 10_000)  # Milliseconds.
 
 
 def _report(message: str) -> None:

@@ -8,7 +8,8 @@ from functools import cache
 import tensorflow as tf
 
 from tf_sg2.errors import InputError
-from tf_sg2.training.cluster import ALONE, WORKER_TIMEOUT, Cluster, Watch
+from tf_sg2.training.cluster import ALONE, WORKER_TIMEOUT, Cluster
+from tf_sg2.training.joining import time_limit
 
 
 def choose_strategy(
@@ -20,7 +21,7 @@ def choose_strategy(
         devices: of this process: "auto" for all GPUs or else the CPU, a number of GPUs, or "cpu:N"
             for N logical devices of the CPU, which train as N GPUs would and serve to test that.
         cluster: the workers; several must be chosen before TensorFlow is used.
-        worker_timeout: seconds to wait for the others, after which the process ends (see `Watch`).
+        worker_timeout: seconds to wait for the others, after which the process ends.
 
     Raises:
         InputError: for devices that are not there.
@@ -75,7 +76,7 @@ def _multi_worker(devices: str, cluster: Cluster, worker_timeout: float) -> tf.d
     elif devices == "cpu:1":
         tf.config.set_visible_devices([], "GPU")
     try:
-        with Watch(cluster, worker_timeout):
+        with time_limit(cluster, worker_timeout):
             return tf.distribute.MultiWorkerMirroredStrategy()
     except RuntimeError as error:
         raise InputError(

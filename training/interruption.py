@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tf_sg2.errors import InputError
+from tf_sg2.training.cluster import MetByEveryWorker
 
 # EX_TEMPFAIL of sysexits.h: what was asked for is not done, and trying again will go on with it.
 INTERRUPTED_STATUS = 75
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class Interrupted(Exception):
+class Interrupted(MetByEveryWorker):
     """Training was told to stop by a signal, and has written a checkpoint to go on from."""
 
 

@@ -14,7 +14,13 @@ from tf_sg2.data.pipeline import batches, iterate
 from tf_sg2.errors import InputError
 from tf_sg2.training import rollback
 from tf_sg2.training.begin import Run, begin
-from tf_sg2.training.cluster import WORKER_TIMEOUT, Watch, named_losses, read_cluster
+from tf_sg2.training.cluster import (
+    WORKER_TIMEOUT,
+    MetByEveryWorker,
+    Watch,
+    named_losses,
+    read_cluster,
+)
 from tf_sg2.training.distribute import choose_strategy, deal
 from tf_sg2.training.interruption import Interrupted, StopRequest, stop_on_signals
 from tf_sg2.training.report import Report
@@ -25,7 +31,7 @@ from tf_sg2.training.tick import Tick
 from tf_sg2.training.workers import Workers
 
 
-class DivergenceError(InputError):
+class DivergenceError(InputError, MetByEveryWorker):
     """A loss became NaN or infinite; the message names it, the step and the last checkpoint."""
 
 
@@ -87,11 +93,11 @@ def train(
         stop_on_signals() as stop,
         Watch(cluster, worker_timeout) as watch,
         named_losses(cluster),
-        begin(config, run_path, Workers(strategy, cluster), init_from, progress) as run,
+        begin(config, run_path, Workers(strategy, cluster, watch), init_from, progress) as run,
     ):
         while True:
             try:
-                loop = _Loop(run, watch, profile_iterations, on_bad_image)
+                loop = _Loop(run, profile_iterations, on_bad_image)
                 loop.execute(deadline, stop)
                 return run.state
             except DivergenceError as error:
@@ -123,8 +129,8 @@ def _roll_back(run: Run, error: DivergenceError) -> None:
 class _Loop:
     """A run in progress, in one worker."""
 
-    def __init__(self, run: Run, watch: Watch, profile_iterations: int, on_bad_image: str):
-        self.run, self.watch = run, watch
+    def __init__(self, run: Run, profile_iterations: int, on_bad_image: str):
+        self.run = run
         seed = rollback.stream_seed(run.config.training.seed, run.stream())
         self.config = override(run.config, {"training.seed": str(seed)})
         self.step = TrainStep(run.state, self.config, run.workers.strategy)
@@ -151,7 +157,6 @@ class _Loop:
         dataset = self._dataset(first)
         last, stopped = iteration >= every["total"], False
         while not last:
-            self.watch.reached(f"iteration {iteration}")
             if report:
                 report.profile(iteration - first)
             before = time.perf_counter()
@@ -164,6 +169,7 @@ class _Loop:
                 dtype=tf.int64,
             )
             inputs = deal(workers.strategy, (positions, images, labels))
+            workers.watch.reached(f"iteration {iteration}")
             prepared = time.perf_counter()
             scalars = self.step.run(iteration, inputs)
             self._check_pending(tick)
@@ -189,7 +195,7 @@ class _Loop:
         if report:
             report.stop_profile()
         # Nobody leaves before the chief has written: a worker that has left looks like a dead one.
-        self.watch.reached("the end of training")
+        workers.watch.reached("the end of training")
         workers.gather((0.0,))
         if iteration < every["total"] and stopped:
             raise Interrupted(

@@ -13,7 +13,11 @@ import tensorflow as tf
 
 from tf_sg2.compat import raw_variable
 from tf_sg2.errors import InputError
-from tf_sg2.training.cluster import Cluster
+from tf_sg2.training.cluster import Cluster, MetByEveryWorker, Watch
+
+
+class DifferenceError(InputError, MetByEveryWorker):
+    """The workers were not given the same; the message names those that differ."""
 
 
 class Workers:
@@ -22,10 +26,11 @@ class Workers:
     Args:
         strategy: of the run.
         cluster: the same in every worker, but for the index.
+        watch: ends the process when another worker hangs.
     """
 
-    def __init__(self, strategy: tf.distribute.Strategy, cluster: Cluster):
-        self.strategy, self.cluster = strategy, cluster
+    def __init__(self, strategy: tf.distribute.Strategy, cluster: Cluster, watch: Watch):
+        self.strategy, self.cluster, self.watch = strategy, cluster, watch
         self._gathered = tf.function(self._gather, autograph=False)
         self._asked: tf.Tensor | None = None
 
@@ -55,7 +60,7 @@ class Workers:
         """Holds the workers to one value of something.
 
         Raises:
-            InputError: on every worker, naming those that differ from the chief.
+            DifferenceError: on every worker, naming those that differ from the chief.
         """
         # Sixteen bits a number: float32 holds them exactly.
         digest = np.frombuffer(hashlib.sha256(value.encode()).digest(), np.uint16)
@@ -63,7 +68,7 @@ class Workers:
         others = [i for i, row in enumerate(rows) if (row != rows[0]).any()]
         if others:
             names = ", ".join(self.cluster.name(i) for i in others)
-            raise InputError(
+            raise DifferenceError(
                 f"the {what} of {names} differs from that of {self.cluster.name(0)}; give every "
                 "worker the same command, data and version of tf_sg2"
             )
