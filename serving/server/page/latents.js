@@ -52,14 +52,10 @@ export function latent(seed, size) {
   return z.slice(0, size).map(Math.fround);
 }
 
-/** A step from z towards another latent, on the sphere that normal latents lie near. */
-export function stepFrom(z, towards, angle) {
-  return z.map((value, i) => Math.fround(Math.cos(angle) * value + Math.sin(angle) * towards[i]));
-}
-
 /** A point on the straight way between two w: 0 is a, 1 is b. */
 export function between(a, b, share) {
   return a.map((layer, i) =>
-    layer.map((value, j) => Math.fround(value + share * (b[i][j] - value))),
+    // Nine digits bring the same float32 back.
+    layer.map((value, j) => Number((value + share * (b[i][j] - value)).toPrecision(9))),
   );
 }
