@@ -10,7 +10,7 @@ const element = (id) => document.getElementById(id);
 const LARGEST_SEED = Number.MAX_SAFE_INTEGER;
 const ROLLED_SEEDS = 1_000_000;
 const NEIGHBOURS = 12;
-const FRAMES = 9; // Of the way from A to B, both included.
+const FRAMES = 11; // Of the way from A to B, both included.
 const PAUSE = 160; // Milliseconds of a slider at rest before it asks the server.
 const FRAME_TIME = 180; // Milliseconds, when playing.
 const MOST_KEPT = 400; // Pictures; beyond, all are forgotten at once.
@@ -25,9 +25,9 @@ let around = { base: ofSeed(0), offset: 0 };
 let playing = null;
 
 const shelves = {
-  neighbours: new Shelf(element("neighbour-list"), show, report),
-  mix: new Shelf(element("mix-list"), show, report),
-  interpolate: new Shelf(element("way-list"), show, report),
+  neighbours: new Shelf(element("neighbour-list"), pick, report),
+  mix: new Shelf(element("mix-list"), pick, report),
+  interpolate: new Shelf(element("way-list"), pick, report),
 };
 const slots = { a: element("slot-a"), b: element("slot-b") };
 
@@ -72,15 +72,36 @@ async function show(picture, { quiet = false } = {}) {
     element("caption").textContent = told;
     for (const id of ["download", "use-a", "use-b", "copy"]) element(id).disabled = false;
     Object.values(shelves).forEach((shelf) => shelf.mark(picture));
+    follow(picture);
     await writeRequest();
-    remember();
     element("alert").hidden = true;
     state("ready", "good");
-    if (!quiet) say(`${picture.name} is shown`);
+    if (quiet) return;
+    remember();
+    say(`${picture.name} is shown`);
   } catch (error) {
     if (current()) report(error);
   } finally {
     if (current()) element("frame").removeAttribute("aria-busy");
+  }
+}
+
+/** Shows a picture that was picked from a list, where it can be seen. */
+function pick(picture) {
+  stop();
+  element("stage").scrollIntoView({ block: "nearest" });
+  show(picture);
+}
+
+/** Lets the sliders stand where the picture on stage is. */
+function follow({ facts }) {
+  if (facts.cutoff !== undefined && openTab() === "mix") {
+    element("cutoff").value = facts.cutoff;
+    tellCutoff();
+  }
+  if (facts.interpolation !== undefined && openTab() === "interpolate") {
+    element("share").value = Math.round(100 * facts.interpolation);
+    tellShare();
   }
 }
 
@@ -128,6 +149,7 @@ function fill() {
   if (!scene) return;
   if (scene.cache.size > MOST_KEPT) scene.cache.clear();
   const open = openTab();
+  element("pair-names").textContent = `A: ${pair.a.name} · B: ${pair.b.name}`;
   for (const [name, shelf] of Object.entries(shelves)) if (name !== open) shelf.drop();
   if (open === "neighbours") {
     element("neighbours-title").textContent =
@@ -191,6 +213,7 @@ async function connect() {
 
 async function choose({ keepVersion = true } = {}) {
   const name = element("model").value;
+  if (model && model.name !== name) shown = null; // It may not fit the other model.
   const { versions } = element("model").models.find((one) => one.name === name);
   const select = element("version");
   const before = keepVersion ? select.value : "";
@@ -334,10 +357,9 @@ for (const name of ["a", "b"]) {
     pair = { ...pair, [name]: shown };
     say(`${shown.name} is ${name.toUpperCase()}`);
     stop();
-    if (openTab() === "neighbours") select(element("tab-mix"));
-    else fill();
+    fill();
   });
-  slots[name].addEventListener("click", () => show(pair[name]));
+  slots[name].addEventListener("click", () => pick(pair[name]));
 }
 on("swap", "click", () => {
   pair = { a: pair.b, b: pair.a };
@@ -345,11 +367,11 @@ on("swap", "click", () => {
   fill();
 });
 slider("cutoff", tellCutoff, () => show(mixed(Number(element("cutoff").value))));
-slider(
-  "share",
-  () => (element("share-value").textContent = `${element("share").value}%`),
-  () => show(ofWay(pair.a, pair.b, Number(element("share").value) / 100)),
-);
+const tellShare = () => (element("share-value").textContent = `${element("share").value}%`);
+slider("share", tellShare, () => {
+  stop();
+  show(ofWay(pair.a, pair.b, Number(element("share").value) / 100));
+});
 on("play", "click", () => (playing === null ? play() : stop()));
 
 on("download", "click", () => {

@@ -85,9 +85,14 @@ export function ofWay(a, b, share) {
   };
 }
 
-/** The answer to a picture's request, kept; null if it was no longer `wanted`. */
-export const rendered = (scene, picture, wanted) =>
-  remembered(scene, picture.key, async () => {
-    if (!wanted()) return null;
-    return predict(scene.path, await picture.request(scene), wanted);
-  });
+/** The answer to a picture's request, kept; null if it is no longer `wanted`. */
+export async function rendered(scene, picture, wanted) {
+  for (;;) {
+    const answer = await remembered(scene, picture.key, async () => {
+      if (!wanted()) return null;
+      return predict(scene.path, await picture.request(scene), wanted);
+    });
+    // Whoever asked first may have lost interest; then this one asks.
+    if (answer !== null || !wanted()) return answer;
+  }
+}
