@@ -4,6 +4,8 @@ import * as api from "./api.js";
 import { ofMix, ofSeed, ofWay, rendered } from "./pictures.js";
 import { Shelf, sourceOf } from "./shelf.js";
 import { command, shortened } from "./request.js";
+import { copy, download } from "./takeaway.js";
+import { Tabs } from "./tabs.js";
 import { withText } from "./png.js";
 
 const element = (id) => document.getElementById(id);
@@ -95,11 +97,11 @@ function pick(picture) {
 
 /** Lets the sliders stand where the picture on stage is. */
 function follow({ facts }) {
-  if (facts.cutoff !== undefined && openTab() === "mix") {
+  if (facts.cutoff !== undefined && tabs.open === "mix") {
     element("cutoff").value = facts.cutoff;
     tellCutoff();
   }
-  if (facts.interpolation !== undefined && openTab() === "interpolate") {
+  if (facts.interpolation !== undefined && tabs.open === "interpolate") {
     element("share").value = Math.round(100 * facts.interpolation);
     tellShare();
   }
@@ -134,7 +136,6 @@ function remember() {
 // --- What is around it --------------------------------------------------------------------------
 
 const kind = () => document.querySelector("input[name=kind]:checked").value;
-const openTab = () => document.querySelector("[role=tab][aria-selected=true]").getAttribute("aria-controls");
 
 function neighbours() {
   const { base, offset } = around;
@@ -148,7 +149,7 @@ function neighbours() {
 function fill() {
   if (!scene) return;
   if (scene.cache.size > MOST_KEPT) scene.cache.clear();
-  const open = openTab();
+  const open = tabs.open;
   element("pair-names").textContent = `A: ${pair.a.name} · B: ${pair.b.name}`;
   for (const [name, shelf] of Object.entries(shelves)) if (name !== open) shelf.drop();
   if (open === "neighbours") {
@@ -377,59 +378,27 @@ on("play", "click", () => (playing === null ? play() : stop()));
 on("download", "click", () => {
   const facts = { ...shown.facts, psi: scene.psi, model: model.name, version: model.version };
   if (model.labelDim) facts.labels = scene.labels.join(",");
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(withText(shownBytes, { ...facts, Software: "tf_sg2 page" }));
   const stem = shown.seed !== undefined ? `seed${shown.seed}` : shown.name;
-  const name = `${model.name}-${stem}-psi${scene.psi}`.replace(/[^\w.-]+/g, "-").slice(0, 120);
-  link.download = `${name.toLowerCase()}.png`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  const png = withText(shownBytes, { ...facts, Software: "tf_sg2 page" });
+  download(png, `${model.name}-${stem}-psi${scene.psi}`);
   say("The picture is downloaded");
 });
 on("copy", "click", async () => {
-  const text = element("request").command;
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch {
-    // Pages from other machines without TLS have no clipboard: the old way.
-    const area = document.createElement("textarea");
-    area.value = text;
-    document.body.append(area);
-    area.select();
-    document.execCommand("copy");
-    area.remove();
-  }
+  await copy(element("request").command);
   element("copy").textContent = "Copied";
   say("The request is copied");
   setTimeout(() => (element("copy").textContent = "Copy"), 1500);
 });
 
-const tabs = [...document.querySelectorAll("[role=tab]")];
-function select(tab) {
+const tabs = new Tabs([...document.querySelectorAll("[role=tab]")], (open) => {
   stop();
-  for (const one of tabs) {
-    one.setAttribute("aria-selected", String(one === tab));
-    one.tabIndex = one === tab ? 0 : -1;
-    element(one.getAttribute("aria-controls")).hidden = one !== tab;
-  }
-  element("pair").hidden = tab === tabs[0];
+  element("pair").hidden = open === "neighbours";
   fill();
-}
-tabs.forEach((tab, i) => {
-  tab.addEventListener("click", () => select(tab));
-  tab.addEventListener("keydown", (event) => {
-    const to = { ArrowRight: i + 1, ArrowLeft: i - 1, Home: 0, End: tabs.length - 1 }[event.key];
-    if (to === undefined) return;
-    event.preventDefault();
-    const target = tabs[(to + tabs.length) % tabs.length];
-    target.focus();
-    select(target);
-  });
 });
 
-const place0 = new URLSearchParams(location.hash.slice(1));
-if (/^\d{1,16}$/.test(place0.get("seed") ?? "")) element("seed").value = place0.get("seed");
-if (place0.has("psi") && isFinite(Number(place0.get("psi")))) element("psi").value = place0.get("psi");
+const link = new URLSearchParams(location.hash.slice(1));
+if (/^\d{1,16}$/.test(link.get("seed") ?? "")) element("seed").value = link.get("seed");
+if (link.has("psi") && isFinite(Number(link.get("psi")))) element("psi").value = link.get("psi");
 tellPsi();
 around.base = ofSeed(seedTyped() ?? 0);
 pair = { a: around.base, b: ofSeed((around.base.seed + 1) % LARGEST_SEED) };
