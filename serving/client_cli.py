@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +18,15 @@ from tf_sg2.images import grid, save_png
 from tf_sg2.latent.command import require
 from tf_sg2.latent.labels import parse_label
 from tf_sg2.latent.seeds import parse_numbers
-from tf_sg2.serving.client import DEFAULT_ADDRESS, DEFAULT_BATCH_SIZE, DEFAULT_TIMEOUT, Client
+from tf_sg2.serving.client import (
+    DEFAULT_ADDRESS,
+    DEFAULT_BATCH_SIZE,
+    DEFAULT_TIMEOUT,
+    Client,
+    RequestError,
+)
+
+BETWEEN_TRIES = 0.5  # Seconds.
 
 USAGE = """
 tf-sg2 client generate: pictures by seed from a server of TensorFlow Serving's protocol.
@@ -107,6 +116,7 @@ def _define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("label", None, "of a version, such as canary, in its place", **shared)
     flags.DEFINE_string("token_file", None, "file with the token that the server wants", **shared)
     flags.DEFINE_float("timeout", DEFAULT_TIMEOUT, "seconds a request may take", **shared)
+    flags.DEFINE_float("wait", 0.0, "seconds to wait for a server that starts", 0, **shared)
     flags.DEFINE_integer(
         "batch_size", DEFAULT_BATCH_SIZE, "pictures a request", lower_bound=1, **shared
     )
@@ -121,6 +131,31 @@ def _token(path: str | None) -> str | None:
         raise InputError(f"--token_file {path} cannot be read: {error}") from error
 
 
+def _connected(values: flags.FlagValues) -> Client:
+    """A client whose server has answered, if need be after a while."""
+    token, end = _token(values.token_file), time.monotonic() + values.wait
+    while True:
+        client = None
+        try:
+            client = Client(
+                values.server,
+                values.model,
+                version=values.version,
+                label=values.label,
+                token=token,
+                timeout=values.timeout,
+                batch_size=values.batch_size,
+            )
+            client.status()
+            return client
+        except RequestError as error:
+            if client is not None:
+                client.close()
+            if error.code != "UNAVAILABLE" or time.monotonic() > end:
+                raise
+            time.sleep(BETWEEN_TRIES)
+
+
 def main(arguments: Sequence[str]) -> None:
     """Runs `tf-sg2 client`."""
     verb = next(iter(arguments), None)
@@ -131,15 +166,7 @@ def main(arguments: Sequence[str]) -> None:
     if Path(values.out).suffix.lower() != ".png":
         raise InputError(f"the sheet is one picture, but --out={values.out} is no .png file")
     seeds = parse_numbers(values.seeds, "--seeds")
-    with Client(
-        values.server,
-        values.model,
-        version=values.version,
-        label=values.label,
-        token=_token(values.token_file),
-        timeout=values.timeout,
-        batch_size=values.batch_size,
-    ) as client:
+    with _connected(values) as client:
         labels = parse_label(values.labels, client.label_dim())
         generate(client, seeds, values.psi, values.out, labels, values.columns)
     print(f"{len(seeds)} picture{'s' * (len(seeds) > 1)} of {client.model}: {values.out}")

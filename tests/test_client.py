@@ -279,6 +279,22 @@ def test_the_command_bears_a_token_and_takes_a_class(guarded, server, tmp_path, 
     assert "this model is conditional" in capsys.readouterr().err
 
 
+def test_the_command_waits_for_a_server_that_starts(folders, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "tf_sg2.cli"]
+    serve = ["serve", f"--model_dir={folders[0]}", "--port=0", f"--rest_port={port}"]
+    with subprocess.Popen([*command, *serve], stdout=subprocess.DEVNULL) as process:
+        try:
+            address = f"--server=http://127.0.0.1:{port}"
+            shared = ["client", "generate", "--seeds=0", f"--out={tmp_path / 'a.png'}", address]
+            assert cli.main([*shared, "--wait=60"]) == 0
+        finally:
+            process.kill()
+    assert (tmp_path / "a.png").is_file()
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
