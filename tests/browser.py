@@ -18,7 +18,7 @@ FLAGS = (
     "--disable-background-networking --disable-component-update --disable-sync "
     "--force-color-profile=srgb"
 )
-PATIENCE = 30  # Seconds.
+PATIENCE = 20  # Seconds.
 
 
 def require_chromium() -> tuple[str, str]:

@@ -10,11 +10,13 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 from PIL import Image
+from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -140,7 +142,12 @@ class Person:
         """Waits until nothing loads any more."""
         settled = "return !document.querySelector('[aria-busy=true]') && %s === 'ready'"
         state = "document.getElementById('state').textContent"
-        until(self.driver, lambda driver: driver.execute_script(settled % state), "the page rests")
+        try:
+            until(self.driver, lambda driver: driver.execute_script(settled % state))
+        except TimeoutException as error:
+            busy = "return [...document.querySelectorAll('[aria-busy=true]')].map(e => e.outerHTML)"
+            told = [self.text("#state"), self.text("#alert"), self.driver.execute_script(busy)]
+            raise AssertionError(f"the page does not rest: {told} {self.console()}") from error
 
     def wait(self, selector, text):
         until(self.driver, lambda _: text in self.text(selector), f"{text!r} in {selector}")
@@ -455,6 +462,13 @@ def test_a_lost_server_is_said_and_tried_again(browser, server):
     person.wait("#alert-text", "The server cannot be reached")
     assert person.find("#alert").get_attribute("role") == "alert"
     assert person.text("#state") == "error"
+    failed = person.all("#neighbour-list .failed img")
+    assert len(failed) == 12 and not any(image.get_attribute("src") for image in failed)
+    person.find("#psi").send_keys(Keys.END)
+    person.wait("#psi-value", "1.20")
+    time.sleep(0.5)
+    with Image.open(person.download()) as picture:  # It is still the one of before.
+        assert picture.text["seed"] == "0" and picture.text["psi"] == "0.7"
     browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
     person.find("#retry").click()
     person.rest()

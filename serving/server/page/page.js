@@ -20,6 +20,7 @@ const MOST_KEPT = 400; // Pictures; beyond, all are forgotten at once.
 let model = null; // What api.describe says, and name, path.
 let scene = null; // Model and settings: see pictures.js.
 let shown = null; // The picture on stage.
+let shownIn = null; // The scene that it was made in: the settings may have moved on since.
 let shownBytes = null;
 let round = 0; // Of the stage: an answer to an older one comes too late.
 let pair = { a: ofSeed(0), b: ofSeed(1) };
@@ -60,16 +61,18 @@ function state(text, kind = "") {
 
 async function show(picture, { quiet = false } = {}) {
   const mine = ++round;
+  const used = scene;
   const current = () => mine === round;
   element("frame").setAttribute("aria-busy", "true");
   try {
-    const answer = await rendered(scene, picture, current);
+    const answer = await rendered(used, picture, current);
     if (!current() || answer === null) return;
     shown = picture;
+    shownIn = used;
     shownBytes = api.bytesOf(answer);
     await place(element("picture"), answer);
     if (!current()) return;
-    const told = `${picture.name} · psi ${scene.psi.toFixed(2)}`;
+    const told = `${picture.name} · psi ${used.psi.toFixed(2)}`;
     element("picture").alt = `Picture of ${told}`;
     element("caption").textContent = told;
     for (const id of ["download", "use-a", "use-b", "copy"]) element(id).disabled = false;
@@ -117,9 +120,9 @@ async function place(image, answer) {
 }
 
 async function writeRequest() {
-  const request = await shown.request(scene);
+  const request = await shown.request(shownIn);
   const pre = element("request");
-  pre.command = command(new URL(`${scene.path}:predict`, document.baseURI), request, api.token.get());
+  pre.command = command(new URL(`${shownIn.path}:predict`, document.baseURI), request, api.token.get());
   pre.textContent = shortened(pre.command);
   element("request-hint").textContent =
     pre.textContent === pre.command
@@ -128,7 +131,7 @@ async function writeRequest() {
 }
 
 function remember() {
-  const place = new URLSearchParams({ psi: scene.psi });
+  const place = new URLSearchParams({ psi: shownIn.psi });
   if (shown.seed !== undefined) place.set("seed", shown.seed);
   history.replaceState(null, "", `#${place}`);
 }
@@ -153,10 +156,11 @@ function fill() {
   element("pair-names").textContent = `A: ${pair.a.name} · B: ${pair.b.name}`;
   for (const [name, shelf] of Object.entries(shelves)) if (name !== open) shelf.drop();
   if (open === "neighbours") {
+    const { base, offset } = around;
     element("neighbours-title").textContent =
       kind() === "seeds"
-        ? `Seeds after ${around.base.seed ?? 0}`
-        : `Around ${around.base.name}, each a step towards another seed`;
+        ? `Seeds after ${(base.seed ?? 0) + offset}`
+        : `Around ${base.name}, each a step towards another seed`;
     shelves.neighbours.fill(scene, neighbours(), shown);
     return;
   }
@@ -376,11 +380,12 @@ slider("share", tellShare, () => {
 on("play", "click", () => (playing === null ? play() : stop()));
 
 on("download", "click", () => {
-  const facts = { ...shown.facts, psi: scene.psi, model: model.name, version: model.version };
-  if (model.labelDim) facts.labels = scene.labels.join(",");
+  const { name, version, psi, labels } = shownIn;
+  const facts = { ...shown.facts, psi, model: name, version };
+  if (labels) facts.labels = labels.join(",");
   const stem = shown.seed !== undefined ? `seed${shown.seed}` : shown.name;
   const png = withText(shownBytes, { ...facts, Software: "tf_sg2 page" });
-  download(png, `${model.name}-${stem}-psi${scene.psi}`);
+  download(png, `${name}-${stem}-psi${psi}`);
   say("The picture is downloaded");
 });
 on("copy", "click", async () => {

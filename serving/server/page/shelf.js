@@ -29,6 +29,9 @@ export class Shelf {
   /** Stops what is not under way yet. */
   drop() {
     this.#round++;
+    for (const { firstElementChild: button } of this.list.children) {
+      button.removeAttribute("aria-busy");
+    }
   }
 
   /** Marks the picture that is on stage. */
@@ -73,6 +76,7 @@ export class Shelf {
       if (!wanted()) return;
       button.removeAttribute("aria-busy");
       button.classList.add("failed");
+      image.removeAttribute("src"); // The picture of before is another one's.
       this.report(error);
     }
   }
