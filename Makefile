@@ -15,6 +15,8 @@ DEMO_MINUTES ?= 8
 DEMO_DATA ?= data/cards-$(DEMO_SIZE)-$(DEMO_CARDS).zip
 DEMO_RUN ?= runs/demo
 DEMO_MODEL ?= models/demo
+DEMO_PORT ?= 8500
+DEMO_REST_PORT ?= 8501
 
 .PHONY: demo export-demo serve-demo test test-addons test-sanitized lint clean-demo ops ops-addons
 
@@ -43,8 +45,16 @@ $(DEMO_MODEL)/1: | $(VENV)/installed
 	$(VENV)/bin/tf-sg2 export --run=$(DEMO_RUN) --out=$(DEMO_MODEL) --version=1 \
 		--license='Apache-2.0; trained on drawn cards of invented people'
 
+# Serves it until Ctrl-C. The recipe is one shell, which a signal makes stop its server.
 serve-demo: $(DEMO_MODEL)/1
-	$(VENV)/bin/tf-sg2 serve --model_dir=$(DEMO_MODEL)
+	@$(VENV)/bin/tf-sg2 serve --model_dir=$(DEMO_MODEL) --port=$(DEMO_PORT) \
+		--rest_port=$(DEMO_REST_PORT) & server=$$!; \
+	trap 'kill $$server 2>/dev/null' INT TERM; failed=0; \
+	$(VENV)/bin/tf-sg2 client generate --server=http://127.0.0.1:$(DEMO_REST_PORT) --wait=120 \
+		--seeds=0-15 --psi=0.7 --out=$(DEMO_RUN)/served.png \
+	&& printf '\nPage:     http://127.0.0.1:$(DEMO_REST_PORT)/\nPictures: $(DEMO_RUN)/served.png\nCtrl-C stops the server.\n' \
+	|| { failed=1; kill $$server 2>/dev/null; }; \
+	while kill -0 $$server 2>/dev/null; do wait $$server; done; exit $$failed
 
 clean-demo:
 	rm -rf $(DEMO_RUN) $(DEMO_MODEL) $(DEMO_DATA)

@@ -72,6 +72,7 @@ setup(
         "tf_sg2": ["py.typed"],
         "tf_sg2.training": ["deploy/*"],
         "tf_sg2.serving": ["deploy/*"],
+        "tf_sg2.serving.server": ["page/*"],
         # Sources, for `tf-sg2 build-ops`; and what it made, where it ran with --into_package.
         "tf_sg2.custom_ops": ["*.cc", "*.cu", "*.cuh", "*.h", "prebuilt/*/*"],
     },
@@ -104,6 +105,7 @@ setup(
             "hypothesis>=6.100,<7",
             "pytest>=8,<10",
             "ruff>=0.9,<1",
+            "selenium>=4.20,<5",
             "setuptools>=68",
             "wheel",
         ],

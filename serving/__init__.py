@@ -1,1 +1,21 @@
-"""Serving: the SavedModel export and its server go here; imports `tf_sg2`, never `training`."""
+"""Serving: the SavedModel export, its server and their client; imports `tf_sg2`, never `training`.
+
+`Client` loads on first use, so that an import of the package stays fast.
+"""
+
+from __future__ import annotations
+
+import typing
+
+__all__ = ["Client"]
+
+if typing.TYPE_CHECKING:
+    from tf_sg2.serving.client import Client
+
+
+def __getattr__(name: str) -> object:
+    if name == "Client":
+        from tf_sg2.serving.client import Client
+
+        return Client
+    raise AttributeError(f"module 'tf_sg2.serving' has no attribute {name!r}")

@@ -27,6 +27,7 @@ COMMANDS = {
     "interpolate": ("tf_sg2.latent.interpolation:main", "a loop through latent space"),
     "export": ("tf_sg2.serving.cli:main", "a run as a model that TensorFlow Serving loads"),
     "serve": ("tf_sg2.serving.server.cli:main", "an exported model over gRPC and REST"),
+    "client": ("tf_sg2.serving.client_cli:main", "pictures from a server"),
 }
 
 

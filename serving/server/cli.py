@@ -29,6 +29,9 @@ def _define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "token_file", None, "file with a token; requests must then bear it", **shared
     )
+    flags.DEFINE_boolean(
+        "page", True, "a page to try the model on, at / of the REST port", **shared
+    )
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -48,4 +51,4 @@ def main(arguments: Sequence[str]) -> None:
         from tf_sg2.serving.server.run import serve
     except ModuleNotFoundError as error:
         raise InputError(f"{error.name} is missing; pip install 'tf-sg2[serve]'") from error
-    serve(Path(values.model_dir), values.port, values.rest_port, values.host, token)
+    serve(Path(values.model_dir), values.port, values.rest_port, values.host, token, values.page)

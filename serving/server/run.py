@@ -11,6 +11,7 @@ from tf_sg2.errors import InputError
 from tf_sg2.serving.server import rpc
 from tf_sg2.serving.server.configuration import BatchingParameters, ModelConfig
 from tf_sg2.serving.server.metrics import Metrics
+from tf_sg2.serving.server.page import Page
 from tf_sg2.serving.server.predict import Predictor
 from tf_sg2.serving.server.rest import Rest
 
@@ -23,6 +24,7 @@ def serve(
     rest_port: int = 8501,
     host: str = "127.0.0.1",
     token: str | None = None,
+    page: bool = True,
 ) -> None:
     """Serves the newest version in `model_dir` until SIGTERM or SIGINT; call it in the main thread.
 
@@ -48,9 +50,13 @@ def serve(
         listener.listen(1024)  # Who reads the line below may connect at once.
         rest = listener.getsockname()[1]
         print(f"{model_dir.name}: gRPC on {host}:{bound}, REST on http://{host}:{rest}", flush=True)
+        app = Rest(predictor, token=token)
+        if page:
+            app = Page(app, predictor.models.names, token)
+            print(f"page: http://{host}:{rest}/", flush=True)
         try:
             config = uvicorn.Config(
-                Rest(predictor, token=token),
+                app,
                 lifespan="off",
                 ws="none",
                 log_level="warning",

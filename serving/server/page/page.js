@@ -1,0 +1,410 @@
+// The page: what is on stage, what is around it, and what the controls do.
+
+import * as api from "./api.js";
+import { ofMix, ofSeed, ofWay, rendered } from "./pictures.js";
+import { Shelf, sourceOf } from "./shelf.js";
+import { command, shortened } from "./request.js";
+import { copy, download } from "./takeaway.js";
+import { Tabs } from "./tabs.js";
+import { withText } from "./png.js";
+
+const element = (id) => document.getElementById(id);
+const LARGEST_SEED = Number.MAX_SAFE_INTEGER;
+const ROLLED_SEEDS = 1_000_000;
+const NEIGHBOURS = 12;
+const FRAMES = 11; // Of the way from A to B, both included.
+const PAUSE = 160; // Milliseconds of a slider at rest before it asks the server.
+const FRAME_TIME = 180; // Milliseconds, when playing.
+const MOST_KEPT = 400; // Pictures; beyond, all are forgotten at once.
+
+let model = null; // What api.describe says, and name, path.
+let scene = null; // Model and settings: see pictures.js.
+let shown = null; // The picture on stage.
+let shownIn = null; // The scene that it was made in: the settings may have moved on since.
+let shownBytes = null;
+let round = 0; // Of the stage: an answer to an older one comes too late.
+let pair = { a: ofSeed(0), b: ofSeed(1) };
+let around = { base: ofSeed(0), offset: 0 };
+let playing = null;
+
+const shelves = {
+  neighbours: new Shelf(element("neighbour-list"), pick, report),
+  mix: new Shelf(element("mix-list"), pick, report),
+  interpolate: new Shelf(element("way-list"), pick, report),
+};
+const slots = { a: element("slot-a"), b: element("slot-b") };
+
+// --- What is told -------------------------------------------------------------------------------
+
+const say = (text) => (element("live").textContent = text);
+
+function report(error) {
+  if (error.status === 401) {
+    element("token-form").hidden = false;
+    if (api.token.get()) element("token").value = "";
+    element("token").focus();
+  }
+  const refused = error.status === 401 && !api.token.get();
+  element("alert").hidden = refused; // The form says it already.
+  element("alert-text").textContent =
+    error instanceof api.Failure ? error.message : `The page failed: ${error.message}`;
+  state(error.status === 401 ? "token needed" : "error", "bad");
+  if (!(error instanceof api.Failure)) console.error(error);
+}
+
+function state(text, kind = "") {
+  element("state").textContent = text;
+  element("state").className = `state ${kind}`;
+}
+
+// --- The stage ----------------------------------------------------------------------------------
+
+async function show(picture, { quiet = false } = {}) {
+  const mine = ++round;
+  const used = scene;
+  const current = () => mine === round;
+  element("frame").setAttribute("aria-busy", "true");
+  try {
+    const answer = await rendered(used, picture, current);
+    if (!current() || answer === null) return;
+    shown = picture;
+    shownIn = used;
+    shownBytes = api.bytesOf(answer);
+    await place(element("picture"), answer);
+    if (!current()) return;
+    const told = `${picture.name} · psi ${used.psi.toFixed(2)}`;
+    element("picture").alt = `Picture of ${told}`;
+    element("caption").textContent = told;
+    for (const id of ["download", "use-a", "use-b", "copy"]) element(id).disabled = false;
+    Object.values(shelves).forEach((shelf) => shelf.mark(picture));
+    follow(picture);
+    await writeRequest();
+    element("alert").hidden = true;
+    state("ready", "good");
+    if (quiet) return;
+    remember();
+    say(`${picture.name} is shown`);
+  } catch (error) {
+    if (current()) report(error);
+  } finally {
+    if (current()) element("frame").removeAttribute("aria-busy");
+  }
+}
+
+/** Shows a picture that was picked from a list, where it can be seen. */
+function pick(picture) {
+  stop();
+  element("stage").scrollIntoView({ block: "nearest" });
+  show(picture);
+}
+
+/** Lets the sliders stand where the picture on stage is. */
+function follow({ facts }) {
+  if (facts.cutoff !== undefined && tabs.open === "mix") {
+    element("cutoff").value = facts.cutoff;
+    tellCutoff();
+  }
+  if (facts.interpolation !== undefined && tabs.open === "interpolate") {
+    element("share").value = Math.round(100 * facts.interpolation);
+    tellShare();
+  }
+}
+
+async function place(image, answer) {
+  const old = image.src;
+  image.src = sourceOf(api.bytesOf(answer));
+  image.hidden = false;
+  await image.decode().catch(() => {});
+  image.classList.toggle("small", image.naturalWidth < 200);
+  if (old.startsWith("blob:")) URL.revokeObjectURL(old);
+}
+
+async function writeRequest() {
+  const request = await shown.request(shownIn);
+  const pre = element("request");
+  pre.command = command(new URL(`${shownIn.path}:predict`, document.baseURI), request, api.token.get());
+  pre.textContent = shortened(pre.command);
+  element("request-hint").textContent =
+    pre.textContent === pre.command
+      ? "What the shown picture was asked for with."
+      : "What the shown picture was asked for with, shortened here; Copy takes all of it.";
+}
+
+function remember() {
+  const place = new URLSearchParams({ psi: shownIn.psi });
+  if (shown.seed !== undefined) place.set("seed", shown.seed);
+  history.replaceState(null, "", `#${place}`);
+}
+
+// --- What is around it --------------------------------------------------------------------------
+
+const kind = () => document.querySelector("input[name=kind]:checked").value;
+
+function neighbours() {
+  const { base, offset } = around;
+  const first = (base.seed ?? 0) + 1 + offset;
+  const seeds = Array.from({ length: NEIGHBOURS }, (_, i) => ofSeed((first + i) % LARGEST_SEED));
+  if (kind() === "seeds") return seeds;
+  const share = Number(element("step").value) / 100;
+  return seeds.map((seed) => ofWay(base, seed, share));
+}
+
+function fill() {
+  if (!scene) return;
+  if (scene.cache.size > MOST_KEPT) scene.cache.clear();
+  const open = tabs.open;
+  element("pair-names").textContent = `A: ${pair.a.name} · B: ${pair.b.name}`;
+  for (const [name, shelf] of Object.entries(shelves)) if (name !== open) shelf.drop();
+  if (open === "neighbours") {
+    const { base, offset } = around;
+    element("neighbours-title").textContent =
+      kind() === "seeds"
+        ? `Seeds after ${(base.seed ?? 0) + offset}`
+        : `Around ${base.name}, each a step towards another seed`;
+    shelves.neighbours.fill(scene, neighbours(), shown);
+    return;
+  }
+  for (const name of ["a", "b"]) {
+    element(`name-${name}`).textContent = pair[name].name;
+    slots[name].setAttribute("aria-label", `Show ${name.toUpperCase()}: ${pair[name].name}`);
+    const mine = pair[name];
+    const wanted = () => pair[name] === mine;
+    rendered(scene, mine, wanted).then(
+      (answer) => answer && wanted() && place(slots[name].firstElementChild, answer),
+      report,
+    );
+  }
+  if (open === "mix") {
+    const cutoffs = Array.from({ length: model.layers + 1 }, (_, i) => i);
+    shelves.mix.fill(scene, cutoffs.map(mixed), shown, (_, i) => `Cutoff ${i}`);
+  } else {
+    shelves.interpolate.fill(scene, way(), shown, (_, i) => `${Math.round((100 * i) / (FRAMES - 1))}%`);
+  }
+}
+
+const mixed = (cutoff) => ofMix(pair.a, pair.b, cutoff);
+const way = () =>
+  Array.from({ length: FRAMES }, (_, i) => ofWay(pair.a, pair.b, i / (FRAMES - 1)));
+
+function tellCutoff() {
+  const cutoff = Number(element("cutoff").value);
+  const last = model ? model.layers : 0;
+  element("cutoff-value").textContent =
+    cutoff === 0 ? "all layers from B"
+    : cutoff === last ? "all layers from A"
+    : `${cutoff} of ${last} layers from A`;
+}
+
+// --- Model and settings -------------------------------------------------------------------------
+
+async function connect() {
+  state("connecting");
+  element("alert").hidden = true;
+  try {
+    const found = await api.models();
+    element("token-form").hidden = true;
+    if (!found.length) throw new api.Failure(0, "The server has no model to show.");
+    const select = element("model");
+    const chosen = select.value;
+    select.replaceChildren(...found.map(({ name }) => new Option(name, name)));
+    if (found.some(({ name }) => name === chosen)) select.value = chosen;
+    select.models = found;
+    select.disabled = false;
+    await choose();
+  } catch (error) {
+    report(error);
+  }
+}
+
+async function choose({ keepVersion = true } = {}) {
+  const name = element("model").value;
+  if (model && model.name !== name) shown = null; // It may not fit the other model.
+  const { versions } = element("model").models.find((one) => one.name === name);
+  const select = element("version");
+  const before = keepVersion ? select.value : "";
+  const numbers = [...versions].reverse();
+  select.replaceChildren(new Option("latest", ""), ...numbers.map((n) => new Option(n, n)));
+  if (numbers.map(String).includes(before)) select.value = before;
+  select.disabled = false;
+  const path = api.modelPath(name, select.value);
+  model = { name, path, ...(await api.describe(path)) };
+  element("frame").style.setProperty("--ratio", model.ratio);
+  document.documentElement.style.setProperty("--ratio", model.ratio);
+  element("cutoff").max = model.layers;
+  element("cutoff").value = Math.ceil(model.layers / 2);
+  tellCutoff();
+  element("class-field").hidden = !model.labelDim;
+  if (element("class").options.length !== model.labelDim) {
+    const classes = Array.from({ length: model.labelDim }, (_, i) => new Option(i, i));
+    element("class").replaceChildren(...classes);
+  }
+  await settle();
+}
+
+/** Takes the settings up and shows everything with them. */
+async function settle() {
+  if (!model) return;
+  const chosen = Number(element("class").value);
+  const labels = model.labelDim
+    ? Array.from({ length: model.labelDim }, (_, i) => Number(i === chosen))
+    : null;
+  stop();
+  scene = { ...model, psi: Number(element("psi").value), labels, cache: new Map() };
+  const first = show(shown ?? ofSeed(seedTyped() ?? 0));
+  fill();
+  await first;
+}
+
+function seedTyped() {
+  const text = element("seed").value.trim();
+  const fits = /^\d{1,16}$/.test(text) && Number(text) <= LARGEST_SEED;
+  element("seed-error").textContent = fits
+    ? ""
+    : `A seed is a whole number from 0 to ${LARGEST_SEED}.`;
+  element("seed").setAttribute("aria-invalid", String(!fits));
+  return fits ? Number(text) : null;
+}
+
+function showTyped() {
+  const seed = seedTyped();
+  if (seed === null) {
+    element("seed").focus();
+    return;
+  }
+  if (!scene) return;
+  stop();
+  around = { base: ofSeed(seed), offset: 0 };
+  show(around.base);
+  fill();
+}
+
+// --- Playing ------------------------------------------------------------------------------------
+
+function stop() {
+  clearTimeout(playing);
+  playing = null;
+  element("play").setAttribute("aria-pressed", "false");
+  element("play").textContent = "Play";
+}
+
+async function play() {
+  element("play").setAttribute("aria-pressed", "true");
+  element("play").textContent = "Stop";
+  const frames = way();
+  const there = [...frames, ...frames.slice(1, -1).reverse()];
+  let at = 0;
+  const step = async () => {
+    const mine = playing;
+    await show(there[at++ % there.length], { quiet: true });
+    if (playing === mine && playing !== null) playing = setTimeout(step, FRAME_TIME);
+  };
+  playing = setTimeout(step, 0);
+}
+
+// --- What the controls do -----------------------------------------------------------------------
+
+const on = (id, event, act) => element(id).addEventListener(event, act);
+
+function atRest(act) {
+  let timer;
+  return () => {
+    clearTimeout(timer);
+    timer = setTimeout(act, PAUSE);
+  };
+}
+
+function slider(id, tell, act) {
+  const later = atRest(act);
+  on(id, "input", () => {
+    tell();
+    later();
+  });
+}
+
+on("controls", "submit", (event) => {
+  event.preventDefault();
+  showTyped();
+});
+on("roll", "click", () => {
+  element("seed").value = crypto.getRandomValues(new Uint32Array(1))[0] % ROLLED_SEEDS;
+  showTyped();
+});
+const tellPsi = () => (element("psi-value").textContent = Number(element("psi").value).toFixed(2));
+slider("psi", tellPsi, settle);
+on("class", "change", settle);
+on("model", "change", () => choose({ keepVersion: false }).catch(report));
+on("version", "change", () => choose().catch(report));
+on("retry", "click", () => (model ? settle() : connect()));
+on("token-form", "submit", (event) => {
+  event.preventDefault();
+  api.token.set(element("token").value.trim());
+  connect();
+});
+
+document.querySelectorAll("input[name=kind]").forEach((radio) =>
+  radio.addEventListener("change", () => {
+    element("step-field").hidden = kind() !== "steps";
+    fill();
+  }),
+);
+slider("step", () => (element("step-value").textContent = `${element("step").value}%`), fill);
+on("around", "click", () => {
+  around = { base: shown ?? around.base, offset: 0 };
+  fill();
+});
+on("more", "click", () => {
+  around.offset += NEIGHBOURS;
+  fill();
+});
+
+for (const name of ["a", "b"]) {
+  on(`use-${name}`, "click", () => {
+    pair = { ...pair, [name]: shown };
+    say(`${shown.name} is ${name.toUpperCase()}`);
+    stop();
+    fill();
+  });
+  slots[name].addEventListener("click", () => pick(pair[name]));
+}
+on("swap", "click", () => {
+  pair = { a: pair.b, b: pair.a };
+  stop();
+  fill();
+});
+slider("cutoff", tellCutoff, () => show(mixed(Number(element("cutoff").value))));
+const tellShare = () => (element("share-value").textContent = `${element("share").value}%`);
+slider("share", tellShare, () => {
+  stop();
+  show(ofWay(pair.a, pair.b, Number(element("share").value) / 100));
+});
+on("play", "click", () => (playing === null ? play() : stop()));
+
+on("download", "click", () => {
+  const { name, version, psi, labels } = shownIn;
+  const facts = { ...shown.facts, psi, model: name, version };
+  if (labels) facts.labels = labels.join(",");
+  const stem = shown.seed !== undefined ? `seed${shown.seed}` : shown.name;
+  const png = withText(shownBytes, { ...facts, Software: "tf_sg2 page" });
+  download(png, `${name}-${stem}-psi${psi}`);
+  say("The picture is downloaded");
+});
+on("copy", "click", async () => {
+  await copy(element("request").command);
+  element("copy").textContent = "Copied";
+  say("The request is copied");
+  setTimeout(() => (element("copy").textContent = "Copy"), 1500);
+});
+
+const tabs = new Tabs([...document.querySelectorAll("[role=tab]")], (open) => {
+  stop();
+  element("pair").hidden = open === "neighbours";
+  fill();
+});
+
+const link = new URLSearchParams(location.hash.slice(1));
+if (/^\d{1,16}$/.test(link.get("seed") ?? "")) element("seed").value = link.get("seed");
+if (link.has("psi") && isFinite(Number(link.get("psi")))) element("psi").value = link.get("psi");
+tellPsi();
+around.base = ofSeed(seedTyped() ?? 0);
+pair = { a: around.base, b: ofSeed((around.base.seed + 1) % LARGEST_SEED) };
+connect();
