@@ -107,7 +107,9 @@ def test_no_private_name_of_tensorflow_or_keras(path):
         if re.match(r"(tf|tensorflow|keras|tfa|tensorflow_addons)\.", name)
         and re.search(r"\.(_(?!_version__)|python\.|python$|src\.|src$|__internal__)", name)
     ]
-    assert not private
+    # What TensorFlow gives no public name, in the one file that may know.
+    known = {"tensorflow.python.eager", "tensorflow.python.eager.context"}
+    assert set(private) <= (known if label(path) == "tf_sg2/compat.py" else set())
 
 
 @every_script_too

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 from tensorflow import keras
 
@@ -29,3 +31,14 @@ def in_compiled_graph() -> bool:
             context = context.outer_context
         graph = getattr(graph, "outer_graph", None)
     return False
+
+
+def coordination_service() -> Any:
+    """Returns TensorFlow's client of the service by which workers know of each other.
+
+    No public name leads to it; both supported versions have these methods of it:
+    set_config_key_value, get_config_key_value, delete_config_key_value, report_error_to_cluster.
+    """
+    from tensorflow.python.eager import context
+
+    return context.context()

@@ -17,8 +17,8 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from tf_sg2.compat import coordination_service
 from tf_sg2.errors import InputError
 
 # EX_UNAVAILABLE of sysexits.h: another worker is gone or hangs.
@@ -115,13 +115,6 @@ def _unusable(reason: str) -> str:
     )
 
 
-def _service() -> Any:
-    """TensorFlow's client of the coordination service, which has no public name."""
-    from tensorflow.python.eager import context
-
-    return context.context()
-
-
 class Watch:
     """Ends the process when a step takes longer than `seconds`, and says who holds it up.
 
@@ -158,7 +151,7 @@ class Watch:
         if self.cluster.size == 1:
             return
         self._count, self._what, self._since = self._count + 1, what, time.monotonic()
-        service, ours = _service(), self.cluster.index
+        service, ours = coordination_service(), self.cluster.index
         service.set_config_key_value(_key(self._count, ours), "1")
         if self._count > 2:  # Another worker may be one step behind, and ask for that.
             service.delete_config_key_value(_key(self._count - 2, ours))
@@ -177,7 +170,7 @@ class Watch:
 
     def _is_there(self, index: int, count: int) -> bool:
         try:
-            _service().get_config_key_value(_key(count, index), 2000)  # Milliseconds.
+            coordination_service().get_config_key_value(_key(count, index), 2000)  # Milliseconds.
         except Exception:  # Not within that time, or the service is gone with its worker.
             return False
         return True
@@ -228,15 +221,15 @@ def named_losses(cluster: Cluster) -> Iterator[None]:
 def _leave_together(cluster: Cluster) -> None:
     """Waits, ten seconds at most, until every worker has what it wanted from this one."""
     with contextlib.suppress(Exception):  # The chief may be the first to see that all are done.
-        _service().set_config_key_value(_key(0, cluster.index), "1")
+        coordination_service().set_config_key_value(_key(0, cluster.index), "1")
         for index in range(cluster.size):
-            _service().get_config_key_value(_key(0, index), 10_000)  # Milliseconds.
+            coordination_service().get_config_key_value(_key(0, index), 10_000)  # Milliseconds.
 
 
 def _report(message: str) -> None:
     first = (message.strip().splitlines() or [""])[0]
     with contextlib.suppress(Exception):
-        _service().report_error_to_cluster(9, MARK + first)  # FAILED_PRECONDITION
+        coordination_service().report_error_to_cluster(9, MARK + first)  # FAILED_PRECONDITION
         time.sleep(1)  # It is sent by a thread that ends with the process.
 
 
