@@ -31,6 +31,10 @@ class _Task:
     future: Future[dict[str, np.ndarray]] = field(default_factory=Future)
     entered: float = field(default_factory=time.monotonic)
 
+    def forget(self, _: Future[dict[str, np.ndarray]]) -> None:
+        """Lets the inputs go."""
+        self.inputs = {}
+
 
 @dataclass
 class _Batch:
@@ -123,6 +127,10 @@ class Batcher:
             raise invalid_argument(
                 f"Task size {rows} is larger than maximum input batch size {most}"
             )
+        if rows > most * parameters.max_enqueued_batches:
+            # It would not fit into an empty queue; the million tasks it may take are not made.
+            most *= parameters.max_enqueued_batches
+            raise invalid_argument(f"Task size {rows} is larger than the whole queue's size {most}")
         shapes = [(name, array.dtype, array.shape[1:]) for name, array in sorted(inputs.items())]
         tasks = [
             _Task({name: array[start : start + most] for name, array in inputs.items()}, size)
@@ -155,6 +163,8 @@ class Batcher:
                 raise
             self._changed.notify(len(tasks))
         futures = [task.future for task in tasks]
+        for task in tasks:  # A cancelled task waits on in its queue: not with its arrays.
+            task.future.add_done_callback(task.forget)
         _when_all_done(futures, release)
         return futures
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 
+TIMEOUTS = (TimeoutError, asyncio.TimeoutError, concurrent.futures.TimeoutError)
 LONGEST_MESSAGE = 1024  # Characters, as in TensorFlow Serving.
 
 # Canonical code -> (its number, HTTP status).
@@ -34,7 +36,10 @@ class ServingError(Exception):
     Attributes:
         code: name of the canonical code, such as "INVALID_ARGUMENT".
         message: the sentence, at most `LONGEST_MESSAGE` characters and a mark of the cut.
+        counted: whether the metrics know of it.
     """
+
+    counted = False
 
     def __init__(self, code: str, message: str):
         if len(message) > LONGEST_MESSAGE:
@@ -72,7 +77,7 @@ def from_exception(error: BaseException) -> ServingError:
         return ServingError(NAMES[number], error.message)
     if isinstance(error, MemoryError):
         return ServingError("RESOURCE_EXHAUSTED", "Not enough memory to answer the request")
-    # Before Python 3.11 the timeouts of futures are a class of their own.
-    if isinstance(error, (TimeoutError, concurrent.futures.TimeoutError)):
+    # Before Python 3.11 the timeouts of either kind of future are classes of their own.
+    if isinstance(error, TIMEOUTS):
         return ServingError("DEADLINE_EXCEEDED", "Timed out")
     return ServingError("INTERNAL", f"Internal error: {type(error).__name__}")
