@@ -8,6 +8,8 @@ import concurrent.futures
 TIMEOUTS = (TimeoutError, asyncio.TimeoutError, concurrent.futures.TimeoutError)
 LONGEST_MESSAGE = 1024  # Characters, as in TensorFlow Serving.
 
+SESSION_HEADING = "Graph execution error:\n\n"
+
 # Canonical code -> (its number, HTTP status).
 CODES = {
     "CANCELLED": (1, 499),
@@ -74,7 +76,8 @@ def from_exception(error: BaseException) -> ServingError:
         return error
     number = getattr(error, "error_code", None)  # tf.errors.OpError
     if number in NAMES:
-        return ServingError(NAMES[number], error.message)
+        # Python's session puts a heading over what the C++ runtime says.
+        return ServingError(NAMES[number], error.message.removeprefix(SESSION_HEADING))
     if isinstance(error, MemoryError):
         return ServingError("RESOURCE_EXHAUSTED", "Not enough memory to answer the request")
     # Before Python 3.11 the timeouts of either kind of future are classes of their own.
