@@ -22,7 +22,7 @@ class Limits:
         calls: gRPC calls at a time.
     """
 
-    body_bytes: int = 16 << 20
+    body_bytes: int = 8 << 20
     message_bytes: int = 16 << 20
     memory_bytes: int = 256 << 20
     rest_seconds: float = 30.0

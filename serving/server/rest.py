@@ -122,7 +122,9 @@ class Rest:
                     f'Serving signature name: "{wanted}" not found in signature def'
                 )
             types = {key: tf.dtypes.as_dtype(i.dtype) for key, i in signature.inputs.items()}
-            tensors = (json_requests.tensors, document, types)
+            batching = self._predictor.batching
+            most_rows = batching.most_rows if batching else None
+            tensors = (json_requests.tensors, document, types, most_rows)
             inputs, rows = await convert(len(body), *tensors)
         except BaseException:
             lease.release()

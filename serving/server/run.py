@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import ipaddress
 import logging
 import resource
@@ -149,6 +150,9 @@ def serve(settings: Settings) -> None:
         names = ", ".join(model.name for model in models)
         print(f"{names}: gRPC on {host}:{bound}, REST on http://{host}:{rest}", flush=True)
         follower.start()
+        # What is there now stays: the collector need not look through TensorFlow each time.
+        gc.collect()
+        gc.freeze()
         try:
             web.run(sockets=[listener])
         finally:

@@ -66,6 +66,11 @@ def invalid_argument(message: str) -> ServingError:
     return ServingError("INVALID_ARGUMENT", message)
 
 
+def task_too_large(rows: int, most: int) -> ServingError:
+    """The error for a request of more rows than can be computed."""
+    return invalid_argument(f"Task size {rows} is larger than maximum input batch size {most}")
+
+
 def from_exception(error: BaseException) -> ServingError:
     """What a sender is told about any exception.
 
