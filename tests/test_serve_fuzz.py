@@ -12,7 +12,7 @@ import os
 import grpc
 import pytest
 import tensorflow as tf
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow_serving.apis import predict_pb2
@@ -96,6 +96,7 @@ named = st.builds(
 
 
 @fuzz
+@example(body={"signature_name": "both", "instances": [{"b64": "aGk="}]})
 @given(body=st.one_of(bodies, named, values))
 def test_any_json_is_answered(local, body):
     check(local, json.dumps(body).encode("utf-8", "surrogatepass"))
@@ -204,6 +205,7 @@ def test_any_tensors_are_answered(local, inputs, signature, outputs, version):
 
 
 @fuzz
+@example(proto=filled(19, [1, 2], False, b"", {"half_val": [1 << 16]}))
 @given(proto=tensors)
 def test_any_tensor_for_a_float_input_is_answered(local, proto):
     made = predict_pb2.PredictRequest()

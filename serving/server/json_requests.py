@@ -152,7 +152,7 @@ def _rows(document: Mapping[str, JSON], inputs: Mapping[str, tf.DType]) -> dict[
         raise _format_error(document, "Excepting 'instances' to be an list/array")
     if not instances:
         raise _format_error(document, "No values in 'instances' array")
-    if len(inputs) > 1 and not isinstance(instances[0], dict):
+    if len(inputs) > 1 and not _is_object(instances[0]):
         raise invalid_argument(
             "instances is a plain list, but expecting list of objects as multiple input tensors "
             "required as per tensorinfo_map"

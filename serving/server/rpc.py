@@ -216,7 +216,7 @@ def _inputs(request: Message, signature: Signature, most_bytes: int) -> dict:
     for name, proto in request.inputs.items():
         try:
             inputs[name] = to_array(proto, most_bytes)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise invalid_argument(f"tensor parsing error: {name}") from error
     return inputs
 

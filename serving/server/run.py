@@ -99,7 +99,9 @@ def serve(settings: Settings) -> None:
     limits = _fitting(settings.limits)
     host = settings.host
     _warn_of_strangers(host, settings.token)
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    # asyncio switches Nagle off where it sees that it is TCP.
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     metrics = Metrics()
     predictor = Predictor(
