@@ -1,54 +1,181 @@
-"""The local server in this process, with its page, over exports of tiny untrained runs."""
+"""A local server in this process, over a tiny SavedModel, for the tests of its parts."""
 
 from __future__ import annotations
 
 import contextlib
+import http.client
+import json
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import grpc
+import numpy as np
+import tensorflow as tf
 import uvicorn
+from tensorflow_serving.apis import (
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
 
-from tf_sg2.run_directory import load_run
-from tf_sg2.serving import export as exporter
-from tf_sg2.serving.server import rpc
 from tf_sg2.serving.server.configuration import BatchingParameters, ModelConfig
+from tf_sg2.serving.server.connections import Connections
+from tf_sg2.serving.server.limits import Limits
 from tf_sg2.serving.server.metrics import Metrics
 from tf_sg2.serving.server.page import Page
 from tf_sg2.serving.server.predict import Predictor
 from tf_sg2.serving.server.rest import Rest
-from tiny_run import make_tiny_run
+from tf_sg2.serving.server.rpc import start
+from tf_sg2.serving.server.saved_model import SavedModel
+
+PREDICT = "/v1/models/stub:predict"
+ROW = {"instances": [[1, 2]]}
+DEFAULT = BatchingParameters()
 
 
-def export_tiny(folder: Path, name: str, label_dim: int = 0) -> Path:
-    """Exports version 1 of a tiny model and returns the model's folder."""
-    run = make_tiny_run(folder / f"{name}-run", label_dim=label_dim)
-    return exporter.export(load_run(run.path), folder / name).parent
+class Stub(tf.Module):
+    """Multiplies what it is given by its version, and refuses rows that begin with -1."""
+
+    def __init__(self, version: int):
+        super().__init__()
+        self.factor = tf.Variable(float(version))
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float32, name="z")])
+    def scale(self, z):
+        good = tf.debugging.Assert(tf.reduce_all(z[:, 0] != -1), ["no row may begin with -1"])
+        with tf.control_dependencies([good]):
+            return {"scaled": self.factor * z}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
+    def echo(self, text):
+        return {"echo_bytes": text}
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None], tf.int64, name="seed"),
+            tf.TensorSpec([None], tf.bool, name="flag"),
+        ]
+    )
+    def both(self, seed, flag):
+        return {"seed": seed, "flag": flag}
+
+
+def write_version(folder: Path, version: int) -> Path:
+    """Adds a version to a model's folder, whole at once."""
+    stub = Stub(version)
+    signatures = {"serving_default": stub.scale, "echo": stub.echo, "both": stub.both}
+    hidden = folder / f".{version}"
+    tf.saved_model.save(stub, str(hidden), signatures=signatures)
+    return hidden.rename(folder / str(version))
+
+
+class Gate(SavedModel):
+    """A model that computes when it is let, and remembers what."""
+
+    opened = threading.Event()
+    ran: list[dict[str, np.ndarray]] = []
+    entered = threading.Semaphore(0)
+
+    def run(self, feeds, fetches):
+        Gate.ran.append(dict(feeds))
+        Gate.entered.release()
+        assert Gate.opened.wait(30)
+        return super().run(feeds, fetches)
 
 
 @contextlib.contextmanager
-def local_server(*folders: Path, token: str | None = None) -> Iterator[SimpleNamespace]:
-    """Yields the addresses `rest` and `grpc`; version 1 of every model is labelled "canary"."""
-    predictor = Predictor(Metrics(), BatchingParameters(), poll_seconds=0)
-    predictor.models.start([ModelConfig(folder.name, folder) for folder in folders])
-    labels = {"canary": 1}
-    predictor.models.reload([ModelConfig(f.name, f, labels=labels) for f in folders])
-    app = Page(Rest(predictor, token=token), predictor.models.names, token)
-    config = uvicorn.Config(app, "127.0.0.1", 0, log_level="error", lifespan="off")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
+def shut_gate(monkeypatch) -> Iterator[type[Gate]]:
+    """Models that are loaded from now on wait in `run` until `Gate.opened` is set."""
+    Gate.opened, Gate.ran, Gate.entered = threading.Event(), [], threading.Semaphore(0)
+    monkeypatch.setattr("tf_sg2.serving.server.predict.SavedModel", Gate)
     try:
-        grpc_server, bound = rpc.start(predictor, "127.0.0.1", 0, token)
-        while not server.started:
-            assert thread.is_alive()
-            time.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield SimpleNamespace(rest=f"http://127.0.0.1:{port}", grpc=f"127.0.0.1:{bound}")
-        grpc_server.stop(5).wait(10)
+        yield Gate
     finally:
-        server.should_exit = True
+        Gate.opened.set()
+
+
+@contextlib.contextmanager
+def serving(
+    *models: ModelConfig,
+    batching: BatchingParameters | None = DEFAULT,
+    limits: Limits | None = None,
+    token: str | None = None,
+    page: bool = False,
+    **named,
+) -> Iterator[SimpleNamespace]:
+    """Both ports, on loopback: `.port` and `.rpc_port`, `.predict` and `.manage` (stubs),
+    `.predictor`, `.server` (gRPC)."""
+    limits = limits or Limits()
+    metrics = Metrics()
+    predictor = Predictor(metrics, batching, named.pop("poll", 0.05), limits, **named)
+    predictor.models.start(models)
+    app = Rest(predictor, token=token)
+    config = uvicorn.Config(
+        Page(app, predictor.models.names, token) if page else app,
+        "127.0.0.1",
+        0,
+        http=Connections(limits, metrics).protocol(),
+        log_level="error",
+        lifespan="off",
+        timeout_graceful_shutdown=10,
+    )
+    web = uvicorn.Server(config)
+    thread = threading.Thread(target=web.run)
+    thread.start()
+    wait_for(lambda: web.started or not thread.is_alive())
+    server, bound = start(predictor, "127.0.0.1", 0, token)
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{bound}") as channel:
+            yield SimpleNamespace(
+                port=web.servers[0].sockets[0].getsockname()[1],
+                rpc_port=bound,
+                predict=prediction_service_pb2_grpc.PredictionServiceStub(channel),
+                manage=model_service_pb2_grpc.ModelServiceStub(channel),
+                channel=channel,
+                predictor=predictor,
+                server=server,
+                web=web,
+            )
+    finally:
+        ended = server.stop(5)
+        web.should_exit = True
         thread.join(20)
+        assert ended.wait(10) and not thread.is_alive()
         predictor.close()
+
+
+def wait_for(condition, seconds: float = 20.0) -> None:
+    """Waits until the condition holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def ask(port: int, method: str, path: str, body=None, headers=None):
+    """One REST request; the status, and the answer, parsed where it is JSON."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    text = body if body is None or isinstance(body, (str, bytes)) else json.dumps(body)
+    try:
+        connection.request(method, path, text, headers or {})
+        response = connection.getresponse()
+        content = response.read().decode()
+    finally:
+        connection.close()
+    kind = response.headers["content-type"]
+    return response.status, json.loads(content) if kind == "application/json" else content
+
+
+def request(rows=((1, 2),), model="stub", label="", version=None, dtype=tf.float32):
+    """A gRPC predict request."""
+    made = predict_pb2.PredictRequest()
+    made.model_spec.name = model
+    if label:
+        made.model_spec.version_label = label
+    if version is not None:
+        made.model_spec.version.value = version
+    made.inputs["z"].CopyFrom(tf.make_tensor_proto(rows, dtype))
+    return made

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from local_server import export_tiny, local_server
 from tf_sg2 import cli
 from tf_sg2.errors import InputError
 from tf_sg2.latent.seeds import latents
 from tf_sg2.serving import Client
 from tf_sg2.serving.client import RequestError
+from tiny_exports import export_tiny, serve_exports
 
 TESTS = Path(__file__).parent
 LABELS = 3
@@ -32,14 +32,14 @@ def folders(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(folders):
-    with local_server(*folders) as server:
+    with serve_exports(*folders) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def guarded(folders):
     """A server of one model that asks for a token."""
-    with local_server(folders[0], token="secret") as server:
+    with serve_exports(folders[0], token="secret") as server:
         yield server
 
 

@@ -22,10 +22,10 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from browser import chromium, look, until
-from local_server import export_tiny, local_server
 from tf_sg2.latent.seeds import latents
 from tf_sg2.serving import Client
 from tf_sg2.serving.server.page import FOLDER
+from tiny_exports import export_tiny, serve_exports
 
 LABELS = 3
 
@@ -38,13 +38,13 @@ def folders(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(folders):
-    with local_server(*folders) as server:
+    with serve_exports(*folders) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def guarded(folders):
-    with local_server(folders[0], token="secret") as server:
+    with serve_exports(folders[0], token="secret") as server:
         yield server
 
 

@@ -25,6 +25,7 @@ from tensorflow_serving.apis import (
 )
 
 from tf_sg2.serving.server.configuration import BatchingParameters, ModelConfig
+from tf_sg2.serving.server.limits import Limits
 from tf_sg2.serving.server.metrics import Metrics
 from tf_sg2.serving.server.predict import Predictor
 from tf_sg2.serving.server.rest import Rest
@@ -54,7 +55,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def predictor(folder):
-    predictor = Predictor(Metrics(), BatchingParameters(), poll_seconds=0.1)
+    limits = Limits(body_bytes=1 << 16)
+    predictor = Predictor(Metrics(), BatchingParameters(), poll_seconds=0.1, limits=limits)
     predictor.models.start([ModelConfig("stub", folder)])
     yield predictor
     predictor.close()
@@ -62,7 +64,7 @@ def predictor(folder):
 
 @pytest.fixture(scope="module")
 def port(predictor):
-    app = Rest(predictor, most_bytes=1 << 16)
+    app = Rest(predictor)
     config = uvicorn.Config(app, "127.0.0.1", 0, log_level="error", lifespan="off")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)

@@ -18,7 +18,12 @@ import numpy as np
 
 from tf_sg2.serving.server.configuration import BatchingParameters
 from tf_sg2.serving.server.metrics import Metrics
-from tf_sg2.serving.server.status import ServingError, from_exception, invalid_argument
+from tf_sg2.serving.server.status import (
+    ServingError,
+    from_exception,
+    invalid_argument,
+    task_too_large,
+)
 
 Arrays = Mapping[str, np.ndarray]
 Run = Callable[[Arrays], dict[str, np.ndarray]]
@@ -30,6 +35,10 @@ class _Task:
     rows: int
     future: Future[dict[str, np.ndarray]] = field(default_factory=Future)
     entered: float = field(default_factory=time.monotonic)
+
+    def forget(self, _: Future[dict[str, np.ndarray]]) -> None:
+        """Lets the inputs go."""
+        self.inputs = {}
 
 
 @dataclass
@@ -118,11 +127,9 @@ class Batcher:
         if parameters is None:
             return self._enqueue(key, model, run, [_Task(inputs, 1)], None, release)[0]
         rows = _rows(inputs)
+        if rows > parameters.most_rows:  # The million tasks it may take are not made.
+            raise task_too_large(rows, parameters.most_rows)
         most = parameters.max_batch_size
-        if rows > most and not parameters.enable_large_batch_splitting:
-            raise invalid_argument(
-                f"Task size {rows} is larger than maximum input batch size {most}"
-            )
         shapes = [(name, array.dtype, array.shape[1:]) for name, array in sorted(inputs.items())]
         tasks = [
             _Task({name: array[start : start + most] for name, array in inputs.items()}, size)
@@ -155,6 +162,8 @@ class Batcher:
                 raise
             self._changed.notify(len(tasks))
         futures = [task.future for task in tasks]
+        for task in tasks:  # A cancelled task waits on in its queue: not with its arrays.
+            task.future.add_done_callback(task.forget)
         _when_all_done(futures, release)
         return futures
 

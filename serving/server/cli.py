@@ -1,54 +1,207 @@
-"""`tf-sg2 serve`: an exported model over gRPC and REST."""
+"""`tf-sg2 serve`: exported models over gRPC and REST."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from tf_sg2 import command_line
 from tf_sg2.errors import InputError
+from tf_sg2.serving.server.limits import Limits
+
+if TYPE_CHECKING:
+    from tf_sg2.serving.server.run import Settings
 
 USAGE = """
 tf-sg2 serve: answers TensorFlow Serving's protocol on this machine. Needs the extra [serve].
 
   tf-sg2 serve --model_dir=models/cards
+  tf-sg2 serve --model_config_file=models.config --model_config_file_poll_wait_seconds=60
 
-Serves the newest version in models/cards as the model `cards`, and takes up newer ones as they are
-exported.
+The first serves the newest version in models/cards as the model `cards`, and takes up newer ones as
+they are exported. The second takes TensorFlow Serving's file: several models, which of their
+versions, and labels for them. Flags that tensorflow_model_server has too have its names; its
+--rest_api_port and --model_base_path are known as well.
 """
 
 
 def _define_flags(values: flags.FlagValues) -> None:
     shared = dict(flag_values=values)
-    flags.DEFINE_string("model_dir", None, "the model's folder, as exported (needed)", **shared)
+    limits = Limits()
+    flags.DEFINE_string("model_dir", None, "the model's folder, as exported", **shared)
+    flags.DEFINE_alias("model_base_path", "model_dir", flag_values=values)
+    flags.DEFINE_string("model_name", None, "its name; default: the folder's", **shared)
+    flags.DEFINE_string(
+        "model_config_file", None, "instead: which models, a ModelServerConfig in text", **shared
+    )
+    flags.DEFINE_float(
+        "model_config_file_poll_wait_seconds",
+        0.0,
+        "how often that file is read again; 0 reads it once",
+        lower_bound=0.0,
+        **shared,
+    )
+    flags.DEFINE_float(
+        "file_system_poll_wait_seconds",
+        1.0,
+        "how often to look for new versions; 0 looks once",
+        lower_bound=0.0,
+        **shared,
+    )
+    flags.DEFINE_boolean(
+        "allow_version_labels_for_unavailable_models",
+        False,
+        "let labels name versions that are not loaded yet, at the start too",
+        **shared,
+    )
     flags.DEFINE_integer("port", 8500, "gRPC port; 0 takes a free one", 0, 65535, **shared)
     flags.DEFINE_integer("rest_port", 8501, "REST port; 0 takes a free one", 0, 65535, **shared)
+    flags.DEFINE_alias("rest_api_port", "rest_port", flag_values=values)
     flags.DEFINE_string("host", "127.0.0.1", "address to listen on", **shared)
     flags.DEFINE_string(
         "token_file", None, "file with a token; requests must then bear it", **shared
     )
     flags.DEFINE_boolean(
-        "page", True, "a page to try the model on, at / of the REST port", **shared
+        "page", True, "a page to try the models on, at / of the REST port", **shared
+    )
+    flags.DEFINE_boolean(
+        "enable_batching", True, "compute requests of many clients at once", **shared
+    )
+    flags.DEFINE_string(
+        "batching_parameters_file", None, "how: BatchingParameters in text", **shared
+    )
+    flags.DEFINE_string(
+        "monitoring_config_file",
+        None,
+        "whether and where the REST port has metrics: MonitoringConfig in text",
+        **shared,
+    )
+    flags.DEFINE_integer(
+        "tensorflow_session_parallelism",
+        0,
+        "threads a model computes with; 0: one a core",
+        lower_bound=0,
+        **shared,
+    )
+    flags.DEFINE_boolean(
+        "enable_serialization_as_tensor_content",
+        False,
+        "send gRPC tensors as bytes; a client that reads float_val or int_val does not find them",
+        **shared,
+    )
+    _define_limits(limits, shared)
+
+
+def _define_limits(limits: Limits, shared: dict) -> None:
+    flags.DEFINE_integer(
+        "rest_api_timeout_in_ms",
+        int(1000 * limits.rest_seconds),
+        "a REST request is given up after so long",
+        lower_bound=1,
+        **shared,
+    )
+    flags.DEFINE_integer(
+        "rest_max_body_bytes", limits.body_bytes, "longest REST body, inflated", 1, **shared
+    )
+    flags.DEFINE_integer(
+        "grpc_max_message_bytes", limits.message_bytes, "longest gRPC request", 1, **shared
+    )
+    flags.DEFINE_integer(
+        "max_request_memory_bytes",
+        limits.memory_bytes,
+        "what all requests in work may hold; beyond, they are refused (503, RESOURCE_EXHAUSTED)",
+        1,
+        **shared,
+    )
+    flags.DEFINE_float(
+        "request_arrival_seconds",
+        limits.arrival_seconds,
+        "a request must have arrived within so long",
+        lower_bound=0.1,
+        **shared,
+    )
+    flags.DEFINE_integer(
+        "rest_max_connections",
+        limits.connections,
+        "connections at a time; beyond, idle ones are closed",
+        1,
+        **shared,
     )
 
 
 def main(arguments: Sequence[str]) -> None:
     """Runs `tf-sg2 serve`."""
     values = command_line.parse("serve", arguments, _define_flags, USAGE)
-    if not values.model_dir:
-        raise InputError("--model_dir is needed: the model's folder, as exported")
-    token = None
-    if values.token_file:
-        try:
-            token = Path(values.token_file).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"--token_file {values.token_file} cannot be read: {error}") from error
-        if not token:
-            raise InputError(f"--token_file {values.token_file} is empty; put a token into it")
+    if bool(values.model_dir) == bool(values.model_config_file):
+        raise InputError(
+            "--model_dir, the model's folder as exported, or --model_config_file is needed, and "
+            "not both"
+        )
+    if values.model_config_file and values.model_name:
+        raise InputError(
+            "--model_name goes with --model_dir; --model_config_file has its own names"
+        )
+    if values.batching_parameters_file and not values.enable_batching:
+        raise InputError("--batching_parameters_file has no use with --noenable_batching")
+    token = _token(values.token_file) if values.token_file else None
     try:
         from tf_sg2.serving.server.run import serve
     except ModuleNotFoundError as error:
         raise InputError(f"{error.name} is missing; pip install 'tf-sg2[serve]'") from error
-    serve(Path(values.model_dir), values.port, values.rest_port, values.host, token, values.page)
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("tf_sg2").setLevel(logging.INFO)
+    serve(_settings(values, token))
+
+
+def _token(path: str) -> str:
+    try:
+        token = Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--token_file {path} cannot be read: {error}") from error
+    if not token:
+        raise InputError(f"--token_file {path} is empty; put a token into it")
+    return token
+
+
+def _settings(values: flags.FlagValues, token: str | None) -> Settings:
+    from tf_sg2.serving.server import configuration
+    from tf_sg2.serving.server.run import Settings
+
+    models = []
+    if values.model_dir:
+        folder = Path(values.model_dir).resolve()
+        models.append(configuration.ModelConfig(values.model_name or folder.name, folder))
+    batching = configuration.BatchingParameters() if values.enable_batching else None
+    if values.batching_parameters_file:
+        batching = configuration.read_batching(values.batching_parameters_file)
+    metrics_path = configuration.PROMETHEUS_PATH
+    if values.monitoring_config_file:
+        metrics_path = configuration.read_monitoring(values.monitoring_config_file)
+    return Settings(
+        models=models,
+        model_config_file=values.model_config_file and Path(values.model_config_file),
+        config_poll_seconds=values.model_config_file_poll_wait_seconds,
+        poll_seconds=values.file_system_poll_wait_seconds,
+        labels_need_no_version=values.allow_version_labels_for_unavailable_models,
+        port=values.port,
+        rest_port=values.rest_port,
+        host=values.host,
+        token=token,
+        batching=batching,
+        metrics_path=metrics_path,
+        threads=values.tensorflow_session_parallelism,
+        as_content=values.enable_serialization_as_tensor_content,
+        page=values.page,
+        limits=Limits(
+            body_bytes=values.rest_max_body_bytes,
+            message_bytes=values.grpc_max_message_bytes,
+            memory_bytes=values.max_request_memory_bytes,
+            rest_seconds=values.rest_api_timeout_in_ms / 1000,
+            arrival_seconds=values.request_arrival_seconds,
+            connections=values.rest_max_connections,
+        ),
+    )

@@ -63,6 +63,12 @@ class BatchingParameters:
     allowed_batch_sizes: tuple[int, ...] = ()
     enable_large_batch_splitting: bool = True
 
+    @property
+    def most_rows(self) -> int:
+        """The rows that a request may have: a batch, or where it is split, what the queue holds."""
+        splits = self.enable_large_batch_splitting
+        return self.max_batch_size * (self.max_enqueued_batches if splits else 1)
+
     def padded(self, rows: int) -> int:
         """The batch size that `rows` rows are brought to."""
         return next((size for size in self.allowed_batch_sizes if size >= rows), rows)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -13,14 +16,21 @@ from tensorflow.core.protobuf import meta_graph_pb2
 
 from tf_sg2.serving.server.batching import Batcher
 from tf_sg2.serving.server.configuration import BatchingParameters
+from tf_sg2.serving.server.limits import Limits
+from tf_sg2.serving.server.memory import Budget, Hold
 from tf_sg2.serving.server.metrics import Metrics
 from tf_sg2.serving.server.models import Lease, Models
 from tf_sg2.serving.server.saved_model import SavedModel
 from tf_sg2.serving.server.status import ServingError, from_exception, invalid_argument
 from tf_sg2.serving.server.tensors import type_name
+from tf_sg2.serving.server.warming import warm_up
 
 DEFAULT_SIGNATURE = "serving_default"
 Signature = meta_graph_pb2.SignatureDef
+
+
+# A conversion of less is quicker done than handed to another thread.
+SMALL_BYTES = 1 << 15
 
 
 class Predictor:
@@ -30,14 +40,50 @@ class Predictor:
         metrics: told of each request.
         batching: None runs every request alone.
         poll_seconds: how often the models' folders are looked at; 0 looks once.
+        limits: what a client may take.
+        labels_need_no_version: lets labels name versions that are not there.
+        threads: that a model computes with; 0 lets TensorFlow choose.
     """
 
-    def __init__(self, metrics: Metrics, batching: BatchingParameters | None, poll_seconds: float):
-        self.metrics, self._batching = metrics, batching
-        self.models = Models(_load, metrics, poll_seconds)
-        self._batcher = Batcher(batching.num_batch_threads if batching else 1, metrics)
+    def __init__(
+        self,
+        metrics: Metrics,
+        batching: BatchingParameters | None,
+        poll_seconds: float,
+        limits: Limits | None = None,
+        labels_need_no_version: bool = False,
+        threads: int = 0,
+    ):
+        self.metrics, self.batching = metrics, batching
+        self.limits = limits or Limits()
+        self.budget = Budget(self.limits.memory_bytes)
+        session_config = tf.compat.v1.ConfigProto(
+            intra_op_parallelism_threads=threads, inter_op_parallelism_threads=threads
+        )
 
-    def predict(
+        def load(_: str, path: Path) -> SavedModel:
+            model = SavedModel(path, session_config)
+            try:
+                warm_up(model, lambda name, inputs: _runner(model, model.signatures[name])(inputs))
+            except BaseException:
+                model.close()
+                raise
+            return model
+
+        self.models = Models(load, metrics, poll_seconds, labels_need_no_version)
+        alone = max(2, os.cpu_count() or 1)  # Requests that run side by side, each by itself.
+        self._batcher = Batcher(batching.num_batch_threads if batching else alone, metrics)
+        # Two: a third would take time from the models, and hold the memory of a third body.
+        self._pool = ThreadPoolExecutor(2, "convert")
+
+    async def convert(self, size: int, function: Callable, *arguments: Any) -> Any:
+        """`function(*arguments)`, which works on `size` bytes: elsewhere, if that takes long."""
+        if size <= SMALL_BYTES:
+            return function(*arguments)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, function, *arguments)
+
+    async def predict(
         self,
         lease: Lease,
         name: str,
@@ -45,8 +91,11 @@ class Predictor:
         inputs: Mapping[str, np.ndarray],
         timeout: float,
         api: str,
+        hold: Hold,
     ) -> dict[str, np.ndarray]:
-        """Outputs by alias. The lease is given back when nothing of the request runs any more.
+        """Outputs by alias. A request that is cancelled, or late, while it waits is not run.
+
+        The lease and the hold are given back when nothing of the request runs any more.
 
         Raises:
             ServingError: what is wrong with the request, or DEADLINE_EXCEEDED after `timeout` s.
@@ -54,10 +103,14 @@ class Predictor:
         started = time.monotonic()
         status = "OK"
         try:
-            return self._submit(lease, name, signature, inputs).result(timeout)
-        except BaseException as error:
+            future = self._submit(lease, name, signature, inputs, hold)
+            return await asyncio.wait_for(asyncio.wrap_future(future), timeout)
+        except asyncio.CancelledError:
+            status = "CANCELLED"
+            raise
+        except Exception as error:
             failure = from_exception(error)
-            status = failure.code
+            status, failure.counted = failure.code, True
             raise failure from error
         finally:
             self.metrics.request_count.add(lease.name, status)
@@ -65,9 +118,25 @@ class Predictor:
                 lease.name, api, "Predict", value=1e6 * (time.monotonic() - started)
             )
 
+    def count_refusal(self, model: str, failure: ServingError) -> None:
+        """Counts a request that did not come as far as `predict`. Names that no model has are not
+        put into the metrics: a client could invent any number of them."""
+        self.metrics.refused.add(failure.code)
+        if model in self.models.names():
+            self.metrics.request_count.add(model, failure.code)
+
     def _submit(
-        self, lease: Lease, name: str, signature: Signature, inputs: Mapping[str, np.ndarray]
+        self,
+        lease: Lease,
+        name: str,
+        signature: Signature,
+        inputs: Mapping[str, np.ndarray],
+        hold: Hold,
     ) -> Future[dict[str, np.ndarray]]:
+        def release() -> None:
+            lease.release()
+            hold.release()
+
         try:
             for key, array in inputs.items():
                 wanted = tf.dtypes.as_dtype(signature.inputs[key].dtype)
@@ -79,24 +148,23 @@ class Predictor:
                     )
             run = _runner(lease.model, signature)
             key = (lease.name, lease.number, id(lease.model), name)
-            return self._batcher.submit(key, lease.name, run, inputs, self._batching, lease.release)
+            hold.add(sum(array.nbytes for array in inputs.values()))
+            hold.kept = True
+            return self._batcher.submit(key, lease.name, run, inputs, self.batching, release)
         except BaseException:
-            lease.release()
+            release()
             raise
 
     def close(self) -> None:
         """Answers what is queued, then closes the models."""
         self._batcher.close()
+        self._pool.shutdown()
         self.models.close()
 
 
 def signature_of(lease: Lease, name: str) -> Signature | None:
     """A signature of the leased version; None if it has none of the name."""
     return None if name.startswith("__") else lease.model.signatures.get(name)
-
-
-def _load(name: str, path: Path) -> SavedModel:
-    return SavedModel(path)
 
 
 def _runner(model: SavedModel, signature: Signature) -> Callable:

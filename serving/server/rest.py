@@ -6,45 +6,43 @@ import asyncio
 import hmac
 import json
 import re
-from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 from urllib.parse import unquote
 
 import tensorflow as tf
 from google.protobuf import json_format
 from tensorflow_serving.apis import get_model_metadata_pb2
 
-from tf_sg2.serving.server import json_answers, json_requests
+from tf_sg2.serving.server import bodies, json_answers, json_requests
 from tf_sg2.serving.server.configuration import PROMETHEUS_PATH
+from tf_sg2.serving.server.memory import Hold
 from tf_sg2.serving.server.predict import DEFAULT_SIGNATURE, Predictor, signature_of
-from tf_sg2.serving.server.status import from_exception, invalid_argument
+from tf_sg2.serving.server.status import ServingError, from_exception, invalid_argument
 
 CHOICE = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
-GET = re.compile(rf"/v1/models/(?P<name>[^/:]+){CHOICE}(?P<metadata>/metadata)?")
-POST = re.compile(rf"/v1/models/(?P<name>[^/:]+){CHOICE}:predict")
-MOST_BODY_BYTES = 64 << 20
+GET = re.compile(rf"/v1/models/(?P<name>[^/:]+){CHOICE}(?P<rest>/metadata)?")
+POST = re.compile(rf"/v1/models/(?P<name>[^/:]+){CHOICE}:(?P<rest>predict|classify|regress)")
+JSON_TYPE, TEXT_TYPE = b"application/json", b"text/plain"
 
 
 class Rest:
     """The application.
 
     Args:
-        predictor: answers.
-        timeout: seconds a request may take.
-        most_bytes: a longer body is refused with 413.
+        predictor: answers, within its limits.
         token: what requests must bear, if any.
+        metrics_path: where the metrics are; None keeps them to itself.
     """
 
     def __init__(
         self,
         predictor: Predictor,
-        timeout: float = 30.0,
-        most_bytes: int = MOST_BODY_BYTES,
         token: str | None = None,
+        metrics_path: str | None = PROMETHEUS_PATH,
     ):
-        self._predictor, self._timeout, self._most_bytes = predictor, timeout, most_bytes
+        self._predictor, self._metrics_path = predictor, metrics_path
         self._token = f"Bearer {token}".encode() if token else None
-        self._pool = ThreadPoolExecutor(32, "rest")
 
     async def __call__(
         self,
@@ -60,71 +58,84 @@ class Rest:
         await send({"type": "http.response.body", "body": body})
 
     async def _answer(self, scope: dict, receive: Callable) -> tuple[int, bytes, bytes]:
-        given = dict(scope["headers"]).get(b"authorization", b"")
+        headers = dict(scope["headers"])
+        given = headers.get(b"authorization", b"")
         if self._token and not hmac.compare_digest(given, self._token):
-            return 401, _error("A valid token is needed"), b"application/json"
+            self._predictor.metrics.refused.add("token")
+            return 401, _error("A valid token is needed"), JSON_TYPE
         path = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
         if scope["query_string"]:
             path += "?" + scope["query_string"].decode("latin-1")
-        if path == PROMETHEUS_PATH:
-            return 200, self._predictor.metrics.text().encode(), b"text/plain"
+        if path == self._metrics_path:
+            return 200, self._predictor.metrics.text().encode(), TEXT_TYPE
         if not path.startswith("/v1/"):
-            return 404, b"Not Found", b"text/plain"
-        body = bytearray()
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return 499, b"", b"text/plain"
-            body += message.get("body", b"")
-            if len(body) > self._most_bytes:
-                text = f"The body is over the limit of {self._most_bytes} bytes"
-                return 413, _error(text), b"application/json"
-            if not message.get("more_body"):
-                break
-        loop = asyncio.get_running_loop()
+            return 404, b"Not Found", TEXT_TYPE
+        most_bytes = self._predictor.limits.body_bytes
+        name = ""
         try:
-            work = loop.run_in_executor(
-                self._pool, self._handle, scope["method"], path, bytes(body)
-            )
-            return 200, await work, b"application/json"
+            if scope["method"] == "GET":
+                return 200, self._told(path), JSON_TYPE
+            name, version, label, method = _route(POST, scope["method"], path)
+            with self._predictor.budget.hold("UNAVAILABLE") as hold:
+                body = await bodies.read(receive, headers, most_bytes, hold)
+                if bodies.is_gzip(headers):
+                    inflate = (bodies.inflated, body, most_bytes, hold)
+                    body = await self._predictor.convert(len(body) << 10, *inflate)
+                work = self._post(name, version, label, method, body, hold)
+                return 200, await _unless_gone(work, receive), JSON_TYPE
+        except bodies.Gone:
+            return 499, b"", TEXT_TYPE
+        except bodies.TooLong:
+            self._predictor.metrics.refused.add("body_bytes")
+            return 413, _error(f"The body is over the limit of {most_bytes} bytes"), JSON_TYPE
         except Exception as error:
             failure = from_exception(error)
-            return failure.http_status, _error(failure.message), b"application/json"
+            if not failure.counted:
+                self._predictor.count_refusal(name, failure)
+            return failure.http_status, _error(failure.message), JSON_TYPE
 
-    def _handle(self, method: str, path: str, body: bytes) -> bytes:
-        if method == "GET" and path in ("/v1/models", "/v1/models/"):
+    def _told(self, path: str) -> bytes:
+        if path in ("/v1/models", "/v1/models/"):
             raise invalid_argument("Missing model name in request.")
-        match = {"GET": GET, "POST": POST}.get(method, re.compile("(?!)")).fullmatch(path)
-        if match is None:
-            raise invalid_argument(f"Malformed request: {method} {path}")
-        name = unquote(match["name"])
-        label = unquote(match["label"]) if match["label"] else None
-        version = int(match["version"][:30]) if match["version"] else None
-        if version is not None and version >= 1 << 63:
-            raise invalid_argument(f"Failed to convert version: {match['version']} to numeric.")
-        if method == "POST":
-            return self._predict(name, version, label, body)
-        if match["metadata"]:
-            return self._metadata(name, version, label)
-        return self._status(name, version)
+        name, version, label, metadata = _route(GET, "GET", path)
+        return self._metadata(name, version, label) if metadata else self._status(name, version)
 
-    def _predict(self, name: str, version: int | None, label: str | None, body: bytes) -> bytes:
-        document = json_requests.parse(body)
+    async def _post(
+        self,
+        name: str,
+        version: int | None,
+        label: str | None,
+        method: str,
+        body: bytes,
+        hold: Hold,
+    ) -> bytes:
+        convert = self._predictor.convert
+        document = await convert(len(body), json_requests.parse, body)
         wanted = json_requests.signature_name(document) or DEFAULT_SIGNATURE
         lease = self._predictor.models.acquire(name, version, label)
         try:
+            if method != "predict":
+                raise ServingError("UNIMPLEMENTED", f"{method.capitalize()} is not served here")
             signature = signature_of(lease, wanted)
             if signature is None:
                 raise invalid_argument(
                     f'Serving signature name: "{wanted}" not found in signature def'
                 )
             types = {key: tf.dtypes.as_dtype(i.dtype) for key, i in signature.inputs.items()}
-            inputs, rows = json_requests.tensors(document, types)
+            batching = self._predictor.batching
+            most_rows = batching.most_rows if batching else None
+            tensors = (json_requests.tensors, document, types, most_rows)
+            inputs, rows = await convert(len(body), *tensors)
         except BaseException:
             lease.release()
             raise
-        outputs = self._predictor.predict(lease, wanted, signature, inputs, self._timeout, "REST")
-        return json_answers.predictions(outputs, rows)
+        del document, tensors
+        limit = self._predictor.limits.rest_seconds
+        outputs = await self._predictor.predict(
+            lease, wanted, signature, inputs, limit, "REST", hold
+        )
+        size = sum(array.nbytes for array in outputs.values())
+        return await convert(size, json_answers.predictions, outputs, rows)
 
     def _metadata(self, name: str, version: int | None, label: str | None) -> bytes:
         lease = self._predictor.models.acquire(name, version, label)
@@ -156,6 +167,41 @@ class Rest:
             for number, state, error in self._predictor.models.status(name, version)
         ]
         return json.dumps({"model_version_status": rows}, indent=1).encode()
+
+
+def _route(pattern: re.Pattern, method: str, path: str) -> tuple[str, int | None, str | None, Any]:
+    """Name, version, label and what follows them, of a path."""
+    match = pattern.fullmatch(path) if method in ("GET", "POST") else None
+    if match is None:
+        raise invalid_argument(f"Malformed request: {method} {path}")
+    name = unquote(match["name"])
+    label = unquote(match["label"]) if match["label"] else None
+    version = int(match["version"][:30]) if match["version"] else None
+    if version is not None and version >= 1 << 63:
+        raise invalid_argument(f"Failed to convert version: {match['version']} to numeric.")
+    return name, version, label, match["rest"]
+
+
+async def _unless_gone(work: Coroutine[Any, Any, bytes], receive: Callable) -> bytes:
+    """The work's result; if the client goes away first, the work is given up.
+
+    Raises:
+        Gone: then.
+    """
+
+    async def disconnected() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(disconnected())
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise bodies.Gone
+        return task.result()
+    finally:
+        task.cancel()
+        gone.cancel()
 
 
 def _error(message: str) -> bytes:

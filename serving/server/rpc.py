@@ -2,70 +2,47 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
-import math
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 
 import grpc
-from google.protobuf.message import Message
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from google.protobuf.message import DecodeError, Message
+from grpc_health.v1 import health_pb2
 from tensorflow_serving.apis import (
+    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
+    inference_pb2,
     model_management_pb2,
     model_pb2,
-    model_service_pb2_grpc,
     predict_pb2,
-    prediction_service_pb2_grpc,
+    regression_pb2,
 )
 
 from tf_sg2.serving.server import configuration
+from tf_sg2.serving.server.memory import Hold
 from tf_sg2.serving.server.models import Lease
 from tf_sg2.serving.server.predict import DEFAULT_SIGNATURE, Predictor, Signature, signature_of
-from tf_sg2.serving.server.status import ServingError, from_exception, invalid_argument
+from tf_sg2.serving.server.status import TIMEOUTS, ServingError, from_exception, invalid_argument
 from tf_sg2.serving.server.tensors import to_array, to_proto
 
-MOST_MESSAGE_BYTES = 64 << 20
-LONGEST_SECONDS = 300.0  # For calls without a deadline.
+Context = grpc.aio.ServicerContext
+Answer = Callable[[Message, Context, Hold], Awaitable[Message | bytes]]
 
 
-def _lease(predictor: Predictor, request: Message) -> Lease:
-    if not request.HasField("model_spec"):
-        raise invalid_argument("Missing ModelSpec")
-    spec = request.model_spec
-    choice = spec.WhichOneof("version_choice")
-    number = spec.version.value if choice == "version" else None
-    label = spec.version_label if choice == "version_label" else None
-    return predictor.models.acquire(spec.name, number, label)
+class _Calls:
+    """What is answered to each call. A request is bytes until there is room for it."""
 
+    def __init__(self, predictor: Predictor, as_content: bool):
+        self._predictor, self._models = predictor, predictor.models
+        self._as_content = as_content
 
-def _spec(lease: Lease, signature: str = "") -> model_pb2.ModelSpec:
-    spec = model_pb2.ModelSpec(name=lease.name, signature_name=signature)
-    spec.version.value = lease.number
-    return spec
-
-
-def _answered(context: grpc.ServicerContext, call: Callable[[], Message]) -> Message:
-    try:
-        return call()
-    except Exception as error:
-        failure = from_exception(error)
-    context.abort(getattr(grpc.StatusCode, failure.code), failure.message)
-
-
-class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
-    def __init__(self, predictor: Predictor):
-        self._predictor = predictor
-
-    def Predict(self, request, context):  # noqa: N802
-        return _answered(context, lambda: self._predict(request, context))
-
-    def GetModelMetadata(self, request, context):  # noqa: N802
-        return _answered(context, lambda: self._metadata(request))
-
-    def _predict(self, request: Message, context: grpc.ServicerContext) -> Message:
-        lease = _lease(self._predictor, request)
+    async def predict(self, request: Message, context: Context, hold: Hold) -> bytes:
+        convert = self._predictor.convert
+        lease = self._lease(request)
         try:
             name = request.model_spec.signature_name or DEFAULT_SIGNATURE
             signature = signature_of(lease, name)
@@ -73,25 +50,35 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
                 raise ServingError(
                     "FAILED_PRECONDITION", f'Serving signature key "{name}" not found.'
                 )
-            inputs = _inputs(request, signature)
+            size = request.ByteSize()
+            most = self._predictor.limits.message_bytes
+            inputs = await convert(size, _inputs, request, signature, most)
             aliases = _aliases(request, signature)
         except BaseException:
             lease.release()
             raise
-        timeout = min(context.time_remaining() or math.inf, LONGEST_SECONDS)
-        outputs = self._predictor.predict(lease, name, signature, inputs, timeout, "GRPC")
-        answer = predict_pb2.PredictResponse(model_spec=_spec(lease, name))
-        for alias in aliases:
-            answer.outputs[alias].CopyFrom(to_proto(outputs[alias]))
-        return answer
+        limit = self._predictor.limits.grpc_seconds
+        left = context.time_remaining()
+        timeout = limit if left is None else min(left, limit)
+        outputs = await self._predictor.predict(
+            lease, name, signature, inputs, timeout, "GRPC", hold
+        )
 
-    def _metadata(self, request: Message) -> Message:
+        def answer() -> bytes:
+            made = predict_pb2.PredictResponse(model_spec=_spec(lease, name))
+            for alias in aliases:
+                made.outputs[alias].CopyFrom(to_proto(outputs[alias], self._as_content))
+            return made.SerializeToString()
+
+        return await convert(sum(outputs[alias].nbytes for alias in aliases), answer)
+
+    async def metadata(self, request: Message, *_: object) -> Message:
         if not request.metadata_field:
             raise invalid_argument("GetModelMetadataRequest must specify at least one field")
         for name in request.metadata_field:
             if name != "signature_def":
                 raise invalid_argument(f"Metadata field {name} is not supported")
-        lease = _lease(self._predictor, request)
+        lease = self._lease(request)
         try:
             answer = get_model_metadata_pb2.GetModelMetadataResponse(model_spec=_spec(lease))
             signatures = get_model_metadata_pb2.SignatureDefMap(
@@ -102,8 +89,121 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         finally:
             lease.release()
 
+    async def unserved(self, request: Message, *_: object) -> Message:
+        """Classify, Regress and MultiInference: no signature of an export is of their kind."""
+        if not isinstance(request, inference_pb2.MultiInferenceRequest):
+            self._lease(request).release()
+        what = type(request).__name__.removesuffix("Request")
+        raise ServingError("UNIMPLEMENTED", f"{what} is not served here")
 
-def _inputs(request: Message, signature: Signature) -> dict:
+    async def status(self, request: Message, *_: object) -> Message:
+        if not request.HasField("model_spec"):
+            raise invalid_argument("Missing ModelSpec")
+        spec = request.model_spec
+        number = spec.version.value if spec.HasField("version") else None
+        answer = get_model_status_pb2.GetModelStatusResponse()
+        states = get_model_status_pb2.ModelVersionStatus.State
+        for version, state, error in self._models.status(spec.name, number):
+            row = answer.model_version_status.add(version=version, state=states.Value(state))
+            if error is not None:
+                row.status.error_code, row.status.error_message = error.number, error.message
+        return answer
+
+    async def reload(self, request: Message, *_: object) -> Message:
+        configs = configuration.models(request.config)
+        await asyncio.get_running_loop().run_in_executor(None, self._models.reload, configs)
+        return model_management_pb2.ReloadConfigResponse()
+
+    def _lease(self, request: Message) -> Lease:
+        if not request.HasField("model_spec"):
+            raise invalid_argument("Missing ModelSpec")
+        spec = request.model_spec
+        choice = spec.WhichOneof("version_choice")
+        number = spec.version.value if choice == "version" else None
+        label = spec.version_label if choice == "version_label" else None
+        return self._models.acquire(spec.name, number, label)
+
+    def handlers(self, token: str | None) -> list[grpc.GenericRpcHandler]:
+        """The services, in the form that a server takes them."""
+        services = {
+            "tensorflow.serving.PredictionService": {
+                "Predict": (predict_pb2.PredictRequest, self.predict),
+                "GetModelMetadata": (get_model_metadata_pb2.GetModelMetadataRequest, self.metadata),
+                "Classify": (classification_pb2.ClassificationRequest, self.unserved),
+                "Regress": (regression_pb2.RegressionRequest, self.unserved),
+                "MultiInference": (inference_pb2.MultiInferenceRequest, self.unserved),
+            },
+            "tensorflow.serving.ModelService": {
+                "GetModelStatus": (get_model_status_pb2.GetModelStatusRequest, self.status),
+                "HandleReloadConfigRequest": (
+                    model_management_pb2.ReloadConfigRequest,
+                    self.reload,
+                ),
+            },
+        }
+        wanted = f"Bearer {token}".encode() if token else None
+        return [
+            grpc.method_handlers_generic_handler(
+                service,
+                {
+                    name: _handler(self._predictor, wanted, kind, answer)
+                    for name, (kind, answer) in methods.items()
+                },
+            )
+            for service, methods in services.items()
+        ]
+
+
+def _handler(
+    predictor: Predictor, token: bytes | None, kind: type[Message], answer: Answer
+) -> grpc.RpcMethodHandler:
+    """The handler of a call with one request and one answer.
+
+    For gRPC it takes a stream of requests, which looks the same to a client, and lets the server
+    check the token before it receives the message, and stop waiting for it.
+    """
+    limits = predictor.limits
+
+    async def call(_: object, context: Context) -> bytes:
+        name = ""
+        try:
+            given = dict(context.invocation_metadata() or ()).get("authorization", "")
+            if token and not hmac.compare_digest(str(given).encode(), token):
+                raise ServingError("UNAUTHENTICATED", "A valid token is needed")
+            try:
+                raw = await asyncio.wait_for(context.read(), limits.arrival_seconds)
+            except TIMEOUTS as error:
+                raise ServingError(
+                    "DEADLINE_EXCEEDED", "The request did not arrive in time"
+                ) from error
+            if not isinstance(raw, bytes):
+                raise invalid_argument("The call holds no request")
+            with predictor.budget.hold("RESOURCE_EXHAUSTED") as hold:
+                hold.add(len(raw))
+                try:
+                    request = kind.FromString(raw)
+                except DecodeError as error:
+                    raise invalid_argument(f"The request is no {kind.__name__}") from error
+                del raw
+                name = request.model_spec.name if hasattr(request, "model_spec") else ""
+                made = await answer(request, context, hold)
+                return made if isinstance(made, bytes) else made.SerializeToString()
+        except Exception as error:
+            failure = from_exception(error)
+            if not failure.counted:
+                predictor.count_refusal(name, failure)
+        await context.abort(getattr(grpc.StatusCode, failure.code), failure.message)
+
+    return grpc.stream_unary_rpc_method_handler(call)
+
+
+def _spec(lease: Lease, signature: str = "") -> model_pb2.ModelSpec:
+    spec = model_pb2.ModelSpec(name=lease.name, signature_name=signature)
+    spec.version.value = lease.number
+    return spec
+
+
+def _inputs(request: Message, signature: Signature, most_bytes: int) -> dict:
     sent, wanted = set(request.inputs), set(signature.inputs)
     if sent != wanted:
         lists = [",".join(sorted(names)) for names in (sent, wanted, sent - wanted, wanted - sent)]
@@ -115,8 +215,8 @@ def _inputs(request: Message, signature: Signature) -> dict:
     inputs = {}
     for name, proto in request.inputs.items():
         try:
-            inputs[name] = to_array(proto, MOST_MESSAGE_BYTES)
-        except (ValueError, TypeError) as error:
+            inputs[name] = to_array(proto, most_bytes)
+        except (ValueError, TypeError, OverflowError) as error:
             raise invalid_argument(f"tensor parsing error: {name}") from error
     return inputs
 
@@ -131,71 +231,115 @@ def _aliases(request: Message, signature: Signature) -> list[str]:
     return aliases
 
 
-class _Management(model_service_pb2_grpc.ModelServiceServicer):
-    def __init__(self, predictor: Predictor):
-        self._models = predictor.models
+class _Health:
+    """grpc.health.v1 for the whole server. Probes bear no token, and learn nothing."""
 
-    def GetModelStatus(self, request, context):  # noqa: N802
-        return _answered(context, lambda: self._status(request))
+    def __init__(self):
+        self.stopping = asyncio.Event()
 
-    def HandleReloadConfigRequest(self, request, context):  # noqa: N802
-        return _answered(context, lambda: self._reload(request))
+    def _status(self, service: str) -> health_pb2.HealthCheckResponse:
+        statuses = health_pb2.HealthCheckResponse
+        if service:
+            return statuses(status=statuses.SERVICE_UNKNOWN)
+        stopping = self.stopping.is_set()
+        return statuses(status=statuses.NOT_SERVING if stopping else statuses.SERVING)
 
-    def _status(self, request: Message) -> Message:
-        if not request.HasField("model_spec"):
-            raise invalid_argument("Missing ModelSpec")
-        spec = request.model_spec
-        number = spec.version.value if spec.HasField("version") else None
-        answer = get_model_status_pb2.GetModelStatusResponse()
-        states = get_model_status_pb2.ModelVersionStatus.State
-        for version, state, error in self._models.status(spec.name, number):
-            row = answer.model_version_status.add(version=version, state=states.Value(state))
-            if error is not None:
-                row.status.error_code, row.status.error_message = error.number, error.message
-        return answer
+    async def check(self, request: Message, context: Context) -> Message:
+        if request.service:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
+        return self._status("")
 
-    def _reload(self, request: Message) -> Message:
-        self._models.reload(configuration.models(request.config))
-        return model_management_pb2.ReloadConfigResponse()
+    async def watch(self, request: Message, context: Context) -> None:
+        await context.write(self._status(request.service))
+        await self.stopping.wait()  # A server that stops does not wait for those who watch it.
+        if not request.service:
+            await context.write(self._status(""))
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        conversions = dict(
+            request_deserializer=health_pb2.HealthCheckRequest.FromString,
+            response_serializer=health_pb2.HealthCheckResponse.SerializeToString,
+        )
+        methods = {
+            "Check": grpc.unary_unary_rpc_method_handler(self.check, **conversions),
+            "Watch": grpc.unary_stream_rpc_method_handler(self.watch, **conversions),
+        }
+        return grpc.method_handlers_generic_handler("grpc.health.v1.Health", methods)
 
 
-class _Token(grpc.ServerInterceptor):
-    def __init__(self, token: str):
-        self._wanted = f"Bearer {token}".encode()
+class Server:
+    """A running gRPC server, with an event loop and a thread of its own."""
 
-        def refuse(request, context):
-            context.abort(grpc.StatusCode.UNAUTHENTICATED, "A valid token is needed")
+    def __init__(self, address: str, predictor: Predictor, token: str | None, as_content: bool):
+        self._stopping, self._ended = False, threading.Event()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="rpc", daemon=True)
+        self._thread.start()
+        start = self._start(address, predictor, token, as_content)
+        try:
+            self.port = asyncio.run_coroutine_threadsafe(start, self._loop).result()
+        except BaseException:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            raise
 
-        self._refusal = grpc.unary_unary_rpc_method_handler(refuse)
+    async def _start(
+        self, address: str, predictor: Predictor, token: str | None, as_content: bool
+    ) -> int:
+        limits = predictor.limits
+        self._health = _Health()
+        self._server = grpc.aio.server(
+            maximum_concurrent_rpcs=limits.calls,
+            options=[
+                ("grpc.max_receive_message_length", limits.message_bytes),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.so_reuseport", 0),
+                ("grpc.max_concurrent_streams", max(1, limits.calls // 4)),
+                ("grpc.server_handshake_timeout_ms", int(1000 * limits.arrival_seconds)),
+            ],
+        )
+        handlers = _Calls(predictor, as_content).handlers(token)
+        self._server.add_generic_rpc_handlers([*handlers, self._health.handler()])
+        bound = self._server.add_insecure_port(address)
+        await self._server.start()
+        return bound
 
-    def intercept_service(self, continuation, details):
-        if details.method.startswith("/grpc.health."):  # Probes bear no token, and learn nothing.
-            return continuation(details)
-        given = dict(details.invocation_metadata).get("authorization", "")
-        allowed = hmac.compare_digest(str(given).encode(), self._wanted)
-        return continuation(details) if allowed else self._refusal
+    async def _stop(self, grace: float) -> None:
+        self._health.stopping.set()
+        await self._server.stop(grace)
+
+    def stop(self, grace: float) -> threading.Event:
+        """Says NOT_SERVING to those who watch, refuses new calls, and gives those under way `grace`
+        seconds. Returns at once; the event is set when all has ended. A second call stops nothing
+        sooner."""
+        if not self._stopping:
+            self._stopping = True
+            stop = asyncio.run_coroutine_threadsafe(self._stop(grace), self._loop)
+            stop.add_done_callback(self._end)
+        return self._ended
+
+    def _end(self, _: Future[None]) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._ended.set()
 
 
 def start(
-    predictor: Predictor, host: str, port: int, token: str | None = None
-) -> tuple[grpc.Server, int]:
-    """Starts the gRPC server; returns it and its port (another than `port` if that is 0)."""
-    server = grpc.server(
-        ThreadPoolExecutor(32, "rpc"),
-        interceptors=[_Token(token)] if token else [],
-        options=[
-            ("grpc.max_receive_message_length", MOST_MESSAGE_BYTES),
-            ("grpc.max_send_message_length", -1),
-            ("grpc.so_reuseport", 0),
-        ],
-    )
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-        _Prediction(predictor), server
-    )
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Management(predictor), server)
-    healthy = health.HealthServicer()
-    healthy.set("", health_pb2.HealthCheckResponse.SERVING)
-    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
-    bound = server.add_insecure_port(f"{host}:{port}")
-    server.start()
-    return server, bound
+    predictor: Predictor,
+    host: str,
+    port: int,
+    token: str | None = None,
+    as_content: bool = False,
+) -> tuple[Server, int]:
+    """Starts the gRPC server; returns it and its port (another than `port` if that is 0).
+
+    Args:
+        predictor: answers, within its limits.
+        host: address to listen on.
+        port: 0 takes a free one.
+        token: what calls must bear, except for health checks.
+        as_content: sends tensors as `tensor_content`.
+
+    Raises:
+        RuntimeError: if the address cannot be had.
+    """
+    server = Server(f"{host}:{port}", predictor, token, as_content)
+    return server, server.port

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 
+TIMEOUTS = (TimeoutError, asyncio.TimeoutError, concurrent.futures.TimeoutError)
 LONGEST_MESSAGE = 1024  # Characters, as in TensorFlow Serving.
+
+SESSION_HEADING = "Graph execution error:\n\n"
 
 # Canonical code -> (its number, HTTP status).
 CODES = {
@@ -34,7 +38,10 @@ class ServingError(Exception):
     Attributes:
         code: name of the canonical code, such as "INVALID_ARGUMENT".
         message: the sentence, at most `LONGEST_MESSAGE` characters and a mark of the cut.
+        counted: whether the metrics know of it.
     """
+
+    counted = False
 
     def __init__(self, code: str, message: str):
         if len(message) > LONGEST_MESSAGE:
@@ -59,6 +66,11 @@ def invalid_argument(message: str) -> ServingError:
     return ServingError("INVALID_ARGUMENT", message)
 
 
+def task_too_large(rows: int, most: int) -> ServingError:
+    """The error for a request of more rows than can be computed."""
+    return invalid_argument(f"Task size {rows} is larger than maximum input batch size {most}")
+
+
 def from_exception(error: BaseException) -> ServingError:
     """What a sender is told about any exception.
 
@@ -69,10 +81,11 @@ def from_exception(error: BaseException) -> ServingError:
         return error
     number = getattr(error, "error_code", None)  # tf.errors.OpError
     if number in NAMES:
-        return ServingError(NAMES[number], error.message)
+        # Python's session puts a heading over what the C++ runtime says.
+        return ServingError(NAMES[number], error.message.removeprefix(SESSION_HEADING))
     if isinstance(error, MemoryError):
         return ServingError("RESOURCE_EXHAUSTED", "Not enough memory to answer the request")
-    # Before Python 3.11 the timeouts of futures are a class of their own.
-    if isinstance(error, (TimeoutError, concurrent.futures.TimeoutError)):
+    # Before Python 3.11 the timeouts of either kind of future are classes of their own.
+    if isinstance(error, TIMEOUTS):
         return ServingError("DEADLINE_EXCEEDED", "Timed out")
     return ServingError("INTERNAL", f"Internal error: {type(error).__name__}")

@@ -1,0 +1,302 @@
+"""The local server under load, against calling the exported model directly in one process.
+
+    python benchmarks/serving.py --model_dir=models/cards
+    python benchmarks/serving.py --model_dir=models/cards --soak=10
+
+The first prints the throughput of many clients and the latency of a single one, as ratios to direct
+calls of the same SavedModel with the same batch size. Direct and served runs take turns, so that a
+drifting machine harms both. The clients are a process of their own but share the cores with the
+server: what they take is printed as well, and is part of every ratio.
+
+The second keeps all clients busy for so many minutes, puts a new version into the model's folder
+half-way, and ends with status 1 if a single request failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import multiprocessing
+import os
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+BATCH = 8  # The local server's max_batch_size.
+NAME = "model"
+Result = tuple[list[float], int, list[str], float]  # Latencies, rows, errors, processor seconds.
+
+
+# The clients' side: no TensorFlow here, so that they start at once and weigh little.
+
+
+def grpc_caller(port: int, request: bytes) -> Callable[[], None]:
+    """A function that sends one gRPC request; it raises if that fails."""
+    import grpc
+
+    channel = grpc.insecure_channel(
+        f"127.0.0.1:{port}",
+        options=[("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1)],
+    )
+    call = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+
+    def send() -> None:
+        if not call(request, timeout=60):
+            raise RuntimeError("an empty answer")
+
+    return send
+
+
+def rest_caller(port: int, request: bytes) -> Callable[[], None]:
+    """A function that sends one REST request over a connection that it keeps."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+
+    def send() -> None:
+        connection.request("POST", f"/v1/models/{NAME}:predict", request)
+        answer = connection.getresponse()
+        content = answer.read()
+        if answer.status != 200:
+            raise RuntimeError(f"status {answer.status}: {content[:200]!r}")
+
+    return send
+
+
+CALLERS = {"gRPC": grpc_caller, "REST": rest_caller}
+
+
+def load(kinds: dict[str, int], requests: dict, ports: dict, seconds: float, rows: int) -> Result:
+    """Sends requests from many threads for so long; kinds: how many threads of gRPC and REST."""
+    latencies: list[float] = []
+    errors: list[str] = []
+    ready = threading.Barrier(sum(kinds.values()))
+
+    def client(kind: str) -> None:
+        send = CALLERS[kind](ports[kind], requests[kind])
+        send()
+        ready.wait()
+        end = time.perf_counter() + seconds
+        while (begin := time.perf_counter()) < end:
+            try:
+                send()
+            except Exception as error:
+                errors.append(f"{kind}: {error}")
+                time.sleep(0.1)
+            else:
+                latencies.append(time.perf_counter() - begin)
+
+    threads = [
+        threading.Thread(target=client, args=(kind,))
+        for kind, count in kinds.items()
+        for _ in range(count)
+    ]
+    before = time.process_time()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return latencies, len(latencies) * rows, errors, time.process_time() - before
+
+
+# The server's side and the direct calls.
+
+
+class Server:
+    """`tf-sg2 serve` on free ports, over a folder."""
+
+    def __init__(self, folder: Path, flags: list[str]):
+        command = [sys.executable, "-m", "tf_sg2.cli", "serve", f"--model_dir={folder}"]
+        command += [f"--model_name={NAME}", "--port=0", "--rest_port=0", *flags]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        line = self._process.stdout.readline()
+        found = re.findall(r"127\.0\.0\.1:(\d+)", line)
+        if len(found) != 2:
+            raise SystemExit("the server did not start")
+        self.ports = {"gRPC": int(found[0]), "REST": int(found[1])}
+
+    def memory(self) -> float:
+        """Its resident memory in MiB."""
+        pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    def metric(self, pattern: str) -> float:
+        """A number of its metrics page."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.ports["REST"], timeout=10)
+        connection.request("GET", "/monitoring/prometheus/metrics")
+        text = connection.getresponse().read().decode()
+        return sum(float(value) for value in re.findall(pattern + r"\S* (\S+)", text))
+
+    def batches(self) -> list[float]:
+        """The rows that it has computed, and in how many batches."""
+        return [self.metric(f"processed_batch_size_{part}") for part in ("sum", "count")]
+
+    def stop(self) -> None:
+        """Ends it gracefully."""
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait(60)
+
+
+def read_request(version: Path, signature: str, rows: int):
+    """A request of the model's own warm-up file, cut or repeated to so many rows: the gRPC message,
+    the REST body, and a function that calls the SavedModel with so many rows."""
+    import numpy as np
+    import tensorflow as tf
+
+    from tf_sg2.serving.warmup import read_warmup
+
+    (request,) = [r for r in read_warmup(version) if r.model_spec.signature_name == signature]
+    arrays = {key: tf.make_ndarray(proto) for key, proto in request.inputs.items()}
+
+    def sized(count: int) -> dict:
+        return {key: np.resize(a, (count, *a.shape[1:])) for key, a in arrays.items()}
+
+    request.model_spec.name = NAME
+    for key, array in sized(rows).items():
+        request.inputs[key].CopyFrom(tf.make_tensor_proto(array))
+    instances = [{key: a[i].tolist() for key, a in sized(rows).items()} for i in range(rows)]
+    body = json.dumps({"signature_name": signature, "instances": instances}).encode()
+    function = tf.saved_model.load(str(version)).signatures[signature]
+
+    def direct(count: int) -> Callable[[], None]:
+        tensors = {key: tf.constant(array) for key, array in sized(count).items()}
+
+        def call() -> None:
+            for tensor in function(**tensors).values():
+                tensor.numpy()
+
+        call()
+        return call
+
+    return {"gRPC": request.SerializeToString(), "REST": body}, direct
+
+
+def repeated(call: Callable[[], None], seconds: float) -> list[float]:
+    """The times of calls one after another."""
+    times, end = [], time.perf_counter() + seconds
+    while (begin := time.perf_counter()) < end:
+        call()
+        times.append(time.perf_counter() - begin)
+    return times
+
+
+def percentiles(latencies: list[float]) -> str:
+    """Median, 95th and 99th percentile in milliseconds."""
+    ordered = sorted(latencies)
+    picked = [ordered[min(len(ordered) - 1, int(len(ordered) * q))] for q in (0.5, 0.95, 0.99)]
+    return " / ".join(f"{1e3 * value:.1f}" for value in picked)
+
+
+def newest(folder: Path) -> Path:
+    """The newest version in a model's folder."""
+    numbers = [int(child.name) for child in folder.iterdir() if child.name.isdigit()]
+    if not numbers:
+        raise SystemExit(f"{folder} holds no version; tf-sg2 export makes one")
+    return folder / str(max(numbers))
+
+
+def compare(server: Server, requests: dict, direct, pool, options: argparse.Namespace) -> None:
+    """Prints throughput and latency, served and direct."""
+    seconds, rows = options.seconds, options.rows
+    batch, row = direct(BATCH), direct(rows)
+    cases = [("gRPC", options.clients), ("REST", options.clients)]
+    ratios: dict[str, list[float]] = {kind: [] for kind in CALLERS}
+    latencies: dict[str, list[float]] = {kind: [] for kind in CALLERS}
+    busy: dict[str, list[float]] = {kind: [] for kind in CALLERS}
+    added: dict[str, list[float]] = {kind: [] for kind in CALLERS}
+    batches: dict[str, list[list[float]]] = {kind: [] for kind in CALLERS}
+    bare = []
+    for _ in range(options.rounds):
+        bare.append(BATCH / statistics.mean(repeated(batch, seconds)))
+        for kind, clients in cases:
+            sizes = server.batches()
+            result = pool.apply(load, ({kind: clients}, requests, server.ports, seconds, rows))
+            times, done, errors, processor = result
+            batches[kind].append(
+                [now - then for now, then in zip(server.batches(), sizes, strict=True)]
+            )
+            if errors:
+                raise SystemExit(f"{len(errors)} requests failed: {errors[0]}")
+            ratios[kind].append(done / seconds / bare[-1])
+            latencies[kind] += times
+            busy[kind].append(processor / seconds)
+        alone = statistics.median(repeated(row, seconds / 4))
+        for kind in CALLERS:
+            times, *_ = pool.apply(load, ({kind: 1}, requests, server.ports, seconds / 4, rows))
+            added[kind].append(1e3 * (statistics.median(times) - alone))
+    print(f"direct, batches of {BATCH}: {statistics.median(bare):.1f} rows/s")
+    for kind, clients in cases:
+        median = statistics.median(ratios[kind])
+        print(
+            f"{kind}, {clients} clients of {rows} row(s): {100 * median:.0f}% of direct "
+            f"({', '.join(f'{100 * r:.0f}' for r in ratios[kind])}); latency p50/p95/p99 "
+            f"{percentiles(latencies[kind])} ms; the clients took "
+            f"{statistics.median(busy[kind]):.2f} of {os.cpu_count()} cores; a batch had "
+            f"{sum(b[0] for b in batches[kind]) / sum(b[1] for b in batches[kind]):.1f} rows"
+        )
+    print(f"direct, {rows} row(s): {1e3 * alone:.2f} ms")
+    for kind in CALLERS:
+        print(f"{kind}, one client: {statistics.median(added[kind]):+.2f} ms over direct")
+
+
+def soak(server: Server, folder: Path, requests: dict, pool, options: argparse.Namespace) -> None:
+    """Load on both ports; a new version half-way; exits with 1 for a single failure."""
+    seconds = 60 * options.soak
+    kinds = {"gRPC": options.clients // 2, "REST": options.clients // 2}
+    before = server.memory()
+    running = pool.apply_async(load, (kinds, requests, server.ports, seconds, options.rows))
+    running.wait(seconds / 2)
+    version = newest(folder)
+    shutil.copytree(version, folder / ".next")
+    (folder / ".next").rename(folder / str(int(version.name) + 1))
+    latencies, done, errors, _ = running.get(seconds + 120)
+    swapped = server.metric(
+        rf'loaded_versions{{model_name="{NAME}",version="{int(version.name) + 1}"'
+    )
+    print(
+        f"{options.soak:g} minutes, {done} rows, {done / seconds:.1f} rows/s, {len(errors)} "
+        f"errors; latency p50/p95/p99 {percentiles(latencies)} ms; the new version "
+        f"{'was taken up' if swapped else 'WAS NOT TAKEN UP'}; memory {before:.0f} MiB at first, "
+        f"{server.memory():.0f} MiB at last"
+    )
+    if errors or not swapped:
+        raise SystemExit(f"failed: {errors[:1]}")
+
+
+def main() -> None:
+    """Runs the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--model_dir", type=Path, required=True)
+    parser.add_argument("--signature", default="generate")
+    parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--rows", type=int, default=1, help="rows a request")
+    parser.add_argument("--seconds", type=float, default=1.5, help="of each run")
+    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--soak", type=float, default=0.0, metavar="MINUTES")
+    options, flags = parser.parse_known_args()  # What is left is for the server.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / NAME
+        version = newest(options.model_dir)
+        shutil.copytree(version, folder / version.name)
+        requests, direct = read_request(version, options.signature, options.rows)
+        server = Server(folder, flags)
+        try:
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                if options.soak:
+                    soak(server, folder, requests, pool, options)
+                else:
+                    compare(server, requests, direct, pool, options)
+        finally:
+            server.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""Replays the warm-up requests that a version brings along, before it answers anybody.
+
+As in TensorFlow Serving: the file assets.extra/tf_serving_warmup_requests holds PredictionLogs, at
+most 1000, and one that fails fails the version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
+
+from tf_sg2.errors import InputError
+from tf_sg2.serving.server.limits import Limits
+from tf_sg2.serving.server.saved_model import SavedModel
+from tf_sg2.serving.server.status import ServingError, from_exception
+from tf_sg2.serving.server.tensors import to_array
+from tf_sg2.serving.warmup import WARMUP_PATH
+
+MOST_RECORDS = 1000
+
+
+def warm_up(
+    model: SavedModel, run: Callable[[str, Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
+) -> int:
+    """Runs a version's warm-up requests on it; returns how many there were.
+
+    Args:
+        model: the loaded version.
+        run: runs a signature, by its name, on arrays.
+
+    Raises:
+        InputError: for a file that cannot be read, too many records, or one that fails.
+    """
+    path = model.directory / WARMUP_PATH
+    if not path.exists():
+        return 0
+    count = 0
+    try:
+        for record in tf.data.TFRecordDataset(str(path)):
+            count += 1
+            if count > MOST_RECORDS:
+                raise InputError(f"{path} holds more than {MOST_RECORDS} warm-up requests")
+            _replay(model, run, prediction_log_pb2.PredictionLog.FromString(record.numpy()))
+    except InputError:
+        raise
+    except Exception as error:
+        message = from_exception(error).message
+        raise InputError(f"warm-up request {count} of {path} failed: {message}") from error
+    return count
+
+
+def _replay(model: SavedModel, run: Callable, log: prediction_log_pb2.PredictionLog) -> None:
+    kind = log.WhichOneof("log_type")
+    if kind != "predict_log":
+        raise ServingError("UNIMPLEMENTED", f"Unsupported log_type for warmup: {kind}")
+    request = log.predict_log.request
+    name = request.model_spec.signature_name or "serving_default"
+    if name not in model.signatures:
+        raise ServingError("FAILED_PRECONDITION", f'Serving signature key "{name}" not found.')
+    most = Limits().message_bytes
+    run(name, {key: to_array(proto, most) for key, proto in request.inputs.items()})
