@@ -280,9 +280,10 @@ def compare(server: Server, requests: dict, direct, pool, options: argparse.Name
         print(
             f"{kind}, {options.clients} clients of {rows} row(s): {median(here['ratio']):.0f}% of "
             f"direct (middle half of the rounds {quarters[0]:.0f} to {quarters[2]:.0f}), "
-            f"{median(here['processor']):.0f}% of its processor time a row, clients "
-            f"not counted, which took {median(here['clients']):.2f} of {os.cpu_count()} cores; latency "
-            f"p50/p95/p99 {percentiles(here['latency'])} ms; {many / count:.1f} rows a batch"
+            f"{median(here['processor']):.0f}% of its processor time a row without "
+            f"the clients, which took {median(here['clients']):.2f} of {os.cpu_count()} cores; "
+            f"latency p50/p95/p99 {percentiles(here['latency'])} ms; "
+            f"{many / count:.1f} rows a batch"
         )
     print(f"direct, {rows} row(s): {1e3 * alone:.2f} ms")
     for kind, here in found.items():
