@@ -28,12 +28,24 @@ import sys
 import tempfile
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 BATCH = 8  # The local server's max_batch_size.
 NAME = "model"
-Result = tuple[list[float], int, list[str], float]  # Latencies, rows, errors, processor seconds.
+RAMP_SECONDS = 0.5
+
+
+class Load(NamedTuple):
+    """What was measured of requests: seconds each, all together, of processors, and errors."""
+
+    latencies: list[float]
+    wall: float
+    server: float
+    clients: float
+    errors: list[str]
 
 
 # The clients' side: no TensorFlow here, so that they start at once and weigh little.
@@ -73,18 +85,30 @@ def rest_caller(port: int, request: bytes) -> Callable[[], None]:
 CALLERS = {"gRPC": grpc_caller, "REST": rest_caller}
 
 
-def load(kinds: dict[str, int], requests: dict, ports: dict, seconds: float, rows: int) -> Result:
-    """Sends requests from many threads for so long; kinds: how many threads of gRPC and REST."""
+def processor_seconds(pid: int) -> float:
+    """What a process has taken of the processors, with all its threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def load(kinds: dict[str, int], requests: dict, server: tuple, seconds: float) -> Load:
+    """Sends requests from many threads, and measures for so long while all of them are at it.
+
+    Args:
+        kinds: how many threads of gRPC and REST.
+        requests: what each of them sends.
+        server: its ports by kind, and its process id.
+        seconds: without the time in which clients start and stop.
+    """
+    ports, pid = server
     latencies: list[float] = []
     errors: list[str] = []
-    ready = threading.Barrier(sum(kinds.values()))
+    stop = threading.Event()
 
     def client(kind: str) -> None:
         send = CALLERS[kind](ports[kind], requests[kind])
-        send()
-        ready.wait()
-        end = time.perf_counter() + seconds
-        while (begin := time.perf_counter()) < end:
+        while not stop.is_set():
+            begin = time.perf_counter()
             try:
                 send()
             except Exception as error:
@@ -98,12 +122,21 @@ def load(kinds: dict[str, int], requests: dict, ports: dict, seconds: float, row
         for kind, count in kinds.items()
         for _ in range(count)
     ]
-    before = time.process_time()
+
+    def now() -> tuple[float, int, float, float]:
+        return time.perf_counter(), len(latencies), processor_seconds(pid), time.process_time()
+
     for thread in threads:
         thread.start()
+    time.sleep(RAMP_SECONDS)
+    before = now()
+    time.sleep(seconds)
+    wall, count, server_seconds, own_seconds = (b - a for a, b in zip(before, now(), strict=True))
+    stop.set()
     for thread in threads:
         thread.join()
-    return latencies, len(latencies) * rows, errors, time.process_time() - before
+    kept = latencies[before[1] : before[1] + count]
+    return Load(kept, wall, server_seconds, own_seconds, errors)
 
 
 # The server's side and the direct calls.
@@ -121,6 +154,11 @@ class Server:
         if len(found) != 2:
             raise SystemExit("the server did not start")
         self.ports = {"gRPC": int(found[0]), "REST": int(found[1])}
+
+    @property
+    def address(self) -> tuple[dict[str, int], int]:
+        """Its ports and its process, for `load`."""
+        return self.ports, self._process.pid
 
     def memory(self) -> float:
         """Its resident memory in MiB."""
@@ -206,44 +244,50 @@ def compare(server: Server, requests: dict, direct, pool, options: argparse.Name
     """Prints throughput and latency, served and direct."""
     seconds, rows = options.seconds, options.rows
     batch, row = direct(BATCH), direct(rows)
-    cases = [("gRPC", options.clients), ("REST", options.clients)]
-    ratios: dict[str, list[float]] = {kind: [] for kind in CALLERS}
-    latencies: dict[str, list[float]] = {kind: [] for kind in CALLERS}
-    busy: dict[str, list[float]] = {kind: [] for kind in CALLERS}
-    added: dict[str, list[float]] = {kind: [] for kind in CALLERS}
-    batches: dict[str, list[list[float]]] = {kind: [] for kind in CALLERS}
-    bare = []
+    found: dict[str, dict[str, list]] = {kind: defaultdict(list) for kind in CALLERS}
+
+    def bare() -> tuple[float, float]:
+        before = time.process_time()
+        times = repeated(batch, seconds)
+        count = BATCH * len(times)
+        return count / sum(times), (time.process_time() - before) / count
+
+    speeds = [bare()]
     for _ in range(options.rounds):
-        bare.append(BATCH / statistics.mean(repeated(batch, seconds)))
-        for kind, clients in cases:
+        for kind, here in found.items():
             sizes = server.batches()
-            result = pool.apply(load, ({kind: clients}, requests, server.ports, seconds, rows))
-            times, done, errors, processor = result
-            batches[kind].append(
-                [now - then for now, then in zip(server.batches(), sizes, strict=True)]
-            )
-            if errors:
-                raise SystemExit(f"{len(errors)} requests failed: {errors[0]}")
-            ratios[kind].append(done / seconds / bare[-1])
-            latencies[kind] += times
-            busy[kind].append(processor / seconds)
+            clients = {kind: options.clients}
+            got = pool.apply(load, (clients, requests, server.address, seconds))
+            if got.errors:
+                raise SystemExit(f"{len(got.errors)} requests failed: {got.errors[0]}")
+            done = rows * len(got.latencies)
+            speeds.append(bare())
+            speed, cost = [sum(pair) / 2 for pair in zip(*speeds[-2:], strict=True)]
+            here["ratio"].append(100 * done / got.wall / speed)
+            here["processor"].append(100 * got.server / done / cost)
+            here["clients"].append(got.clients / got.wall)
+            here["latency"] += got.latencies
+            here["sizes"].append([b - a for a, b in zip(sizes, server.batches(), strict=True)])
         alone = statistics.median(repeated(row, seconds / 4))
-        for kind in CALLERS:
-            times, *_ = pool.apply(load, ({kind: 1}, requests, server.ports, seconds / 4, rows))
-            added[kind].append(1e3 * (statistics.median(times) - alone))
-    print(f"direct, batches of {BATCH}: {statistics.median(bare):.1f} rows/s")
-    for kind, clients in cases:
-        median = statistics.median(ratios[kind])
+        for kind, here in found.items():
+            got = pool.apply(load, ({kind: 1}, requests, server.address, seconds / 4))
+            here["added"].append(1e3 * (statistics.median(got.latencies) - alone))
+    median = statistics.median
+    print(f"direct, batches of {BATCH}: {median(speed for speed, _ in speeds):.1f} rows/s")
+    for kind, here in found.items():
+        quarters = statistics.quantiles(here["ratio"], n=4)
+        many, count = map(sum, zip(*here["sizes"], strict=True))
         print(
-            f"{kind}, {clients} clients of {rows} row(s): {100 * median:.0f}% of direct "
-            f"({', '.join(f'{100 * r:.0f}' for r in ratios[kind])}); latency p50/p95/p99 "
-            f"{percentiles(latencies[kind])} ms; the clients took "
-            f"{statistics.median(busy[kind]):.2f} of {os.cpu_count()} cores; a batch had "
-            f"{sum(b[0] for b in batches[kind]) / sum(b[1] for b in batches[kind]):.1f} rows"
+            f"{kind}, {options.clients} clients of {rows} row(s): {median(here['ratio']):.0f}% of "
+            f"direct (middle half of the rounds {quarters[0]:.0f} to {quarters[2]:.0f}), "
+            f"{median(here['processor']):.0f}% of its processor time a row without "
+            f"the clients, which took {median(here['clients']):.2f} of {os.cpu_count()} cores; "
+            f"latency p50/p95/p99 {percentiles(here['latency'])} ms; "
+            f"{many / count:.1f} rows a batch"
         )
     print(f"direct, {rows} row(s): {1e3 * alone:.2f} ms")
-    for kind in CALLERS:
-        print(f"{kind}, one client: {statistics.median(added[kind]):+.2f} ms over direct")
+    for kind, here in found.items():
+        print(f"{kind}, one client: {median(here['added']):+.2f} ms over direct")
 
 
 def soak(server: Server, folder: Path, requests: dict, pool, options: argparse.Namespace) -> None:
@@ -251,17 +295,18 @@ def soak(server: Server, folder: Path, requests: dict, pool, options: argparse.N
     seconds = 60 * options.soak
     kinds = {"gRPC": options.clients // 2, "REST": options.clients // 2}
     before = server.memory()
-    running = pool.apply_async(load, (kinds, requests, server.ports, seconds, options.rows))
+    running = pool.apply_async(load, (kinds, requests, server.address, seconds))
     running.wait(seconds / 2)
     version = newest(folder)
     shutil.copytree(version, folder / ".next")
     (folder / ".next").rename(folder / str(int(version.name) + 1))
-    latencies, done, errors, _ = running.get(seconds + 120)
+    latencies, wall, _, _, errors = running.get(seconds + 120)
+    done = options.rows * len(latencies)
     swapped = server.metric(
         rf'loaded_versions{{model_name="{NAME}",version="{int(version.name) + 1}"'
     )
     print(
-        f"{options.soak:g} minutes, {done} rows, {done / seconds:.1f} rows/s, {len(errors)} "
+        f"{options.soak:g} minutes, {done} rows, {done / wall:.1f} rows/s, {len(errors)} "
         f"errors; latency p50/p95/p99 {percentiles(latencies)} ms; the new version "
         f"{'was taken up' if swapped else 'WAS NOT TAKEN UP'}; memory {before:.0f} MiB at first, "
         f"{server.memory():.0f} MiB at last"
@@ -277,8 +322,8 @@ def main() -> None:
     parser.add_argument("--signature", default="generate")
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--rows", type=int, default=1, help="rows a request")
-    parser.add_argument("--seconds", type=float, default=1.5, help="of each run")
-    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each run")
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--soak", type=float, default=0.0, metavar="MINUTES")
     options, flags = parser.parse_known_args()  # What is left is for the server.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -33,7 +33,7 @@ from tf_sg2.serving.server.saved_model import SavedModel
 
 PREDICT = "/v1/models/stub:predict"
 ROW = {"instances": [[1, 2]]}
-DEFAULT = BatchingParameters()
+DEFAULT = BatchingParameters(num_batch_threads=1)  # What waits is then known.
 
 
 class Stub(tf.Module):

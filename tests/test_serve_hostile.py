@@ -98,7 +98,7 @@ def test_a_rest_client_that_goes_away_takes_its_request_along(model, monkeypatch
 
 
 def test_a_full_queue_says_unavailable_and_the_rest_is_answered(model, monkeypatch):
-    batching = BatchingParameters(max_batch_size=2, max_enqueued_batches=2)
+    batching = BatchingParameters(2, max_enqueued_batches=2, num_batch_threads=1)
     with shut_gate(monkeypatch) as gate, serving(model, batching=batching) as local:
         first = local.predict.Predict.future(request(), timeout=20)
         assert gate.entered.acquire(timeout=10)

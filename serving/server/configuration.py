@@ -53,13 +53,14 @@ class BatchingParameters:
     """How requests are put together; fields as in TensorFlow Serving's BatchingParameters.
 
     The defaults are this server's: a batch starts when a thread is free for it, never later, and
-    holds what has come until then.
+    holds what has come until then. There are two threads, because one leaves cores idle: TensorFlow
+    has no work for all of them all through a batch, and none while Python has its turn.
     """
 
     max_batch_size: int = 8
     batch_timeout_micros: int = 0
     max_enqueued_batches: int = 32
-    num_batch_threads: int = 1
+    num_batch_threads: int = 2
     allowed_batch_sizes: tuple[int, ...] = ()
     enable_large_batch_splitting: bool = True
 

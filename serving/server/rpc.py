@@ -273,14 +273,17 @@ class Server:
     def __init__(self, address: str, predictor: Predictor, token: str | None, as_content: bool):
         self._stopping, self._ended = False, threading.Event()
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="rpc", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._run, name="rpc", daemon=True).start()
         start = self._start(address, predictor, token, as_content)
         try:
             self.port = asyncio.run_coroutine_threadsafe(start, self._loop).result()
         except BaseException:
             self._loop.call_soon_threadsafe(self._loop.stop)
             raise
+
+    def _run(self) -> None:
+        self._loop.run_forever()
+        self._loop.close()
 
     async def _start(
         self, address: str, predictor: Predictor, token: str | None, as_content: bool
