@@ -70,7 +70,7 @@ test: $(VENV)/installed ops lint
 	$(VENV)/bin/python -m pytest
 
 test-addons: $(ADDONS_VENV)/installed ops-addons
-	$(ADDONS_VENV)/bin/python -m pytest
+	$(ADDONS_VENV)/bin/python -m pytest --ignore=tests/test_page.py # It knows no TensorFlow.
 
 # The native ops under AddressSanitizer and UndefinedBehaviorSanitizer.
 test-sanitized: $(VENV)/installed

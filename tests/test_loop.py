@@ -241,7 +241,8 @@ def test_rollback_goes_on_with_another_random_stream_also_after_a_kill(
 
 def test_rollbacks_come_to_an_end(trained, tmp_path, monkeypatch):
     poison(monkeypatch, iteration=13)
-    with pytest.raises(DivergenceError, match="checkpoint-12; rolled back to it 3 times already"):
+    monkeypatch.setattr(loop.rollback, "MOST", 1)
+    with pytest.raises(DivergenceError, match="checkpoint-12; rolled back to it 1 times already"):
         train(
             tiny_config(training__total_kimg=0.128),
             copy_of(trained, tmp_path),
