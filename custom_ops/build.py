@@ -9,6 +9,7 @@ import importlib.util
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from pathlib import Path
 SOURCES = Path(__file__).parent
 PREBUILT = SOURCES / "prebuilt"  # Filled before a wheel is made that works without a compiler.
 LIBRARY = "tf_sg2_ops.so"
+OLDEST_CUDA = (12, 1)
 
 COMMON = ["-std=c++17", "-fPIC", "-fvisibility=hidden", "-O3", "-DNDEBUG"]
 # NaN still propagates: these two only say that nobody reads errno or the exception flags.
@@ -132,6 +134,16 @@ def cuda_compiler() -> str | None:
     return shutil.which("nvcc") or shutil.which("nvcc", path=f"{home}/bin")
 
 
+def _too_old(nvcc: str) -> str | None:
+    """Why this nvcc cannot compile the kernels, or None: they want C++17 and sm_90 of 12.1."""
+    told = subprocess.run([nvcc, "--version"], capture_output=True, text=True).stdout
+    release = re.search(r"release (\d+)\.(\d+)", told)
+    if release and (int(release[1]), int(release[2])) < OLDEST_CUDA:
+        wanted = ".".join(map(str, OLDEST_CUDA))
+        return f"nvcc {release[1]}.{release[2]} is older than CUDA {wanted}"
+    return None
+
+
 def build(
     cuda: bool | None = None,
     into_package: bool = False,
@@ -156,8 +168,12 @@ def build(
         BuildError: for want of a compiler, nvcc where demanded, or when compiling fails.
     """
     nvcc = cuda_compiler()
-    if cuda and nvcc is None:
-        raise BuildError("there is no nvcc; install the CUDA toolkit, or say --cuda=off")
+    reason = "there is no nvcc" if nvcc is None else _too_old(nvcc)
+    if cuda and reason:
+        raise BuildError(f"{reason}; install a newer CUDA toolkit, or say --cuda=off")
+    if nvcc is not None and cuda is None and reason:
+        say(f"{reason}; the library is for the CPU alone")
+    nvcc = None if reason else nvcc
     with_cuda = (nvcc is not None if cuda is None else cuda) and any(SOURCES.glob("*.cu"))
     found = find_build()
     if found is not None and not force and not sanitize and found.cuda == with_cuda:

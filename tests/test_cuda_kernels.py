@@ -5,6 +5,7 @@ What a GPU does with them, and how fast, is for `benchmarks/ops_cuda.py`, on a m
 
 import ctypes
 import itertools
+import os
 import subprocess
 from pathlib import Path
 
@@ -225,3 +226,21 @@ def call(function, shape, at, *arguments):
         return argument
 
     assert function(*map(passed, (shape, at, *arguments))) == 0
+
+
+def test_an_nvcc_that_is_too_old_is_named_and_the_cpu_goes_without(tmp_path, monkeypatch):
+    old = tmp_path / "nvcc"
+    old.write_text("#!/bin/sh\necho 'Cuda compilation tools, release 11.8, V11.8.89'\n")
+    old.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("TF_SG2_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(build.BuildError, match="nvcc 11.8 is older than CUDA 12.1; .* --cuda=off"):
+        build.build(cuda=True)
+    compiled = []
+    monkeypatch.setattr(build, "find_build", lambda: None)
+    monkeypatch.setattr(build, "_compile", lambda *arguments: compiled.append(arguments) or 1 / 0)
+    said = []
+    with pytest.raises(ZeroDivisionError):
+        build.build(say=said.append)
+    assert said == ["nvcc 11.8 is older than CUDA 12.1; the library is for the CPU alone"]
+    assert compiled[0][1] is None
