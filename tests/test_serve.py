@@ -153,6 +153,14 @@ def test_a_huge_body_is_refused_and_the_server_goes_on(port):
     assert ask(port, "POST", PREDICT, ROW)[0] == 200
 
 
+def test_pages_of_other_sites_may_not_ask(port):
+    ours = {"Origin": f"http://127.0.0.1:{port}"}
+    assert ask(port, "POST", PREDICT, ROW, ours)[0] == 200
+    for origin in ("http://elsewhere.example", "null"):
+        status, answer = ask(port, "POST", PREDICT, ROW, {"Origin": origin})
+        assert status == 403 and "another site" in answer["error"]
+
+
 def test_status_metadata_and_metrics(port):
     status, answer = ask(port, "GET", "/v1/models/stub")
     assert status == 200

@@ -6,7 +6,7 @@ import asyncio
 import hmac
 import json
 import re
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -63,6 +63,10 @@ class Rest:
         if self._token and not hmac.compare_digest(given, self._token):
             self._predictor.metrics.refused.add("token")
             return 401, _error("A valid token is needed"), JSON_TYPE
+        if not self._token and _is_from_elsewhere(headers):
+            # Any page that somebody visits could so make this machine compute.
+            self._predictor.metrics.refused.add("origin")
+            return 403, _error("A page of another site may not ask without a token"), JSON_TYPE
         path = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
         if scope["query_string"]:
             path += "?" + scope["query_string"].decode("latin-1")
@@ -202,6 +206,12 @@ async def _unless_gone(work: Coroutine[Any, Any, bytes], receive: Callable) -> b
     finally:
         task.cancel()
         gone.cancel()
+
+
+def _is_from_elsewhere(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a browser sent this for a page that another server gave it."""
+    origin = headers.get(b"origin")
+    return origin is not None and origin.partition(b"://")[2] != headers.get(b"host")
 
 
 def _error(message: str) -> bytes:
