@@ -25,6 +25,7 @@ from tf_sg2.serving.client import (
     Client,
     RequestError,
 )
+from tf_sg2.serving.token_file import read_token
 
 BETWEEN_TRIES = 0.5  # Seconds.
 
@@ -122,18 +123,9 @@ def _define_flags(values: flags.FlagValues) -> None:
     )
 
 
-def _token(path: str | None) -> str | None:
-    if path is None:
-        return None
-    try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--token_file {path} cannot be read: {error}") from error
-
-
 def _connected(values: flags.FlagValues) -> Client:
     """A client whose server has answered, if need be after a while."""
-    token, end = _token(values.token_file), time.monotonic() + values.wait
+    token, end = read_token(values.token_file), time.monotonic() + values.wait
     while True:
         client = None
         try:

@@ -12,6 +12,7 @@ from absl import flags
 from tf_sg2 import command_line
 from tf_sg2.errors import InputError
 from tf_sg2.serving.server.limits import Limits
+from tf_sg2.serving.token_file import read_token
 
 if TYPE_CHECKING:
     from tf_sg2.serving.server.run import Settings
@@ -147,7 +148,7 @@ def main(arguments: Sequence[str]) -> None:
         )
     if values.batching_parameters_file and not values.enable_batching:
         raise InputError("--batching_parameters_file has no use with --noenable_batching")
-    token = _token(values.token_file) if values.token_file else None
+    token = read_token(values.token_file)
     try:
         from tf_sg2.serving.server.run import serve
     except ModuleNotFoundError as error:
@@ -155,16 +156,6 @@ def main(arguments: Sequence[str]) -> None:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("tf_sg2").setLevel(logging.INFO)
     serve(_settings(values, token))
-
-
-def _token(path: str) -> str:
-    try:
-        token = Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--token_file {path} cannot be read: {error}") from error
-    if not token:
-        raise InputError(f"--token_file {path} is empty; put a token into it")
-    return token
 
 
 def _settings(values: flags.FlagValues, token: str | None) -> Settings:

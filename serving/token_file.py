@@ -1,0 +1,24 @@
+"""The token of the local server, which its clients bear: one file, read by both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tf_sg2.errors import InputError
+
+
+def read_token(path: str | None) -> str | None:
+    """Returns the token in the file that `--token_file` names; None where it names none.
+
+    Raises:
+        InputError: if the file cannot be read or is empty.
+    """
+    if not path:
+        return None
+    try:
+        token = Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--token_file {path} cannot be read: {error}") from error
+    if not token:
+        raise InputError(f"--token_file {path} is empty; put a token into it")
+    return token
