@@ -19,15 +19,16 @@ class Limits:
         answer_seconds: in which an answer must have been fetched.
         connections: HTTP connections at a time; beyond, the one that has been waiting longest for
             its client goes.
-        calls: gRPC calls at a time.
+        calls: gRPC calls at a time. Messages that have not come whole are not seen by the bound on
+            memory: they hold calls * message_bytes at most, 2 GiB by default.
     """
 
     body_bytes: int = 8 << 20
-    message_bytes: int = 16 << 20
+    message_bytes: int = 4 << 20
     memory_bytes: int = 256 << 20
     rest_seconds: float = 30.0
     grpc_seconds: float = 300.0
     arrival_seconds: float = 30.0
     answer_seconds: float = 120.0
     connections: int = 16384
-    calls: int = 1024
+    calls: int = 512
