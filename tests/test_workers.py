@@ -1,5 +1,6 @@
 """Several workers: one result, one end, and nobody who waits for ever."""
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -163,8 +164,11 @@ def meet(mode):
     ]
     try:
         output, said = processes[0].communicate(timeout=60)
+        with contextlib.suppress(subprocess.TimeoutExpired):  # One that hangs is not waited for.
+            processes[1].wait(1 if mode in ("hang", "stick", "absent") else 30)
     finally:
-        processes[1].kill()
+        for process in processes:
+            process.kill()
     theirs = processes[1].communicate()
     return processes[0].returncode, output, said.strip().splitlines()[-1:], theirs
 
