@@ -184,7 +184,7 @@ def print_cases(cases: list[Case], repeats: int) -> None:
         f"PyTorch {torch.__version__ if torch else 'not installed'}, {repeats} rounds"
     )
     head = ("native ms", "GB/s", "copy GB/s", "of copy", "TensorFlow", "PyTorch", "wanted")
-    print(f"{'':<40}" + "".join(f"{text:>12}" for text in head))
+    print(f"{'':<40}" + "".join(f"{text:>15}" for text in head))
     for case in cases:
         others = [case.tensorflow, *([case.torch] if case.torch else [])]
         native, *rest = in_turns([case.native, *others], copy, repeats)
@@ -203,7 +203,7 @@ def print_cases(cases: list[Case], repeats: int) -> None:
             f"{times[1]:.1f}x" if len(times) > 1 else "-",
             f"{case.wanted[0]:.0f}x {case.wanted[1]:.0%}{'' if met else ' missed'}",
         ]
-        print(f"{case.name:<40}" + "".join(f"{text:>12}" for text in columns), flush=True)
+        print(f"{case.name:<40}" + "".join(f"{text:>15}" for text in columns), flush=True)
 
 
 def training_passes(config, implementation: str) -> list[tuple[Callable[[], object], int]]:
