@@ -128,7 +128,7 @@ if mode == "absent":
     time.sleep(20)
     os._exit(0)
 try:
-    strategy = choose_strategy("auto", cluster, 6.0)
+    strategy = choose_strategy("auto", cluster, 6.0 if sys.argv[1] == "absent" else 60.0)
     with clusters.Watch(cluster, 6.0) as watch, clusters.named_losses(cluster):
         workers = Workers(strategy, cluster, watch)
         answers = []
