@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from pathlib import Path
 
 from tf_sg2.errors import InputError
@@ -22,3 +23,8 @@ def read_token(path: str | None) -> str | None:
     if not token:
         raise InputError(f"--token_file {path} is empty; put a token into it")
     return token
+
+
+def is_borne(token: str | None, authorization: bytes) -> bool:
+    """Whether an `Authorization` header bears the token; any does where none is asked for."""
+    return token is None or hmac.compare_digest(authorization, b"Bearer " + token.encode())

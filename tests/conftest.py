@@ -43,3 +43,30 @@ def require_native():
         if os.environ.get("CI"):
             pytest.fail(f"the native ops are not there: {native_missing()}")
         pytest.skip(f"the native ops are not there: {native_missing()}")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Exports of a tiny model, and of one with classes."""
+    from tiny_exports import LABELS, export_tiny
+
+    folder = tmp_path_factory.mktemp("models")
+    return export_tiny(folder, "tiny"), export_tiny(folder, "classes", LABELS)
+
+
+@pytest.fixture(scope="module")
+def server(folders):
+    """A local server of both."""
+    from tiny_exports import serve_exports
+
+    with serve_exports(*folders) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def guarded(folders):
+    """A server of one model that asks for a token."""
+    from tiny_exports import serve_exports
+
+    with serve_exports(folders[0], token="secret") as server:
+        yield server

@@ -18,29 +18,9 @@ from tf_sg2.errors import InputError
 from tf_sg2.latent.seeds import latents
 from tf_sg2.serving import Client
 from tf_sg2.serving.client import RequestError
-from tiny_exports import export_tiny, serve_exports
+from tiny_exports import LABELS
 
 TESTS = Path(__file__).parent
-LABELS = 3
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models")
-    return export_tiny(folder, "tiny"), export_tiny(folder, "classes", LABELS)
-
-
-@pytest.fixture(scope="module")
-def server(folders):
-    with serve_exports(*folders) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def guarded(folders):
-    """A server of one model that asks for a token."""
-    with serve_exports(folders[0], token="secret") as server:
-        yield server
 
 
 @pytest.fixture(params=["rest", "grpc"])

@@ -13,6 +13,8 @@ from tf_sg2.serving import export as exporter
 from tf_sg2.serving.server.configuration import ModelConfig
 from tiny_run import make_tiny_run
 
+LABELS = 3
+
 
 def export_tiny(folder: Path, name: str, label_dim: int = 0) -> Path:
     """Exports version 1 of a tiny model and returns the model's folder."""

@@ -9,3 +9,8 @@ class InputError(ValueError):
     The message is one clear sentence that says what is wrong, where, and what to do.
     Commands print it behind `error:` and end with exit status 2.
     """
+
+
+def first_line(error: Exception) -> str:
+    """The first line of somebody else's error, for a sentence of ours; its type if it is empty."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -37,13 +37,16 @@ class Run:
     log: RunLog | WorkerLog | None = None
 
     def restore(self) -> bool:
-        """Gives every worker the state of the chief's newest checkpoint; False without one."""
+        """Gives the chief the state of its newest checkpoint; False, on every worker, without."""
         # Outside the strategy's scope: a variable made in it waits for all workers, and here is
         # the chief alone.
         restored = self.workers.cluster.is_chief and checkpoint.restore(self.checkpoints)
         self.workers.watch.reached("the checkpoint")
-        self.workers.take_from_chief(list(self.state.variables().values()))
         return bool(self.workers.gather([restored])[0, 0])
+
+    def hand_out(self) -> None:
+        """Gives every worker the chief's state."""
+        self.workers.take_from_chief(list(self.state.variables().values()))
 
     def stream(self) -> int:
         """Which random stream the next iteration draws from; the chief knows."""
@@ -54,8 +57,7 @@ class Run:
 
     def last_checkpoint(self) -> str:
         """Where it is, in words if there is none."""
-        newest = self.checkpoints.latest_checkpoint if self.checkpoints else "the chief's"
-        return newest or "none: none was written yet"
+        return checkpoint.last_checkpoint(self.checkpoints) if self.checkpoints else "the chief's"
 
     def save(self) -> None:
         """Writes a checkpoint; only the chief does."""
@@ -98,10 +100,9 @@ def begin(
             manager = checkpoint.checkpoint_manager(state, config, directory)
         run = Run(config, directory, source, workers, state, manager)
         restored = run.restore()
-        if init_from is not None and not restored:
-            if cluster.is_chief:
-                said.append(_initialize(state, init_from))
-            workers.take_from_chief(list(state.variables().values()))
+        if init_from is not None and not restored and cluster.is_chief:
+            said.append(_initialize(state, init_from))
+        run.hand_out()
         seen = int(state.images_seen.numpy())
         if restored:
             said.append(f"resuming {directory.path} at {seen / 1000:.1f} kimg")

@@ -10,7 +10,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from tf_sg2.config import Config, differences
-from tf_sg2.errors import InputError
+from tf_sg2.errors import InputError, first_line
 from tf_sg2.run_directory import CHECKPOINT_NAME, RunDirectory, checkpoint_of, load_run
 from tf_sg2.training.state import TrainState
 from tf_sg2.weights.names import discriminator_entries, generator_entries
@@ -40,6 +40,11 @@ def checkpoint_manager(state: TrainState, config: Config, run: RunDirectory):
     )
 
 
+def last_checkpoint(manager: tf.train.CheckpointManager) -> str:
+    """Returns the newest one's path, or in words that there is none."""
+    return manager.latest_checkpoint or "none: none was written yet"
+
+
 def save(manager: tf.train.CheckpointManager, state: TrainState) -> str:
     """Writes a checkpoint, numbered by iteration; returns its path.
 
@@ -52,9 +57,9 @@ def save(manager: tf.train.CheckpointManager, state: TrainState) -> str:
         return manager.save(checkpoint_number=int(state.iteration.numpy()))
     except (tf.errors.OpError, OSError) as error:
         raise InputError(
-            f"no checkpoint can be written to {manager.directory} ({_first_line(error)}); make "
+            f"no checkpoint can be written to {manager.directory} ({first_line(error)}); make "
             "room, then give the same command again; the last good checkpoint is "
-            f"{manager.latest_checkpoint or 'none: none was written yet'}"
+            f"{last_checkpoint(manager)}"
         ) from error
 
 
@@ -109,12 +114,8 @@ def _fault(prefix: Path) -> str | None:
         for name in reader.get_variable_to_shape_map():
             reader.get_tensor(name)
     except (tf.errors.OpError, IndexError, ValueError, RuntimeError) as error:
-        return _first_line(error)
+        return first_line(error)
     return None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def restore(manager: tf.train.CheckpointManager) -> bool:
@@ -130,7 +131,7 @@ def restore(manager: tf.train.CheckpointManager) -> bool:
         manager.checkpoint.restore(newest).assert_existing_objects_matched()
     except (AssertionError, tf.errors.OpError, ValueError) as error:
         raise InputError(
-            f"checkpoint {newest} cannot be restored ({_first_line(error)}); remove its files to "
+            f"checkpoint {newest} cannot be restored ({first_line(error)}); remove its files to "
             "go on from the one before it"
         ) from error
     return True

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tf_sg2.compat import coordination_service
-from tf_sg2.errors import InputError
+from tf_sg2.errors import InputError, first_line
 
 # EX_UNAVAILABLE of sysexits.h: another worker is gone or hangs.
 LOST_STATUS = 69
@@ -209,11 +209,11 @@ def named_losses(cluster: Cluster) -> Iterator[None]:
         raise
     except tf.errors.OpError as error:
         if not _LOSS.search(str(error)):
-            _report(f"{type(error).__name__}: {error.message}")
+            _report(f"{type(error).__name__}: {first_line(error)}")
             raise
         raise LostWorkerError(_loss(cluster, str(error)) + HOW_ON) from error
     except Exception as error:
-        _report(str(error) or type(error).__name__)
+        _report(first_line(error))
         raise
     _leave_together(cluster)
 
@@ -227,9 +227,8 @@ def _leave_together(cluster: Cluster) -> None:
 
 
 def _report(message: str) -> None:
-    first = (message.strip().splitlines() or [""])[0]
     with contextlib.suppress(Exception):
-        coordination_service().report_error_to_cluster(9, MARK + first)  # FAILED_PRECONDITION
+        coordination_service().report_error_to_cluster(9, MARK + message)  # FAILED_PRECONDITION
         time.sleep(1)  # It is sent by a thread that ends with the process.
 
 

@@ -110,6 +110,7 @@ def _roll_back(run: Run, error: DivergenceError) -> None:
     """Gives the run the state of its last checkpoint, from which it draws a new random stream."""
     if not run.restore():
         raise error
+    run.hand_out()
     iteration, chief = int(run.state.iteration.numpy()), run.workers.cluster.is_chief
     before = rollback.count_at(run.directory, iteration) if chief else 0
     before = int(run.workers.gather([before])[0, 0])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import json
 import time
 from collections import OrderedDict
 from typing import Any
@@ -16,12 +15,13 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from tf_sg2.serving.server.http_answers import error_body
 from tf_sg2.serving.server.limits import Limits
 from tf_sg2.serving.server.metrics import Metrics
 
 
 def _refusal(status: str, sentence: str) -> bytes:
-    body = json.dumps({"error": sentence}).encode()
+    body = error_body(sentence)
     head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nConnection: close\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 

@@ -5,10 +5,12 @@ An ASGI application around the REST one, which gets every other path.
 
 from __future__ import annotations
 
-import hmac
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from importlib import resources
+
+from tf_sg2.serving.server.http_answers import JSON_TYPE, TEXT_TYPE, error_body, send_answer
+from tf_sg2.serving.token_file import is_borne
 
 FOLDER = resources.files("tf_sg2.serving.server") / "page"
 KINDS = {
@@ -48,12 +50,11 @@ class Page:
         models: Callable[[], Mapping[str, list[int]]],
         token: str | None = None,
     ):
-        self._app, self._models = app, models
-        self._token = f"Bearer {token}".encode() if token else None
+        self._app, self._models, self._token = app, models, token
         self._files = {
             "/" if file.name == "index.html" else f"/page/{file.name}": (
-                KINDS["." + file.name.rpartition(".")[2]],
                 file.read_bytes(),
+                KINDS["." + file.name.rpartition(".")[2]],
             )
             for file in FOLDER.iterdir()
         }
@@ -68,26 +69,18 @@ class Page:
         if scope["type"] != "http" or (path not in self._files and path != MODELS_PATH):
             await self._app(scope, receive, send)
             return
-        status, kind, body = self._answer(path, scope)
-        headers = [
-            (b"content-type", kind),
-            (b"content-length", str(len(body)).encode()),
-            *HEADERS,
-        ]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        body = b"" if scope["method"] == "HEAD" else body
-        await send({"type": "http.response.body", "body": body})
+        await send_answer(send, scope["method"], self._answer(path, scope), HEADERS)
 
     def _answer(self, path: str, scope: dict) -> tuple[int, bytes, bytes]:
         if scope["method"] not in ("GET", "HEAD"):
-            return 405, b"text/plain", b"Method Not Allowed"
+            return 405, b"Method Not Allowed", TEXT_TYPE
         if path in self._files:
             return 200, *self._files[path]
         given = dict(scope["headers"]).get(b"authorization", b"")
-        if self._token and not hmac.compare_digest(given, self._token):
-            return 401, b"application/json", b'{"error": "A valid token is needed"}'
+        if not is_borne(self._token, given):
+            return 401, error_body("A valid token is needed"), JSON_TYPE
         models = [
             {"name": name, "versions": versions}
             for name, versions in sorted(self._models().items())
         ]
-        return 200, b"application/json", json.dumps({"models": models}).encode()
+        return 200, json.dumps({"models": models}).encode(), JSON_TYPE

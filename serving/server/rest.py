@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import json
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -16,14 +15,15 @@ from tensorflow_serving.apis import get_model_metadata_pb2
 
 from tf_sg2.serving.server import bodies, json_answers, json_requests
 from tf_sg2.serving.server.configuration import PROMETHEUS_PATH
+from tf_sg2.serving.server.http_answers import JSON_TYPE, TEXT_TYPE, error_body, send_answer
 from tf_sg2.serving.server.memory import Hold
 from tf_sg2.serving.server.predict import DEFAULT_SIGNATURE, Predictor, signature_of
 from tf_sg2.serving.server.status import ServingError, from_exception, invalid_argument
+from tf_sg2.serving.token_file import is_borne
 
 CHOICE = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 GET = re.compile(rf"/v1/models/(?P<name>[^/:]+){CHOICE}(?P<rest>/metadata)?")
 POST = re.compile(rf"/v1/models/(?P<name>[^/:]+){CHOICE}:(?P<rest>predict|classify|regress)")
-JSON_TYPE, TEXT_TYPE = b"application/json", b"text/plain"
 
 
 class Rest:
@@ -41,8 +41,7 @@ class Rest:
         token: str | None = None,
         metrics_path: str | None = PROMETHEUS_PATH,
     ):
-        self._predictor, self._metrics_path = predictor, metrics_path
-        self._token = f"Bearer {token}".encode() if token else None
+        self._predictor, self._token, self._metrics_path = predictor, token, metrics_path
 
     async def __call__(
         self,
@@ -52,21 +51,17 @@ class Rest:
     ) -> None:
         if scope["type"] != "http":
             return
-        status, body, kind = await self._answer(scope, receive)
-        headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        await send_answer(send, scope["method"], await self._answer(scope, receive))
 
     async def _answer(self, scope: dict, receive: Callable) -> tuple[int, bytes, bytes]:
         headers = dict(scope["headers"])
-        given = headers.get(b"authorization", b"")
-        if self._token and not hmac.compare_digest(given, self._token):
+        if not is_borne(self._token, headers.get(b"authorization", b"")):
             self._predictor.metrics.refused.add("token")
-            return 401, _error("A valid token is needed"), JSON_TYPE
+            return 401, error_body("A valid token is needed"), JSON_TYPE
         if not self._token and _is_from_elsewhere(headers):
             # Any page that somebody visits could so make this machine compute.
             self._predictor.metrics.refused.add("origin")
-            return 403, _error("A page of another site may not ask without a token"), JSON_TYPE
+            return 403, error_body("A page of another site may not ask without a token"), JSON_TYPE
         path = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
         if scope["query_string"]:
             path += "?" + scope["query_string"].decode("latin-1")
@@ -91,12 +86,12 @@ class Rest:
             return 499, b"", TEXT_TYPE
         except bodies.TooLong:
             self._predictor.metrics.refused.add("body_bytes")
-            return 413, _error(f"The body is over the limit of {most_bytes} bytes"), JSON_TYPE
+            return 413, error_body(f"The body is over the limit of {most_bytes} bytes"), JSON_TYPE
         except Exception as error:
             failure = from_exception(error)
             if not failure.counted:
                 self._predictor.count_refusal(name, failure)
-            return failure.http_status, _error(failure.message), JSON_TYPE
+            return failure.http_status, error_body(failure.message), JSON_TYPE
 
     def _told(self, path: str) -> bytes:
         if path in ("/v1/models", "/v1/models/"):
@@ -212,7 +207,3 @@ def _is_from_elsewhere(headers: Mapping[bytes, bytes]) -> bool:
     """Whether a browser sent this for a page that another server gave it."""
     origin = headers.get(b"origin")
     return origin is not None and origin.partition(b"://")[2] != headers.get(b"host")
-
-
-def _error(message: str) -> bytes:
-    return json.dumps({"error": message}).encode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
@@ -28,6 +27,7 @@ from tf_sg2.serving.server.models import Lease
 from tf_sg2.serving.server.predict import DEFAULT_SIGNATURE, Predictor, Signature, signature_of
 from tf_sg2.serving.server.status import TIMEOUTS, ServingError, from_exception, invalid_argument
 from tf_sg2.serving.server.tensors import to_array, to_proto
+from tf_sg2.serving.token_file import is_borne
 
 Context = grpc.aio.ServicerContext
 Answer = Callable[[Message, Context, Hold], Awaitable[Message | bytes]]
@@ -141,12 +141,11 @@ class _Calls:
                 ),
             },
         }
-        wanted = f"Bearer {token}".encode() if token else None
         return [
             grpc.method_handlers_generic_handler(
                 service,
                 {
-                    name: _handler(self._predictor, wanted, kind, answer)
+                    name: _handler(self._predictor, token, kind, answer)
                     for name, (kind, answer) in methods.items()
                 },
             )
@@ -155,7 +154,7 @@ class _Calls:
 
 
 def _handler(
-    predictor: Predictor, token: bytes | None, kind: type[Message], answer: Answer
+    predictor: Predictor, token: str | None, kind: type[Message], answer: Answer
 ) -> grpc.RpcMethodHandler:
     """The handler of a call with one request and one answer.
 
@@ -168,7 +167,7 @@ def _handler(
         name = ""
         try:
             given = dict(context.invocation_metadata() or ()).get("authorization", "")
-            if token and not hmac.compare_digest(str(given).encode(), token):
+            if not is_borne(token, str(given).encode()):
                 raise ServingError("UNAUTHENTICATED", "A valid token is needed")
             try:
                 raw = await asyncio.wait_for(context.read(), limits.arrival_seconds)
