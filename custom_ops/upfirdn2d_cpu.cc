@@ -8,7 +8,9 @@
 
 #include <math.h>
 
+#include "combine_cpu.h"
 #include "cpu.h"
+#include "pixels_cpu.h"
 
 namespace {
 
@@ -18,6 +20,8 @@ constexpr int64_t kBandRows = 32;
 constexpr int64_t kStripBytes = 256 << 10;
 constexpr int64_t kMinimumStripColumns = 16;
 constexpr int64_t kLinePadding = 16;
+// Lanes that pixels of few channels are dealt out to, at most.
+constexpr int64_t kMostLanes = 8;
 
 inline int64_t floor_divide(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
 inline int64_t ceil_divide(int64_t a, int64_t b) { return -floor_divide(-a, b); }
@@ -46,118 +50,6 @@ int64_t greatest_common_divisor(int64_t a, int64_t b) {
     b = rest;
   }
   return a;
-}
-
-// A sum of lines of T, made `repeats` times on the way along them:
-// y[r * y_step + i] = sum over m < count of weights[m] * lines[m][r * line_step + i], i < n.
-template <typename T, typename A>
-struct Combination {
-  const T* lines[TF_SG2_MAX_TAPS];
-  A weights[TF_SG2_MAX_TAPS];
-  int64_t count, n, repeats, line_step, y_step;
-};
-
-template <int M, typename A>
-void combine_fixed(const Combination<A, A>& c, A* y, bool past_caches) {
-  constexpr int kLanes = Vector<A>::kLanes;
-  const A* lines[M];
-  A weights[M];
-  for (int m = 0; m < M; ++m) {
-    lines[m] = c.lines[m];
-    weights[m] = c.weights[m];
-  }
-  const int64_t n = c.n;
-  for (int64_t r = 0; r < c.repeats; ++r) {
-    int64_t i = 0;
-    const auto scalar = [&]() {
-      A sum = weights[0] * lines[0][i];
-      for (int m = 1; m < M; ++m) sum += weights[m] * lines[m][i];
-      y[i] = sum;
-    };
-    const auto vector = [&]() {
-      typename Vector<A>::type sum = load(lines[0] + i) * weights[0];
-      for (int m = 1; m < M; ++m) sum += load(lines[m] + i) * weights[m];
-      return sum;
-    };
-    if (past_caches && n >= 2 * kLanes) {
-      for (; !aligned(y + i); ++i) scalar();
-      for (; i + kLanes <= n; i += kLanes) stream(y + i, vector());
-    } else {
-      for (; i + kLanes <= n; i += kLanes) store(y + i, vector());
-    }
-    for (; i < n; ++i) scalar();
-    for (int m = 0; m < M; ++m) lines[m] += c.line_step;
-    y += c.y_step;
-  }
-}
-
-// Any number of lines of any type, a few vectors at a time; none gives zeros.
-template <typename T, typename A>
-void combine_any(const Combination<T, A>& c, A* y) {
-  constexpr int kBlock = 4 * Vector<A>::kLanes;
-  for (int64_t r = 0; r < c.repeats; ++r) {
-    const int64_t offset = r * c.line_step;
-    int64_t i = 0;
-    for (; i + kBlock <= c.n; i += kBlock) {
-      A sums[kBlock] = {};
-      for (int64_t m = 0; m < c.count; ++m) {
-        const T* line = c.lines[m] + offset + i;
-        const A weight = c.weights[m];
-        for (int k = 0; k < kBlock; ++k) sums[k] += weight * widen(line[k]);
-      }
-      memcpy(y + i, sums, sizeof(sums));
-    }
-    for (; i < c.n; ++i) {
-      A sum = 0;
-      for (int64_t m = 0; m < c.count; ++m) sum += c.weights[m] * widen(c.lines[m][offset + i]);
-      y[i] = sum;
-    }
-    y += c.y_step;
-  }
-}
-
-// Few elements at a time, as in images: N of them in M lines, both known to the compiler.
-template <int M, int N, typename A>
-void combine_narrow(const Combination<A, A>& c, A* y) {
-  const A* lines[M];
-  A weights[M];
-  for (int m = 0; m < M; ++m) {
-    lines[m] = c.lines[m];
-    weights[m] = c.weights[m];
-  }
-  const int64_t line_step = c.line_step, y_step = c.y_step;
-  for (int64_t r = 0; r < c.repeats; ++r) {
-    A sums[N];
-    for (int i = 0; i < N; ++i) sums[i] = weights[0] * lines[0][r * line_step + i];
-    for (int m = 1; m < M; ++m) {
-      for (int i = 0; i < N; ++i) sums[i] += weights[m] * lines[m][r * line_step + i];
-    }
-    for (int i = 0; i < N; ++i) y[r * y_step + i] = sums[i];
-  }
-}
-
-template <int N, typename A>
-bool combine_narrow(const Combination<A, A>& c, A* y) {
-  if (c.n != N || c.repeats == 1 || (c.count != 2 && c.count != 4)) return false;
-  if (c.count == 2) combine_narrow<2, N>(c, y);
-  if (c.count == 4) combine_narrow<4, N>(c, y);
-  return true;
-}
-
-template <typename A>
-void combine(const Combination<A, A>& c, A* y, bool past_caches) {
-  if (combine_narrow<1>(c, y) || combine_narrow<3>(c, y) || combine_narrow<4>(c, y)) return;
-  switch (c.count) {
-    case 1: return combine_fixed<1>(c, y, past_caches);
-    case 2: return combine_fixed<2>(c, y, past_caches);
-    case 3: return combine_fixed<3>(c, y, past_caches);
-    case 4: return combine_fixed<4>(c, y, past_caches);
-    default: return combine_any(c, y);
-  }
-}
-template <typename T, typename A>
-void combine(const Combination<T, A>& c, A* y, bool) {
-  combine_any(c, y);
 }
 
 // Rows and columns of weights: kernel[a, b] = rows[a] * columns[b] where `separable`.
@@ -207,14 +99,37 @@ Strip strip_at(const Axis& columns, int64_t from, int64_t to) {
   return {from, to, base, maximum(columns.last(to - 1) - base + 1, 0)};
 }
 
+// Outputs a period apart have the same taps, at inputs a step apart.
+struct Rhythm {
+  int64_t period, step;
+  bool flat() const { return period == 1 && step == 1; }
+};
+
+Rhythm rhythm_of(const Axis& axis) {
+  const int64_t common = greatest_common_divisor(axis.up, axis.down);
+  return {axis.up / common, axis.down / common};
+}
+
+// Whether pixels are dealt out to lanes, since they alone are too few elements for vectors.
+template <typename A>
+bool takes_lanes(const Axis& columns, int64_t channels) {
+  const Rhythm rhythm = rhythm_of(columns);
+  return channels < Vector<A>::kLanes && !rhythm.flat() && rhythm.period <= kMostLanes &&
+         rhythm.step <= kMostLanes;
+}
+
+// From one lane to the next, for lanes that share the pixels of a strip.
+int64_t lane_stride(int64_t pixels, int64_t channels, int64_t lanes) {
+  const int64_t size = divide_up(pixels, lanes) * channels + kPixelPiece;
+  return divide_up(size, kLinePadding) * kLinePadding;
+}
+
 // Filters `line`, the inputs of a strip, along the width.
 template <typename A>
 void filter_line(const Axis& columns, const Strip& strip, int64_t channels, const A* weights,
                  const A* line, A* y, bool past_caches) {
-  // Outputs a period apart have the same taps, at inputs a step apart.
-  const int64_t common = greatest_common_divisor(columns.up, columns.down);
-  const int64_t period = columns.up / common, step = columns.down / common;
-  const int64_t phases = minimum(period, strip.to - strip.from);
+  const Rhythm rhythm = rhythm_of(columns);
+  const int64_t phases = minimum(rhythm.period, strip.to - strip.from);
   for (int64_t phase = 0; phase < phases; ++phase) {
     const int64_t o = strip.from + phase, j = columns.first(o);
     Combination<A, A> c;
@@ -223,14 +138,41 @@ void filter_line(const Axis& columns, const Strip& strip, int64_t channels, cons
       c.lines[m] = line + (j + m - strip.base) * channels;
       c.weights[m] = weights[columns.weight(o, j + m)];
     }
-    const int64_t repeats = divide_up(strip.to - o, period);
-    const bool flat = period == 1 && step == 1;
-    c.n = flat ? repeats * channels : channels;
-    c.repeats = flat ? 1 : repeats;
-    c.line_step = step * channels;
-    c.y_step = period * channels;
+    const int64_t repeats = divide_up(strip.to - o, rhythm.period);
+    c.n = rhythm.flat() ? repeats * channels : channels;
+    c.repeats = rhythm.flat() ? 1 : repeats;
+    c.line_step = rhythm.step * channels;
+    c.y_step = rhythm.period * channels;
     combine(c, y + phase * channels, past_caches);
   }
+}
+
+// The same, by lanes: `dealt` and `filtered` have room for those of the inputs and the outputs.
+template <typename A>
+void filter_lanes(const Axis& columns, const Strip& strip, int64_t channels, const A* weights,
+                  const A* line, A* dealt, A* filtered, A* y) {
+  const Rhythm rhythm = rhythm_of(columns);
+  const int64_t outputs = strip.to - strip.from;
+  const int64_t in_stride = lane_stride(strip.width, channels, rhythm.step);
+  const int64_t out_stride = lane_stride(outputs, channels, rhythm.period);
+  if (rhythm.step > 1) deal(line, strip.width, channels, rhythm.step, in_stride, dealt);
+  const A* lanes = rhythm.step > 1 ? dealt : line;
+  A* out = rhythm.period > 1 ? filtered : y;
+  for (int64_t phase = 0; phase < minimum(rhythm.period, outputs); ++phase) {
+    const int64_t o = strip.from + phase, j = columns.first(o);
+    Combination<A, A> c;
+    c.count = columns.last(o) - j + 1;
+    for (int64_t m = 0; m < c.count; ++m) {
+      const int64_t pixel = j + m - strip.base;
+      c.lines[m] = lanes + pixel % rhythm.step * in_stride + pixel / rhythm.step * channels;
+      c.weights[m] = weights[columns.weight(o, j + m)];
+    }
+    c.n = divide_up(outputs - phase, rhythm.period) * channels;
+    c.repeats = 1;
+    c.line_step = c.y_step = 0;
+    combine(c, out + phase * out_stride, false);
+  }
+  if (rhythm.period > 1) join(filtered, outputs, channels, rhythm.period, out_stride, y);
 }
 
 // The columns of a strip: all, unless the rows that meet in one output row would fall out of cache.
@@ -247,7 +189,13 @@ int64_t line_size(const TfSg2Upfirdn2d& s, int64_t sum_bytes) {
   const int64_t outputs = strip_columns(s, sum_bytes);
   // Where a strip starts moves the span of its inputs by one at most.
   const int64_t inputs = ((outputs - 1) * columns.down + columns.taps - 1) / columns.up + 2;
-  return divide_up(maximum(outputs, inputs) * s.channels, kLinePadding) * kLinePadding;
+  const int64_t size = maximum(outputs, inputs) * s.channels + kPixelPiece;
+  return divide_up(size, kLinePadding) * kLinePadding;
+}
+
+// Elements of all lanes that share a line.
+int64_t lanes_size(const TfSg2Upfirdn2d& s, int64_t line_size) {
+  return line_size + kMostLanes * (s.channels + kPixelPiece + kLinePadding);
 }
 
 template <typename T>
@@ -258,7 +206,9 @@ class Worker {
   Worker(const TfSg2Upfirdn2d& s, const double* kernel, const void* x, void* y, void* scratch)
       : s_(s), rows_(rows_of(s)), columns_(columns_of(s)), x_(static_cast<const T*>(x)),
         y_(static_cast<T*>(y)), line_size_(line_size(s, sizeof(A))),
-        line_(static_cast<A*>(scratch)), out_(line_ + line_size_), sum_(out_ + line_size_) {
+        line_(static_cast<A*>(scratch)), out_(line_ + line_size_), sum_(out_ + line_size_),
+        dealt_(sum_ + line_size_), filtered_(dealt_ + lanes_size(s, line_size_)),
+        takes_lanes_(takes_lanes<A>(columns_, s.channels)) {
     find_weights(s, kernel, &weights_);
     const int64_t bytes = s.batch * s.out_height * s.out_width * s.channels * sizeof(T);
     past_caches_ = bytes >= kStreamBytes;
@@ -308,13 +258,26 @@ class Worker {
     combine(c, line_ + (from - strip.base) * s_.channels, false);
   }
 
+  // Filters the line into y: scratch, or a row of the output.
+  void filter(const Strip& strip, const A* weights, A* y, bool past_caches) {
+    if (takes_lanes_) {
+      filter_lanes(columns_, strip, s_.channels, weights, line_, dealt_, filtered_, y);
+    } else {
+      filter_line(columns_, strip, s_.channels, weights, line_, y, past_caches);
+    }
+  }
+
   void put(const Strip& strip, A* row) {
-    filter_line(columns_, strip, s_.channels, weights_.columns, line_, row, past_caches_);
+    if (past_caches_ && takes_lanes_) return put_copy(strip, row);
+    filter(strip, weights_.columns, row, past_caches_);
   }
   template <typename Narrow>
   void put(const Strip& strip, Narrow* row) {
-    filter_line(columns_, strip, s_.channels, weights_.columns, line_, out_, false);
-    write_line(out_, row, (strip.to - strip.from) * s_.channels, false);
+    put_copy(strip, row);
+  }
+  void put_copy(const Strip& strip, T* row) {
+    filter(strip, weights_.columns, out_, false);
+    write_line(out_, row, (strip.to - strip.from) * s_.channels, past_caches_);
   }
 
   void put_all(int64_t n, int64_t o, int64_t first, int64_t count, const Strip& strip, T* row) {
@@ -323,7 +286,7 @@ class Worker {
     for (int64_t j = first; j < first + count; ++j) {
       const A* weights = weights_.kernel + rows_.weight(o, j) * columns_.taps;
       read_line(n, o, j, 1, strip);
-      filter_line(columns_, strip, s_.channels, weights, line_, out_, false);
+      filter(strip, weights, out_, false);
       for (int64_t i = 0; i < size; ++i) sum_[i] += out_[i];
     }
     write_line(sum_, row, size, past_caches_);
@@ -334,7 +297,8 @@ class Worker {
   const T* x_;
   T* y_;
   const int64_t line_size_;
-  A *line_, *out_, *sum_;
+  A *line_, *out_, *sum_, *dealt_, *filtered_;
+  const bool takes_lanes_;
   Weights<A> weights_;
   bool past_caches_;
 };
@@ -357,7 +321,8 @@ int64_t TF_SG2_CPU(tf_sg2_upfirdn2d_cpu_tasks)(const TfSg2Upfirdn2d* s) {
 
 size_t TF_SG2_CPU(tf_sg2_upfirdn2d_cpu_scratch)(const TfSg2Upfirdn2d* s) {
   const size_t bytes = s->type == TF_SG2_FLOAT64 ? sizeof(double) : sizeof(float);
-  return 3 * line_size(*s, bytes) * bytes;
+  const int64_t size = line_size(*s, bytes);
+  return (3 * size + 2 * lanes_size(*s, size)) * bytes;
 }
 
 void TF_SG2_CPU(tf_sg2_upfirdn2d_cpu)(const TfSg2Upfirdn2d* s, const double* kernel, const void* x,
