@@ -18,7 +18,6 @@ import dataclasses
 import os
 import threading
 from collections.abc import Callable
-from functools import partial
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
@@ -90,35 +89,49 @@ def copier() -> Callable[[], None]:
     return run
 
 
-def _traced(implementation: str, function: Callable, *inputs: tf.Tensor) -> Callable:
+def _traced(implementation: str, function: Callable, *inputs: tf.Tensor) -> Callable[[], object]:
     with use_implementation(implementation):
-        return tf.function(function).get_concrete_function(*inputs)
+        concrete = tf.function(function).get_concrete_function(*inputs)
+    return lambda: concrete(*inputs)
 
 
-def _each(function: Callable | None, inputs: list) -> Callable[[], object] | None:
-    """Returns a turn: a call for each of the inputs."""
+def _one_by_one(function: Callable) -> Callable:
+    """Returns a function that calls the given one for each of its inputs, one after another.
 
-    def turn():
+    TensorFlow's optimizer of dependencies would leave out all but the last, so `main` does
+    without.
+    """
+
+    def turn(*inputs):
+        done = []
         for x in inputs:
-            function(x)
+            with tf.control_dependencies(done):
+                y = function(x)
+            done = [y]
+        return y
 
-    return function and turn
+    return turn
 
 
-def _torch_resampling(channels: int, up: int, down: int, padding) -> Callable | None:
+def _torch_resampling(inputs, up: int, down: int, padding) -> Callable[[], object] | None:
     if torch is None:
         return None
+    inputs = [torch.from_numpy(x.numpy()).permute(0, 3, 1, 2) for x in inputs]  # Channels last.
+    channels = inputs[0].shape[1]
     weight = torch.from_numpy(KERNEL * up**2).expand(channels, 1, 4, 4).contiguous()
     top, bottom, left, right = padding
 
-    def run(x):
-        x = torch.from_numpy(x.numpy()).permute(0, 3, 1, 2)  # NHWC in memory: channels last.
+    def resample(x):
         with torch.no_grad():
             if up > 1:
                 y = torch.nn.functional.conv_transpose2d(x, weight, stride=up, groups=channels)
                 return y[:, :, 1:-1, 1:-1]
             padded = torch.nn.functional.pad(x, (left, right, top, bottom))
             return torch.nn.functional.conv2d(padded, weight, stride=down, groups=channels)
+
+    def run():
+        for x in inputs:
+            resample(x)
 
     return run
 
@@ -148,11 +161,11 @@ def resampling_case(operation: str, shape: str) -> Case:
     def function(x):
         return upfirdn2d(x, KERNEL, up=up, down=down, padding=padding, gain=up**2)
 
-    functions = [_traced(name, function, inputs[0]) for name in ("native", "tensorflow")]
-    functions.append(_torch_resampling(channels, up, down, padding))
+    turn = _one_by_one(function)
+    turns = [_traced(name, turn, *inputs) for name in ("native", "tensorflow")]
+    turns.append(_torch_resampling(inputs, up, down, padding))
     moved = 4 * batch * channels * ((size // up) ** 2 + (size // down) ** 2)
     name = f"{operation}, {batch}x{size}x{size}x{channels}"
-    turns = (_each(function, inputs) for function in functions)
     return Case(name, len(inputs), moved, *turns, tuple(wanted))
 
 
@@ -183,7 +196,7 @@ def epilogue_cases(shape: str) -> list[Case]:
             f"epilogue, {name}",
             1,
             2 * x.nbytes,
-            *(partial(_traced(kind, forward, *inputs), *inputs) for kind in kinds),
+            *(_traced(kind, forward, *inputs) for kind in kinds),
             _torch_epilogue(x, scale, noise, bias),
             EPILOGUE_WANTED,
         ),
@@ -191,7 +204,7 @@ def epilogue_cases(shape: str) -> list[Case]:
             f"epilogue's gradient, {name}",
             1,
             3 * x.nbytes,
-            *(partial(_traced(kind, gradient, dy, *inputs), dy, *inputs) for kind in kinds),
+            *(_traced(kind, gradient, dy, *inputs) for kind in kinds),
             None,
             EPILOGUE_WANTED,
         ),
@@ -288,6 +301,7 @@ def main() -> None:
     if flags.iterations:
         print_iterations(flags.repeats)
         return
+    tf.config.optimizer.set_experimental_options({"dependency_optimization": False})
     cases = [resampling_case(operation, shape) for operation in RESAMPLING for shape in SHAPES]
     for shape in ("256", "1024"):
         cases += epilogue_cases(shape)
