@@ -171,8 +171,11 @@ class Upfirdn2dCpuOp : public Upfirdn2dOp {
            void* y) override {
     const int64_t tasks = tf_sg2_upfirdn2d_cpu_tasks(&s);
     const int64_t scratch_bytes = tf_sg2_upfirdn2d_cpu_scratch(&s);
-    const int64_t elements = s.batch * s.out_height * s.out_width * s.channels;
-    const int64_t cost = elements / tasks * (s.kernel_rows + s.kernel_columns) / 8 + 1;
+    // In cycles of one core: an element to or from memory takes about one.
+    const int64_t inputs = s.batch * s.in_height * s.in_width * s.channels;
+    const int64_t outputs = s.batch * s.out_height * s.out_width * s.channels;
+    const int64_t arithmetic = outputs * (s.kernel_rows + s.kernel_columns) / 8;
+    const int64_t cost = (inputs + outputs + arithmetic) / tasks + 1;
     std::atomic<bool> exhausted{false};
     share(context, tasks, cost, [&](int64_t first, int64_t last) {
       Scratch scratch(scratch_bytes);
