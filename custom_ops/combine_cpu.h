@@ -16,8 +16,27 @@ struct Combination {
   int64_t count, n, repeats, line_step, y_step;
 };
 
-template <int M, typename A>
-void combine_fixed(const Combination<A, A>& c, A* y, bool past_caches) {
+/* Rows of memory that will be needed next, asked for on the way, `lines` cache lines with each
+ * vector: the processor foresees how a row goes on, but not where the next one begins. */
+struct Ahead {
+  const char* row = nullptr;
+  int64_t rows = 0, row_bytes = 0, row_stride = 0, lines = 0, offset = 0;
+
+  TF_SG2_INLINE void ask() {
+    for (int64_t k = 0; k < lines && rows > 0; ++k) {
+      __builtin_prefetch(row + offset, 0, 2); /* To the second level: the first is busy. */
+      offset += kCacheLine;
+      if (offset >= row_bytes) {
+        offset = 0;
+        row += row_stride;
+        --rows;
+      }
+    }
+  }
+};
+
+template <int M, bool kAsks, typename A>
+void combine_fixed(const Combination<A, A>& c, A* y, bool past_caches, Ahead* soon) {
   constexpr int kLanes = Vector<A>::kLanes;
   const A* lines[M];
   A weights[M];
@@ -26,6 +45,8 @@ void combine_fixed(const Combination<A, A>& c, A* y, bool past_caches) {
     weights[m] = c.weights[m];
   }
   const int64_t n = c.n;
+  Ahead ahead;
+  if (kAsks) ahead = *soon;
   for (int64_t r = 0; r < c.repeats; ++r) {
     int64_t i = 0;
     const auto scalar = [&]() {
@@ -34,6 +55,7 @@ void combine_fixed(const Combination<A, A>& c, A* y, bool past_caches) {
       y[i] = sum;
     };
     const auto vector = [&]() {
+      if (kAsks) ahead.ask();
       typename Vector<A>::type sum = load(lines[0] + i) * weights[0];
       for (int m = 1; m < M; ++m) sum += load(lines[m] + i) * weights[m];
       return sum;
@@ -48,6 +70,7 @@ void combine_fixed(const Combination<A, A>& c, A* y, bool past_caches) {
     for (int m = 0; m < M; ++m) lines[m] += c.line_step;
     y += c.y_step;
   }
+  if (kAsks) *soon = ahead;
 }
 
 /* Any number of lines of any type, a few vectors at a time; none gives zeros. */
@@ -75,18 +98,26 @@ void combine_any(const Combination<T, A>& c, A* y) {
   }
 }
 
+template <int M, typename A>
+void combine_fixed(const Combination<A, A>& c, A* y, bool past_caches, Ahead* ahead) {
+  const bool asks = ahead != nullptr && ahead->rows > 0;
+  asks ? combine_fixed<M, true>(c, y, past_caches, ahead)
+       : combine_fixed<M, false>(c, y, past_caches, ahead);
+}
+
+/* Fills y; what is `ahead`, if anything, is asked for on the way. */
 template <typename A>
-void combine(const Combination<A, A>& c, A* y, bool past_caches) {
+void combine(const Combination<A, A>& c, A* y, bool past_caches, Ahead* ahead) {
   switch (c.count) {
-    case 1: return combine_fixed<1>(c, y, past_caches);
-    case 2: return combine_fixed<2>(c, y, past_caches);
-    case 3: return combine_fixed<3>(c, y, past_caches);
-    case 4: return combine_fixed<4>(c, y, past_caches);
+    case 1: return combine_fixed<1>(c, y, past_caches, ahead);
+    case 2: return combine_fixed<2>(c, y, past_caches, ahead);
+    case 3: return combine_fixed<3>(c, y, past_caches, ahead);
+    case 4: return combine_fixed<4>(c, y, past_caches, ahead);
     default: return combine_any(c, y);
   }
 }
 template <typename T, typename A>
-void combine(const Combination<T, A>& c, A* y, bool) {
+void combine(const Combination<T, A>& c, A* y, bool, Ahead*) {
   combine_any(c, y);
 }
 

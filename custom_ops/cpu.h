@@ -21,6 +21,7 @@
 #define TF_SG2_JOIN(name, target) TF_SG2_JOIN2(name, target)
 /* The name of a function in this build of the file. */
 #define TF_SG2_CPU(name) TF_SG2_JOIN(name, TF_SG2_TARGET)
+#define TF_SG2_INLINE inline __attribute__((always_inline))
 
 namespace {
 
@@ -79,6 +80,7 @@ inline void finish_streams() {
 
 /* Results this large leave the caches before anybody reads them: they are streamed. */
 constexpr int64_t kStreamBytes = 16 << 20;
+constexpr int64_t kCacheLine = 64; /* Bytes. */
 
 inline bool aligned(const void* pointer) {
   return reinterpret_cast<uintptr_t>(pointer) % kVectorBytes == 0;

@@ -9,8 +9,6 @@
 
 #include "cpu.h"
 
-#define TF_SG2_INLINE inline __attribute__((always_inline))
-
 namespace {
 
 /* Pixels are copied in pieces of this many elements. What is copied beyond a pixel's end is

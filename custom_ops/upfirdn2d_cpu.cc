@@ -127,7 +127,7 @@ int64_t lane_stride(int64_t pixels, int64_t channels, int64_t lanes) {
 // Filters `line`, the inputs of a strip, along the width.
 template <typename A>
 void filter_line(const Axis& columns, const Strip& strip, int64_t channels, const A* weights,
-                 const A* line, A* y, bool past_caches) {
+                 const A* line, A* y, bool past_caches, Ahead* ahead) {
   const Rhythm rhythm = rhythm_of(columns);
   const int64_t phases = minimum(rhythm.period, strip.to - strip.from);
   for (int64_t phase = 0; phase < phases; ++phase) {
@@ -143,14 +143,14 @@ void filter_line(const Axis& columns, const Strip& strip, int64_t channels, cons
     c.repeats = rhythm.flat() ? 1 : repeats;
     c.line_step = rhythm.step * channels;
     c.y_step = rhythm.period * channels;
-    combine(c, y + phase * channels, past_caches);
+    combine(c, y + phase * channels, past_caches, ahead);
   }
 }
 
 // The same, by lanes: `dealt` and `filtered` have room for those of the inputs and the outputs.
 template <typename A>
 void filter_lanes(const Axis& columns, const Strip& strip, int64_t channels, const A* weights,
-                  const A* line, A* dealt, A* filtered, A* y) {
+                  const A* line, A* dealt, A* filtered, A* y, Ahead* ahead) {
   const Rhythm rhythm = rhythm_of(columns);
   const int64_t outputs = strip.to - strip.from;
   const int64_t in_stride = lane_stride(strip.width, channels, rhythm.step);
@@ -170,7 +170,7 @@ void filter_lanes(const Axis& columns, const Strip& strip, int64_t channels, con
     c.n = divide_up(outputs - phase, rhythm.period) * channels;
     c.repeats = 1;
     c.line_step = c.y_step = 0;
-    combine(c, out + phase * out_stride, false);
+    combine(c, out + phase * out_stride, false, ahead);
   }
   if (rhythm.period > 1) join(filtered, outputs, channels, rhythm.period, out_stride, y);
 }
@@ -231,7 +231,9 @@ class Worker {
         const int64_t count = maximum(minimum(rows_.last(o), rows_.in - 1) - first + 1, 0);
         if (weights_.separable) {
           read_line(n, o, first, count, strip);
-          put(strip, row);
+          const int64_t next = o + 1 < to ? minimum(rows_.last(o + 1), rows_.in - 1) : 0;
+          Ahead ahead = rows_ahead(n, first + count, next, strip);
+          put(strip, row, &ahead);
         } else {
           put_all(n, o, first, count, strip, row);
         }
@@ -255,28 +257,45 @@ class Worker {
     c.n = (to - from) * s_.channels;
     c.repeats = 1;
     c.line_step = c.y_step = 0;
-    combine(c, line_ + (from - strip.base) * s_.channels, false);
+    combine(c, line_ + (from - strip.base) * s_.channels, false, nullptr);
+  }
+
+  // Rows first ... last of a strip of the input, to be asked for while a row of the output is made.
+  Ahead rows_ahead(int64_t n, int64_t first, int64_t last, const Strip& strip) {
+    Ahead ahead;
+    const int64_t from = maximum(strip.base, 0);
+    const int64_t width = minimum(strip.base + strip.width, columns_.in) - from;
+    if (last < first || width <= 0) return ahead;
+    const int64_t row_elements = s_.in_width * s_.channels;
+    ahead.row = reinterpret_cast<const char*>(x_ + (n * s_.in_height + first) * row_elements +
+                                              from * s_.channels);
+    ahead.rows = last - first + 1;
+    ahead.row_bytes = width * s_.channels * sizeof(T);
+    ahead.row_stride = row_elements * sizeof(T);
+    const int64_t vectors = (strip.to - strip.from) * s_.channels / Vector<A>::kLanes;
+    ahead.lines = divide_up(ahead.rows * divide_up(ahead.row_bytes, kCacheLine), vectors + 1);
+    return ahead;
   }
 
   // Filters the line into y: scratch, or a row of the output.
-  void filter(const Strip& strip, const A* weights, A* y, bool past_caches) {
+  void filter(const Strip& strip, const A* weights, A* y, bool past_caches, Ahead* ahead) {
     if (takes_lanes_) {
-      filter_lanes(columns_, strip, s_.channels, weights, line_, dealt_, filtered_, y);
+      filter_lanes(columns_, strip, s_.channels, weights, line_, dealt_, filtered_, y, ahead);
     } else {
-      filter_line(columns_, strip, s_.channels, weights, line_, y, past_caches);
+      filter_line(columns_, strip, s_.channels, weights, line_, y, past_caches, ahead);
     }
   }
 
-  void put(const Strip& strip, A* row) {
-    if (past_caches_ && takes_lanes_) return put_copy(strip, row);
-    filter(strip, weights_.columns, row, past_caches_);
+  void put(const Strip& strip, A* row, Ahead* ahead) {
+    if (past_caches_ && takes_lanes_) return put_copy(strip, row, ahead);
+    filter(strip, weights_.columns, row, past_caches_, ahead);
   }
   template <typename Narrow>
-  void put(const Strip& strip, Narrow* row) {
-    put_copy(strip, row);
+  void put(const Strip& strip, Narrow* row, Ahead* ahead) {
+    put_copy(strip, row, ahead);
   }
-  void put_copy(const Strip& strip, T* row) {
-    filter(strip, weights_.columns, out_, false);
+  void put_copy(const Strip& strip, T* row, Ahead* ahead) {
+    filter(strip, weights_.columns, out_, false, ahead);
     write_line(out_, row, (strip.to - strip.from) * s_.channels, past_caches_);
   }
 
@@ -286,7 +305,7 @@ class Worker {
     for (int64_t j = first; j < first + count; ++j) {
       const A* weights = weights_.kernel + rows_.weight(o, j) * columns_.taps;
       read_line(n, o, j, 1, strip);
-      filter(strip, weights, out_, false);
+      filter(strip, weights, out_, false, nullptr);
       for (int64_t i = 0; i < size; ++i) sum_[i] += out_[i];
     }
     write_line(sum_, row, size, past_caches_);
