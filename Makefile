@@ -8,6 +8,10 @@ ADDONS_PYTHON ?= $(shell for p in $(PYTHON) python3.11 python3.10; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))' 2>/dev/null \
 	&& echo $$p && break; done)
 
+# Test files are shared among so many processes; each takes up to 3 GiB.
+TEST_PROCESSES ?= 2
+PYTEST = -m pytest -n $(TEST_PROCESSES) --dist=loadfile
+
 DEMO_SIZE ?= 32x56
 DEMO_CARDS ?= 4000
 DEMO_KIMG ?= 34
@@ -67,10 +71,10 @@ ops-addons: $(ADDONS_VENV)/installed
 	$(ADDONS_VENV)/bin/tf-sg2 build-ops --optional
 
 test: $(VENV)/installed ops lint
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python $(PYTEST)
 
 test-addons: $(ADDONS_VENV)/installed ops-addons
-	$(ADDONS_VENV)/bin/python -m pytest --ignore=tests/test_page.py # It knows no TensorFlow.
+	$(ADDONS_VENV)/bin/python $(PYTEST) --ignore=tests/test_page.py # It knows no TensorFlow.
 
 # The native ops under AddressSanitizer and UndefinedBehaviorSanitizer.
 test-sanitized: $(VENV)/installed

@@ -104,6 +104,7 @@ setup(
             *SERVE,
             "hypothesis>=6.100,<7",
             "pytest>=8,<10",
+            "pytest-xdist>=3.5,<4",
             "ruff>=0.9,<1",
             "selenium>=4.20,<5",
             "setuptools>=68",

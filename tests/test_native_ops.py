@@ -73,6 +73,19 @@ def test_upfirdn2d_equals_scipy_for_generated_arguments(arguments, dtype):
     np.testing.assert_allclose(tf.cast(y, "float64"), expected, atol=TOLERANCES[dtype] * scale)
 
 
+@pytest.mark.parametrize(
+    "shape, up, down",
+    [((1, 200, 3000, 3), 2, 1), ((1, 1200, 4800, 3), 1, 2), ((2, 130, 260, 64), 1, 1)],
+)
+def test_upfirdn2d_equals_scipy_where_rows_are_cut_and_results_pass_the_caches(shape, up, down):
+    x = np.random.default_rng(0).normal(size=shape).astype("float32")
+    kernel = np.outer([1, 3, 3, 1], [1, 2, 4, 1]) / 64
+    y = upfirdn2d(x, kernel, up, down, padding=(2, 1, 2, 1))
+    assert y.shape.num_elements() * 4 >= 16 << 20
+    expected = oracles.upfirdn2d(x, kernel, (up, up), (down, down), (2, 1, 2, 1), 1, False)
+    np.testing.assert_allclose(y, expected, atol=2e-6)
+
+
 @generated
 @given(arguments=resamplings(), static=st.booleans())
 def test_upfirdn2d_gradients_are_the_adjoint(arguments, static):
