@@ -82,7 +82,7 @@ def test_resumed_stream_equals_the_tail(start):
 def test_far_start_is_immediate():
     begin = time.monotonic()
     read(1, NumberedSource(10), 4, start_batch=10**9)
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < 20  # Reading its way there would take hours.
 
 
 def test_shards_interleave_to_the_whole_batch():
