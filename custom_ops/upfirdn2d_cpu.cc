@@ -231,7 +231,7 @@ class Worker {
         const int64_t count = maximum(minimum(rows_.last(o), rows_.in - 1) - first + 1, 0);
         if (weights_.separable) {
           read_line(n, o, first, count, strip);
-          const int64_t next = o + 1 < to ? minimum(rows_.last(o + 1), rows_.in - 1) : 0;
+          const int64_t next = o + 1 < to ? minimum(rows_.last(o + 1), rows_.in - 1) : -1;
           Ahead ahead = rows_ahead(n, first + count, next, strip);
           put(strip, row, &ahead);
         } else {
