@@ -271,12 +271,15 @@ def test_images_that_vanish_are_skipped_and_counted_if_asked(tmp_path, monkeypat
     def lose_two(self, iteration, inputs):
         if iteration == 1:
             whole = (folder / "11.png").read_bytes()
-            (folder / "11.png").write_bytes(whole[: len(whole) // 2])
+            # Replaced in one step: the reader, which is at work, must not find the file empty.
+            (tmp_path / "half.png").write_bytes(whole[: len(whole) // 2])
+            (tmp_path / "half.png").replace(folder / "11.png")
             (folder / "05.png").unlink()
         return real(self, iteration, inputs)
 
     monkeypatch.setattr(loop.TrainStep, "run", lose_two)
-    settings = tiny_config(data__source=str(folder), training__total_kimg=0.096)  # Six epochs.
+    # Twelve epochs, of which no more than four are read ahead.
+    settings = tiny_config(data__source=str(folder), training__total_kimg=0.192)
     shutil.copytree(folder, tmp_path / "copy")
     with pytest.raises(InputError, match="(05|11).png (cannot be read|is broken)"):
         train(settings, tmp_path / "stopped", progress=False)
