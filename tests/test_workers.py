@@ -129,7 +129,8 @@ if mode == "absent":
     os._exit(0)
 try:
     strategy = choose_strategy("auto", cluster, 6.0 if sys.argv[1] == "absent" else 60.0)
-    with clusters.Watch(cluster, 6.0) as watch, clusters.named_losses(cluster):
+    patience = 6.0 if sys.argv[1] in ("hang", "stick") else 60.0
+    with clusters.Watch(cluster, patience) as watch, clusters.named_losses(cluster):
         workers = Workers(strategy, cluster, watch)
         answers = []
         for step in range(4):
