@@ -1,16 +1,20 @@
 // The CPU kernel of upfirdn2d: rows of the input are combined along the height into a line that
 // stays in cache, and the line is filtered along the width into a row of the output. Strips of
 // columns are narrow enough that the rows above are still cached when the next row of the output
-// needs them: memory is read once and written once. A kernel that is no outer product filters each
-// row of the input on its own and adds up the results.
+// needs them: memory is read once and written once. Where the output is no wider than the input, as
+// networks have it, the line is not even written (slide_cpu.h). A kernel that is no outer product
+// filters each row of the input on its own and adds up the results.
 
 #include "upfirdn2d.h"
 
 #include <math.h>
 
+#include <type_traits>
+
 #include "combine_cpu.h"
 #include "cpu.h"
 #include "pixels_cpu.h"
+#include "slide_cpu.h"
 
 namespace {
 
@@ -212,6 +216,9 @@ class Worker {
     find_weights(s, kernel, &weights_);
     const int64_t bytes = s.batch * s.out_height * s.out_width * s.channels * sizeof(T);
     past_caches_ = bytes >= kStreamBytes;
+    slides_ = weights_.separable && columns_.up == 1 && columns_.down <= 2 &&
+              columns_.taps == kSlideTaps && rows_.most() <= kSlideTaps &&
+              s.channels % Vector<A>::kLanes == 0;
   }
 
   // One band of rows of one image.
@@ -229,9 +236,15 @@ class Worker {
         T* row = y_ + ((n * s_.out_height + o) * s_.out_width + strip.from) * s_.channels;
         const int64_t first = maximum(rows_.first(o), 0);
         const int64_t count = maximum(minimum(rows_.last(o), rows_.in - 1) - first + 1, 0);
+        const int64_t next = o + 1 < to ? minimum(rows_.last(o + 1), rows_.in - 1) : -1;
+        if constexpr (std::is_same<T, A>::value) {
+          if (slides_) {
+            slide_row(n, o, first, count, next, strip, row);
+            continue;
+          }
+        }
         if (weights_.separable) {
           read_line(n, o, first, count, strip);
-          const int64_t next = o + 1 < to ? minimum(rows_.last(o + 1), rows_.in - 1) : -1;
           Ahead ahead = rows_ahead(n, first + count, next, strip);
           put(strip, row, &ahead);
         } else {
@@ -243,6 +256,35 @@ class Worker {
   }
 
  private:
+  // Makes a strip of row o from rows first ... first + count - 1 of the input, without a line.
+  // Rows up to `next` will be needed next.
+  void slide_row(int64_t n, int64_t o, int64_t first, int64_t count, int64_t next,
+                 const Strip& strip, T* row) {
+    if (count == 0) {
+      memset(row, 0, (strip.to - strip.from) * s_.channels * sizeof(T));
+      return;
+    }
+    Slide<T> s;
+    s.row_elements = s_.in_width * s_.channels;
+    const T* x = x_ + (n * s_.in_height + first) * s.row_elements;
+    for (int64_t m = 0; m < count; ++m) {
+      s.rows[m] = x + m * s.row_elements;
+      s.row_weights[m] = weights_.rows[rows_.weight(o, first + m)];
+    }
+    for (int64_t b = 0; b < kSlideTaps; ++b) {
+      s.column_weights[b] = weights_.columns[columns_.weight(strip.from, strip.base + b)];
+    }
+    s.count = count;
+    s.columns = s_.in_width;
+    s.channels = s_.channels;
+    s.first = strip.base;
+    s.outputs = strip.to - strip.from;
+    s.ahead = x + count * s.row_elements;
+    s.ahead_count = maximum(next - (first + count) + 1, 0);
+    s.ring = line_;
+    slide(s, columns_.down, row, past_caches_ && aligned(row));
+  }
+
   // Sums up what rows first ... first + count - 1 of the input give to row o.
   void read_line(int64_t n, int64_t o, int64_t first, int64_t count, const Strip& strip) {
     const int64_t from = maximum(strip.base, 0);
@@ -319,7 +361,7 @@ class Worker {
   A *line_, *out_, *sum_, *dealt_, *filtered_;
   const bool takes_lanes_;
   Weights<A> weights_;
-  bool past_caches_;
+  bool past_caches_, slides_;
 };
 
 template <typename T>
