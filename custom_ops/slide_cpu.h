@@ -47,32 +47,24 @@ void slide_rows(const Slide<A>& s, A* y, bool past_caches) {
   };
   int64_t column = s.first, oldest = 0;
   const auto pixel = [&](int b) { return s.ring + (oldest + b) % kSlideTaps * channels; };
-  const auto inside = [&]() { return column >= 0 && column < s.columns; };
-  /* Column after column goes into the ring; the last one that an output needs is put into the
-   * output at once. */
-  const auto keep = [&](A* to) {
+  /* Gives `take` the sums of the next column, vector by vector. */
+  const auto next_column = [&](const auto& take) {
     const int64_t from = column * channels;
-    const bool exists = inside();
-    for (int64_t i = 0; i < channels; i += kLanes) store(to + i, exists ? sum_rows(from + i) : V{});
+    const bool exists = column >= 0 && column < s.columns;
+    for (int64_t i = 0; i < channels; i += kLanes) take(i, exists ? sum_rows(from + i) : V{});
     ++column;
   };
+  const auto keep = [&](A* to) { next_column([&](int64_t i, V sum) { store(to + i, sum); }); };
   for (int b = 0; b < kSlideTaps - 1; ++b) keep(pixel(b));
   for (int64_t o = 0; o < s.outputs; ++o) {
     const A *a = pixel(0), *b = pixel(1), *c = pixel(2);
     A* d = pixel(3);
-    const int64_t from = column * channels;
-    const auto complete = [&](int64_t i, V last) {
+    next_column([&](int64_t i, V last) {
       store(d + i, last);
       const V sum = load(a + i) * weights[0] + load(b + i) * weights[1] + load(c + i) * weights[2] +
                     last * weights[3];
       past_caches ? stream(y + i, sum) : store(y + i, sum);
-    };
-    if (inside()) {
-      for (int64_t i = 0; i < channels; i += kLanes) complete(i, sum_rows(from + i));
-    } else {
-      for (int64_t i = 0; i < channels; i += kLanes) complete(i, V{});
-    }
-    ++column;
+    });
     ++oldest;
     if (kStep == 2 && o + 1 < s.outputs) {
       keep(pixel(3));

@@ -216,8 +216,8 @@ class Worker {
     find_weights(s, kernel, &weights_);
     const int64_t bytes = s.batch * s.out_height * s.out_width * s.channels * sizeof(T);
     past_caches_ = bytes >= kStreamBytes;
-    slides_ = weights_.separable && columns_.up == 1 && columns_.down <= 2 &&
-              columns_.taps == kSlideTaps && rows_.most() <= kSlideTaps &&
+    slides_ = std::is_same<T, A>::value && weights_.separable && columns_.up == 1 &&
+              columns_.down <= 2 && columns_.taps == kSlideTaps && rows_.most() <= kSlideTaps &&
               s.channels % Vector<A>::kLanes == 0;
   }
 
@@ -231,7 +231,7 @@ class Worker {
       const int64_t end = minimum(column + width, s_.out_width);
       const Strip strip = strip_at(columns_, column, end);
       // What a line holds outside the image is zero, and stays so.
-      memset(line_, 0, line_size_ * sizeof(A));
+      if (!slides_) memset(line_, 0, line_size_ * sizeof(A));
       for (int64_t o = from; o < to; ++o) {
         T* row = y_ + ((n * s_.out_height + o) * s_.out_width + strip.from) * s_.channels;
         const int64_t first = maximum(rows_.first(o), 0);
@@ -256,6 +256,10 @@ class Worker {
   }
 
  private:
+  const T* input_row(int64_t n, int64_t row) const {
+    return x_ + (n * s_.in_height + row) * s_.in_width * s_.channels;
+  }
+
   // Makes a strip of row o from rows first ... first + count - 1 of the input, without a line.
   // Rows up to `next` will be needed next.
   void slide_row(int64_t n, int64_t o, int64_t first, int64_t count, int64_t next,
@@ -265,10 +269,8 @@ class Worker {
       return;
     }
     Slide<T> s;
-    s.row_elements = s_.in_width * s_.channels;
-    const T* x = x_ + (n * s_.in_height + first) * s.row_elements;
     for (int64_t m = 0; m < count; ++m) {
-      s.rows[m] = x + m * s.row_elements;
+      s.rows[m] = input_row(n, first + m);
       s.row_weights[m] = weights_.rows[rows_.weight(o, first + m)];
     }
     for (int64_t b = 0; b < kSlideTaps; ++b) {
@@ -279,8 +281,9 @@ class Worker {
     s.channels = s_.channels;
     s.first = strip.base;
     s.outputs = strip.to - strip.from;
-    s.ahead = x + count * s.row_elements;
+    s.ahead = input_row(n, first + count);
     s.ahead_count = maximum(next - (first + count) + 1, 0);
+    s.row_elements = s_.in_width * s_.channels;
     s.ring = line_;
     slide(s, columns_.down, row, past_caches_ && aligned(row));
   }
@@ -293,7 +296,7 @@ class Worker {
     Combination<T, A> c;
     c.count = count;
     for (int64_t m = 0; m < count; ++m) {
-      c.lines[m] = x_ + ((n * s_.in_height + first + m) * s_.in_width + from) * s_.channels;
+      c.lines[m] = input_row(n, first + m) + from * s_.channels;
       c.weights[m] = weights_.separable ? weights_.rows[rows_.weight(o, first + m)] : A(1);
     }
     c.n = (to - from) * s_.channels;
@@ -308,12 +311,10 @@ class Worker {
     const int64_t from = maximum(strip.base, 0);
     const int64_t width = minimum(strip.base + strip.width, columns_.in) - from;
     if (last < first || width <= 0) return ahead;
-    const int64_t row_elements = s_.in_width * s_.channels;
-    ahead.row = reinterpret_cast<const char*>(x_ + (n * s_.in_height + first) * row_elements +
-                                              from * s_.channels);
+    ahead.row = reinterpret_cast<const char*>(input_row(n, first) + from * s_.channels);
     ahead.rows = last - first + 1;
     ahead.row_bytes = width * s_.channels * sizeof(T);
-    ahead.row_stride = row_elements * sizeof(T);
+    ahead.row_stride = s_.in_width * s_.channels * sizeof(T);
     const int64_t vectors = (strip.to - strip.from) * s_.channels / Vector<A>::kLanes;
     ahead.lines = divide_up(ahead.rows * divide_up(ahead.row_bytes, kCacheLine), vectors + 1);
     return ahead;
