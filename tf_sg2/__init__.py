@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import typing
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Public name -> module that holds it. Names of modules stand for themselves.
 _LOCATIONS = {

@@ -1,0 +1,92 @@
+"""Measurements as data: the form of `benchmarks/results/*.json`, and each file as a table.
+
+    python benchmarks/results.py        # checks every file and prints the tables as Markdown
+
+A file is one JSON object. Every field but `notes` is required:
+
+    title    what was measured
+    command  what to run to measure it again
+    machine  processor, cores, memory rate where it matters, software versions, other load
+    date     YYYY-MM-DD
+    commit   the commit that recorded the numbers
+    columns  the table's head: strings
+    rows     lists of strings, one for each column; a cell in **bold** missed what was wanted
+    notes    sentences below the table
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent / "results"
+
+
+@dataclass(frozen=True)
+class Table:
+    """One file of measurements."""
+
+    title: str
+    command: str
+    machine: str
+    date: str
+    commit: str
+    columns: list[str]
+    rows: list[list[str]]
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+
+def load(path: Path) -> Table:
+    """Returns the table in a file.
+
+    Raises:
+        ValueError: if a field is missing, unknown or malformed; the message names the file.
+    """
+    values = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        table = Table(**values)
+    except TypeError as error:
+        raise ValueError(f"{path}: {error}") from error
+    for field in ("title", "command", "machine"):
+        if not getattr(table, field).strip():
+            raise ValueError(f"{path}: {field} is empty")
+    if not re.fullmatch(r"\d{4}-\d\d-\d\d", table.date):
+        raise ValueError(f"{path}: date is {table.date!r}; it must be YYYY-MM-DD")
+    if not re.fullmatch(r"[0-9a-f]{7,40}", table.commit):
+        raise ValueError(f"{path}: commit is {table.commit!r}; it must be 7 to 40 hex digits")
+    for row in table.rows:
+        if len(row) != len(table.columns):
+            raise ValueError(f"{path}: row {row} does not have {len(table.columns)} cells")
+    if not table.rows:
+        raise ValueError(f"{path}: there are no rows")
+    return table
+
+
+def load_all() -> list[Table]:
+    """Returns every table, by file name."""
+    return [load(path) for path in sorted(FOLDER.glob("*.json"))]
+
+
+def to_markdown(table: Table) -> str:
+    """Returns a table as a section of a Markdown page."""
+    lines = [
+        f"## {table.title}",
+        "",
+        f"| {' | '.join(table.columns)} |",
+        f"|{'---|' * len(table.columns)}",
+        *(f"| {' | '.join(row)} |" for row in table.rows),
+        "",
+        f"- Machine: {table.machine}",
+        f"- Date: {table.date}, recorded at commit `{table.commit}`",
+        f"- Command: `{table.command}`",
+        *(f"- {note}" for note in table.notes),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print("\n".join(map(to_markdown, load_all())))
