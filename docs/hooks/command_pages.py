@@ -73,12 +73,13 @@ def to_markdown(usage: str) -> str:
 
 
 def _cell(text: str) -> str:
-    for character in "|<*_":
+    text = text.replace("&", "&amp;").replace("<", "&lt;")
+    for character in "|*_":
         text = text.replace(character, "\\" + character)
     return text
 
 
-def section_of(name: str, what: str, text: str) -> str:
+def section_of(name: str, text: str) -> str:
     """Returns a command's part of the page.
 
     Raises:
@@ -87,7 +88,7 @@ def section_of(name: str, what: str, text: str) -> str:
     usage, _, rest = text.partition(f"Flags of tf-sg2 {name}:")
     if not rest:
         raise ValueError(f"the help of tf-sg2 {name} has no line 'Flags of tf-sg2 {name}:'")
-    lines = [f"## {name}", "", f"`tf-sg2 {name}`: {what}.", "", to_markdown(usage), ""]
+    lines = [f"## {name}", "", to_markdown(usage), ""]
     rows = parse_flags(rest)
     if rows:
         lines += ["| Flag | Meaning | Default |", "|---|---|---|"]
@@ -104,11 +105,10 @@ def page() -> str:
     commands = parse_commands(help_of())
     with ThreadPoolExecutor(2) as pool:
         texts = list(pool.map(help_of, commands))
-    sections = [
-        section_of(name, what, text)
-        for (name, what), text in zip(commands.items(), texts, strict=True)
-    ]
-    return "\n".join([INTRODUCTION, *sections])
+    overview = ["| Command | Does |", "|---|---|"]
+    overview += [f"| [{name}](#{name}) | {what} |" for name, what in commands.items()]
+    sections = map(section_of, commands, texts)
+    return "\n".join([INTRODUCTION, *overview, "", *sections])
 
 
 def on_files(files, config):
