@@ -20,6 +20,8 @@ from tf_sg2.serving import Client
 from tf_sg2.serving.client import RequestError
 from tiny_exports import LABELS
 
+pytestmark = pytest.mark.slow
+
 TESTS = Path(__file__).parent
 
 

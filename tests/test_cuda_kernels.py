@@ -20,6 +20,8 @@ from conftest import require_native
 from tf_sg2.custom_ops import build
 from tf_sg2.ops import ACTIVATIONS, bias_act, use_implementation
 
+pytestmark = pytest.mark.slow
+
 EMULATION = Path(__file__).parent / "cuda_emulation"
 # In the order of TfSg2Type.
 TYPES = [np.float16, ml_dtypes.bfloat16, np.float32, np.float64]

@@ -22,6 +22,8 @@ from tf_sg2.serving.stock_graph import check_stock, stock_operations
 from tf_sg2.serving.warmup import WARMUP_PATH, example_inputs, read_warmup
 from tiny_run import IMAGES_SEEN, make_tiny_run
 
+pytestmark = pytest.mark.slow
+
 LABELS = 3
 
 

@@ -93,6 +93,7 @@ def discriminator_weights(architecture, label_dim):
 CASES = [("skip", 0), ("resnet", 3), ("orig", 0)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture, label_dim", CASES)
 def test_generator_proves_itself(architecture, label_dim, tmp_path):
     configuration = generator_config(architecture=architecture, label_dim=label_dim)
@@ -108,6 +109,7 @@ def test_generator_proves_itself(architecture, label_dim, tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture, label_dim", CASES)
 def test_discriminator_proves_itself(architecture, label_dim, tmp_path):
     configuration = discriminator_config(architecture=architecture, label_dim=label_dim)

@@ -21,6 +21,8 @@ from tf_sg2.training.loop import DivergenceError, steps_for, train
 from tf_sg2.training.state import create_state
 from tiny_config import IMAGE_SIZE, tiny_config
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):

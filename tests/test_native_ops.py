@@ -19,6 +19,8 @@ from tf_sg2.ops import ACTIVATIONS, bias_act, current_implementation, upfirdn2d,
 from tf_sg2.ops.implementation import native_missing
 from tf_sg2.training.distribute import choose_strategy
 
+pytestmark = pytest.mark.slow
+
 generated = settings(
     max_examples=60,
     deadline=None,

@@ -103,6 +103,7 @@ for module in (tf_sg2, tf_sg2.cli, config, tf_sg2.training, tf_sg2.serving, tf_s
     assert "Usage: tf-sg2 COMMAND" in listing
 
 
+@pytest.mark.slow
 def test_a_wheel_with_the_ops_inside_needs_no_compiler(tmp_path):
     require_native()
     made = make_wheel(tmp_path, prebuilt=find_build().library.parent)

@@ -27,6 +27,8 @@ from tf_sg2.serving import Client
 from tf_sg2.serving.server.page import FOLDER
 from tiny_exports import LABELS
 
+pytestmark = pytest.mark.browser
+
 
 def ask(address, path, method="GET", headers=None):
     parts = urlsplit(address)

@@ -13,6 +13,8 @@ from tf_sg2.weights.names import discriminator_entries, generator_entries
 from tiny_config import tiny_config
 from tiny_run import IMAGES_SEEN, ITERATION, make_tiny_run, save_state, tiny_state
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):

@@ -27,6 +27,7 @@ PASSES = (
 ONE_A_MACHINE = Cluster(1, SLOW, SLOW)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("generator", "discriminator"), [("skip", "resnet"), ("resnet", "orig")])
 def test_passes_cost_what_the_traced_step_costs(generator, discriminator):
     config = configs.override(

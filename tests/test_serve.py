@@ -31,6 +31,8 @@ from tf_sg2.serving.server.predict import Predictor
 from tf_sg2.serving.server.rest import Rest
 from tf_sg2.serving.server.rpc import start
 
+pytestmark = pytest.mark.slow
+
 
 class Stub(tf.Module):
     """Doubles what it is given."""

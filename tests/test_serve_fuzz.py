@@ -21,6 +21,8 @@ from local_server import PREDICT, request, serving, write_version
 from tf_sg2.serving.server.configuration import ModelConfig
 from tf_sg2.serving.server.limits import Limits
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = int(os.environ.get("TF_SG2_FUZZ", "0"))
 fuzz = settings(
     max_examples=EXAMPLES or 200,

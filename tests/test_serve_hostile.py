@@ -30,6 +30,8 @@ from tf_sg2.serving.server.configuration import BatchingParameters, ModelConfig
 from tf_sg2.serving.server.limits import Limits
 from tf_sg2.serving.server.run import Settings, _warn_of_strangers
 
+pytestmark = pytest.mark.slow
+
 MIB = 1 << 20
 
 

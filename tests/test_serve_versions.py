@@ -26,6 +26,8 @@ from tf_sg2.serving.server.configuration import ModelConfig, Policy, read_models
 from tf_sg2.serving.server.follow import Follower
 from tf_sg2.serving.warmup import write_warmup
 
+pytestmark = pytest.mark.slow
+
 DEPLOY = Path(__file__).parents[1] / "serving" / "deploy"
 
 

@@ -20,6 +20,8 @@ from tf_sg2.training.loop import train
 from tf_sg2.training.state import create_state
 from tiny_config import tiny_config
 
+pytestmark = pytest.mark.slow
+
 
 def test_sigterm_ends_with_a_checkpoint_and_a_status_of_its_own(tmp_path, capfd):
     run = RunDirectory(tmp_path / "run")

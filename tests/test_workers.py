@@ -24,6 +24,8 @@ from tf_sg2.training.interruption import INTERRUPTED_STATUS
 from tf_sg2.training.loop import train
 from tiny_config import tiny_config
 
+pytestmark = pytest.mark.workers
+
 ITERATIONS = 20
 
 
