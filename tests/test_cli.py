@@ -3,8 +3,9 @@
 import pytest
 from absl import flags
 
-from tf_sg2 import cli, command_line
+from tf_sg2 import cli, command_line, config
 from tf_sg2.errors import InputError
+from tf_sg2.training.cli import define_flags as define_train_flags
 
 every_command = pytest.mark.parametrize("command", cli.COMMANDS)
 
@@ -78,6 +79,12 @@ def test_flags_are_parsed():
 def test_unusable_flags_are_refused(arguments, message):
     with pytest.raises(InputError, match=message):
         command_line.parse("draw", arguments, define, "Draws.")
+
+
+def test_every_number_of_a_configuration_has_its_flag():
+    values = flags.FlagValues()
+    define_train_flags(values)
+    assert set(config.field_names()) <= set(values)
 
 
 def test_process_wide_flags_stay_untouched():
