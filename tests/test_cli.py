@@ -67,6 +67,13 @@ def test_flags_are_parsed():
     assert (values.count, values.out) == (3, None)
 
 
+def test_dashes_in_values_stay():
+    values = command_line.parse("draw", ["--out=a-b_c"], define, "Draws.")
+    assert values.out == "a-b_c"
+    values = command_line.parse("draw", ["--out", "a-b_c"], define, "Draws.")
+    assert values.out == "a-b_c"
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
@@ -79,6 +86,17 @@ def test_flags_are_parsed():
 def test_unusable_flags_are_refused(arguments, message):
     with pytest.raises(InputError, match=message):
         command_line.parse("draw", arguments, define, "Draws.")
+
+
+def test_dry_run_prints_the_configuration_and_the_networks_and_writes_nothing(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    size = "--generator.image_size=16x20 --discriminator.image_size=16x20".split()
+    assert cli.main(["train", "--preset=cards", "--run=new", "--dry-run", *size]) == 0
+    output = capsys.readouterr().out
+    assert '"r1_gamma"' in output and "synthesis" in output and "Multiply-adds" in output
+    assert not list(tmp_path.iterdir())
 
 
 def test_every_number_of_a_configuration_has_its_flag():

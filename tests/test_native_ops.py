@@ -1,6 +1,7 @@
 """The native ops against NumPy and SciPy over generated arguments, their refusals, and where they
 are chosen."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -422,6 +423,18 @@ def test_a_missing_build_is_one_line_and_the_tensorflow_implementation(tmp_path)
     assert found.stdout.strip() == "tensorflow"
     lines = [line for line in found.stderr.splitlines() if "upfirdn2d and bias_act" in line]
     assert len(lines) == 1 and "`tf-sg2 build-ops`" in lines[0]
+
+
+def test_a_build_without_cuda_is_not_used_beside_a_gpu(monkeypatch):
+    loaded = loader.load()
+    for_cpu = dataclasses.replace(loaded, build=dataclasses.replace(loaded.build, cuda=False))
+    monkeypatch.setattr(loader, "load", lambda: for_cpu)
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [f"/device:{kind}:0"])
+    native_missing.cache_clear()
+    try:
+        assert native_missing() == "the build has no CUDA kernels, and there is a GPU"
+    finally:
+        native_missing.cache_clear()
 
 
 def test_results_do_not_depend_on_the_number_of_threads(tmp_path):
