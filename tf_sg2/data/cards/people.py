@@ -5,8 +5,9 @@ else on the card is theirs:
 
 * A Japanese firm is an invented word, a sign (○ △ □ ◇) and a trade. The commercial register admits
   no such sign in a name (Commercial Registration Rules, article 50, and the notice of the Minister
-  of Justice of 31 July 2002), so no firm can bear it. Latin names of firms are an invented word and
-  "Sample", "Specimen", "Example" or "Dummy"; no register forbids them.
+  of Justice of 31 July 2002), so no registered firm bears it.
+* Latin names of firms are an invented word and "Sample", "Specimen", "Example" or "Dummy". No
+  register forbids them.
 * Japanese addresses lie in invented prefectures, American ones in invented states. Their
   two-letter codes are those of no state, territory or Canadian province.
 * Postal codes start with 000 in Japan, where Japan Post's list starts at 001-0000. American ones
