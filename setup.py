@@ -36,9 +36,8 @@ class Distribution(setuptools.Distribution):
         return (HERE / "custom_ops" / "prebuilt").is_dir()
 
 
-# Faker writes the dummy people; the fonts ship inside their wheels.
+# The fonts of the dummy cards ship inside wheels.
 CARDS = [
-    "Faker>=30,<41",
     "noto-cjk-sans-jp-regular>=0.0.1,<0.1",
     "noto-cjk-sans-jp-bold>=0.0.1,<0.1",
     "font-lato>=0.1,<0.2",

@@ -122,6 +122,28 @@ def test_keras_versions_are_told_apart_in_compat_alone(path):
     ]
 
 
+# What the client asks over REST with; `socket` alone listens, and asks workers for their ports.
+FETCHING = {"http.client", "urllib.request", "requests", "httpx", "aiohttp", "ftplib"}
+
+
+@every_file
+def test_only_the_client_can_fetch(path):
+    """So nothing is downloaded when the programs run."""
+    allowed = {"http.client"} if label(path) == "serving/client_rest.py" else set()
+    assert imports(path) & FETCHING <= allowed
+    assert not {name for name in attributes(path) if name.endswith("get_file")}
+
+
+@every_file
+def test_nothing_branches_on_a_presets_name(path):
+    """`auto` is also a value of other settings, so it is left out."""
+    known = set(presets.names()) - {"auto"}
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, (ast.Compare, ast.match_case)):
+            found = {n.value for n in ast.walk(node) if isinstance(n, ast.Constant)}
+            assert not found & known, f"{label(path)}:{node.lineno}"
+
+
 @every_file
 def test_file_is_not_too_long(path):
     lines = len(path.read_text(encoding="utf-8").splitlines())

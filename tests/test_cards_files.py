@@ -6,11 +6,12 @@ import json
 import zipfile
 
 import numpy as np
+import PIL
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from tf_sg2.data import open_source
-from tf_sg2.data.cards import CardSource, draw_card, write_cards, writing
+from tf_sg2.data.cards import CardSource, draw_card, fonts, write_cards, writing
 from tf_sg2.data.cards.command import main
 from tf_sg2.data.source import ImageSource
 from tf_sg2.errors import InputError
@@ -38,6 +39,25 @@ def test_fingerprint_tells_sets_apart():
     assert len({CardSource.from_spec(spec).fingerprint() for spec in specs}) == len(specs)
     again = CardSource.from_spec("cards:languages=en+ja")
     assert again.fingerprint() == CardSource.from_spec("cards:seed=0").fingerprint()
+
+
+def test_fingerprint_names_what_the_cards_are_drawn_with(monkeypatch):
+    source = CardSource.from_spec("cards:")
+    ours = source.fingerprint()
+    assert PIL.__version__ in ours and features.version("freetype2") in ours
+    monkeypatch.setattr(fonts, "drawn_with", lambda: "Pillow 10.4.0, FreeType 2.13.2, fonts 0")
+    assert source.fingerprint() != ours and "Pillow 10.4.0" in source.fingerprint()
+
+
+def test_fingerprint_sees_the_content_of_the_fonts(monkeypatch, tmp_path):
+    ours = fonts.drawn_with()
+    other = tmp_path / "other.ttf"
+    other.write_bytes(b"another font")
+    path = fonts.font_path
+    monkeypatch.setattr(fonts, "font_path", lambda f: str(other) if f == "caladea" else path(f))
+    fonts.drawn_with.cache_clear()
+    assert fonts.drawn_with() != ours
+    fonts.drawn_with.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,9 @@
 import pytest
 from absl import flags
 
-from tf_sg2 import cli, command_line
+from tf_sg2 import cli, command_line, config
 from tf_sg2.errors import InputError
+from tf_sg2.training.cli import define_flags as define_train_flags
 
 every_command = pytest.mark.parametrize("command", cli.COMMANDS)
 
@@ -66,6 +67,13 @@ def test_flags_are_parsed():
     assert (values.count, values.out) == (3, None)
 
 
+def test_dashes_in_values_stay():
+    values = command_line.parse("draw", ["--out=a-b_c"], define, "Draws.")
+    assert values.out == "a-b_c"
+    values = command_line.parse("draw", ["--out", "a-b_c"], define, "Draws.")
+    assert values.out == "a-b_c"
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
@@ -78,6 +86,23 @@ def test_flags_are_parsed():
 def test_unusable_flags_are_refused(arguments, message):
     with pytest.raises(InputError, match=message):
         command_line.parse("draw", arguments, define, "Draws.")
+
+
+def test_dry_run_prints_the_configuration_and_the_networks_and_writes_nothing(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    size = "--generator.image_size=16x20 --discriminator.image_size=16x20".split()
+    assert cli.main(["train", "--preset=cards", "--run=new", "--dry-run", *size]) == 0
+    output = capsys.readouterr().out
+    assert '"r1_gamma"' in output and "synthesis" in output and "Multiply-adds" in output
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_number_of_a_configuration_has_its_flag():
+    values = flags.FlagValues()
+    define_train_flags(values)
+    assert set(config.field_names()) <= set(values)
 
 
 def test_process_wide_flags_stay_untouched():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +162,31 @@ def test_a_deadline_is_said(address):
         with pytest.raises(RequestError) as caught:
             client.generate(range(8))
     assert caught.value.code == "DEADLINE_EXCEEDED" and "within 0.0001 seconds" in str(caught.value)
+
+
+def test_a_server_that_sends_a_byte_now_and_then_is_left():
+    stop = threading.Event()
+
+    def trickle(listener):
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(4096)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+            while not stop.wait(0.1):
+                with contextlib.suppress(OSError):
+                    connection.sendall(b" ")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=trickle, args=[listener])
+        thread.start()
+        try:
+            address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            with Client(address, "tiny", timeout=0.6) as client:
+                with pytest.raises(RequestError, match="did not answer within 0.6 seconds"):
+                    client.status()
+        finally:
+            stop.set()
+            thread.join()
 
 
 def test_protocols_on_each_others_port_are_said(server):

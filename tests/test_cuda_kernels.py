@@ -170,6 +170,31 @@ def test_every_lane_of_a_warp_counts(emulated):
         check(emulated, np.float64, channels, True, True, "swish", 1.0, None, pixels=65)
 
 
+def test_sums_are_the_same_bits_in_any_order_of_threads(device):
+    rng = np.random.default_rng(7)
+    channels, pixels = 24, PIXELS
+    arrays = {
+        "x": random(rng, np.float32, 2, pixels, channels),
+        "noise": random(rng, np.float32, 2, pixels),
+        "bias": random(rng, np.float32, channels),
+        "scale": random(rng, np.float32, 2, channels),
+    }
+    dy = random(rng, np.float32, 2, pixels, channels)
+    activation = list(ACTIVATIONS).index("lrelu")
+    shape = TfSg2BiasAct(TYPES.index(np.float32), activation, 2, pixels, channels)
+    shape.noise_batch, shape.gain, shape.alpha, shape.clamp = 2, 1.0, 0.2, -1
+    results = []
+    for backwards, blocks in ((False, 0), (True, 3), (True, 0)):
+        device.cuda_emulation_set(backwards, blocks)
+        outputs = {name: np.full(array.shape, 77, np.float32) for name, array in arrays.items()}
+        size = device.tf_sg2_bias_act_cuda_partials(ctypes.byref(shape))
+        partials = np.empty(size, np.uint8)
+        arguments = dy, tensors(outputs), partials, None
+        call(device.tf_sg2_bias_act_gradient_cuda, shape, tensors(arrays), *arguments)
+        results.append({name: value.tobytes() for name, value in outputs.items()})
+    assert results[0] == results[1] == results[2]
+
+
 def check(device, dtype, channels, scaled, shared, activation, gain, clamp, pixels=PIXELS):
     rng = np.random.default_rng(channels)
     batch, height, width = 2, 5, pixels // 5

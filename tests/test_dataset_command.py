@@ -203,6 +203,15 @@ def test_check_ends_with_the_verdict(folder, capsys):
     assert "0.png is empty" in out and "must be converted first" in out
 
 
+def test_check_writes_nothing(folder):
+    def contents():
+        return {path: path.stat().st_mtime_ns for path in folder.parent.rglob("*")}
+
+    before = contents()
+    assert main(["dataset", f"--source={folder}", "--check"]) == 0
+    assert contents() == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -116,6 +116,18 @@ def test_the_job_agrees_with_itself():
     assert pod["volumes"][0]["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
 
 
+def test_bad_input_ends_the_job_and_a_stop_or_a_lost_node_does_not_count():
+    rules = job_of(JOB)["spec"]["podFailurePolicy"]["rules"]
+
+    def statuses(action):
+        found = [rule for rule in rules if rule["action"] == action and "onExitCodes" in rule]
+        return [value for rule in found for value in rule["onExitCodes"]["values"]]
+
+    assert (statuses("FailJob"), statuses("Ignore")) == ([2], [75])
+    (lost,) = [rule["onPodConditions"] for rule in rules if "onPodConditions" in rule]
+    assert [condition["type"] for condition in lost] == ["DisruptionTarget"]
+
+
 def test_the_tfjob_names_what_the_operator_looks_for():
     (container,) = TFJOB["spec"]["tfReplicaSpecs"]["Worker"]["template"]["spec"]["containers"]
     assert container["name"] == "tensorflow"

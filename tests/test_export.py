@@ -192,6 +192,14 @@ def test_warmup_has_a_record_for_each_signature(folder):
             assert tensor.dtype == declared[name].dtype
 
 
+def test_warm_up_inputs_are_always_the_same(run):
+    for signature in SIGNATURES:
+        one, two = (example_inputs(run.config.generator, signature, 3) for _ in range(2))
+        assert one.keys() == two.keys()
+        for name, value in one.items():
+            np.testing.assert_array_equal(value, two[name])
+
+
 def test_the_card_tells_where_the_model_comes_from(run, folder):
     card = json.loads((folder / JSON_PATH).read_text(encoding="utf-8"))
     assert (card["model"], card["version"], card["license"]) == ("tiny", 1, "CC0-1.0 | public")

@@ -8,6 +8,7 @@ import signal
 import time
 
 import numpy as np
+import PIL
 import pytest
 import tensorflow as tf
 from PIL import Image
@@ -15,6 +16,7 @@ from PIL import Image
 import tf_sg2
 from processes import checkpoint_values, start
 from tf_sg2 import InputError
+from tf_sg2.data.cards import fonts
 from tf_sg2.run_directory import RunDirectory
 from tf_sg2.training import loop
 from tf_sg2.training.loop import DivergenceError, steps_for, train
@@ -143,6 +145,14 @@ def test_resume_of_something_else_is_refused_with_the_differences(
     with pytest.raises(InputError, match=message):
         train(tiny_config(**change), run, progress=False)
     assert RunDirectory(run).read_config() == tiny_config(), "the run is as it was"
+
+
+def test_resume_with_cards_drawn_by_another_pillow_is_refused_with_the_difference(
+    trained, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(fonts, "drawn_with", lambda: "Pillow 9.5.0")
+    with pytest.raises(InputError, match=rf"Pillow {PIL.__version__}, .* -> .*Pillow 9.5.0"):
+        train(tiny_config(), copy_of(trained, tmp_path), progress=False)
 
 
 def test_resume_of_a_finished_run_trains_no_more(trained, tmp_path):

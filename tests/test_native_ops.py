@@ -1,6 +1,7 @@
 """The native ops against NumPy and SciPy over generated arguments, their refusals, and where they
 are chosen."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -43,6 +44,22 @@ def native():
     require_native()
     with use_implementation("native"):
         yield
+
+
+THREADS_PROBE = """
+import numpy as np, sys, tensorflow as tf
+tf.config.threading.set_intra_op_parallelism_threads(int(sys.argv[2]))
+from tf_sg2.ops import bias_act, upfirdn2d, use_implementation
+random = np.random.default_rng(0)
+x = tf.constant(random.normal(size=(3, 128, 96, 20)), tf.float32)
+bias = tf.constant(random.normal(size=20), tf.float32)
+with use_implementation("native"), tf.GradientTape() as tape:
+    tape.watch([x, bias])
+    y = upfirdn2d(bias_act(x, bias, "lrelu"), random.normal(size=(4, 4)), padding=(2, 1, 2, 1))
+    loss = tf.reduce_sum(y * y)
+gradients = tape.gradient(loss, [x, bias])
+np.save(sys.argv[1], np.concatenate([np.ravel(value) for value in (y, *gradients)]))
+"""
 
 
 @st.composite
@@ -408,6 +425,48 @@ def test_a_missing_build_is_one_line_and_the_tensorflow_implementation(tmp_path)
     assert found.stdout.strip() == "tensorflow"
     lines = [line for line in found.stderr.splitlines() if "upfirdn2d and bias_act" in line]
     assert len(lines) == 1 and "`tf-sg2 build-ops`" in lines[0]
+
+
+def test_a_build_without_cuda_is_not_used_beside_a_gpu(monkeypatch):
+    loaded = loader.load()
+    for_cpu = dataclasses.replace(loaded, build=dataclasses.replace(loaded.build, cuda=False))
+    monkeypatch.setattr(loader, "load", lambda: for_cpu)
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [f"/device:{kind}:0"])
+    native_missing.cache_clear()
+    try:
+        assert native_missing() == "the build has no CUDA kernels, and there is a GPU"
+    finally:
+        native_missing.cache_clear()
+
+
+def test_results_do_not_depend_on_the_number_of_threads(tmp_path):
+    """To the bit, sums over pixels included."""
+    results = []
+    for threads in (1, 4):
+        path = tmp_path / f"{threads}.npy"
+        subprocess.run([sys.executable, "-c", THREADS_PROBE, path, str(threads)], check=True)
+        results.append(path.read_bytes())
+    assert results[0] == results[1]
+
+
+def test_a_build_for_another_tensorflow_or_other_sources_is_not_found(monkeypatch, tmp_path):
+    assert build.find_build() is not None
+    with monkeypatch.context() as other:
+        other.setattr(build, "tensorflow_version", lambda: "1.0")
+        assert build.find_build() is None
+    changed = tmp_path / "types.h"
+    changed.write_text("// other")
+    sources = [*build.source_files(), changed]
+    monkeypatch.setattr(build, "source_files", lambda: sources)
+    assert build.find_build() is None
+
+
+def test_building_again_does_nothing(monkeypatch):
+    found = build.find_build()
+    monkeypatch.setattr(build, "_compile", None)  # Not callable.
+    said = []
+    assert build.build(cuda=found.cuda, say=said.append) == found
+    assert said == [f"up to date: {found.library}"]
 
 
 def test_no_build_is_missing_here():

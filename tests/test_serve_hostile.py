@@ -290,6 +290,16 @@ def test_over_the_limit_the_longest_waiting_connection_goes(model):
                 client.close()
 
 
+def test_health_checks_bear_no_token_and_learn_nothing_of_models(model):
+    with serving(model, token="secret") as guarded:
+        assert ask(guarded.port, "POST", PREDICT, ROW)[0] == 401
+        assert refused(guarded.predict.Predict, request()) == "UNAUTHENTICATED"
+        health = health_pb2_grpc.HealthStub(guarded.channel)
+        assert health.Check(health_pb2.HealthCheckRequest(), timeout=10).status == 1
+        named = health_pb2.HealthCheckRequest(service="stub")
+        assert refused(health.Check, named) == "NOT_FOUND"
+
+
 def test_kinds_of_inference_that_are_not_served_say_so(local):
     for kind, call in (
         (classification_pb2.ClassificationRequest(), local.predict.Classify),

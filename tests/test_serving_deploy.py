@@ -220,6 +220,13 @@ def test_times_and_cores_agree():
     assert limits["cpus"] == cores
 
 
+def test_files_are_looked_at_as_often_as_the_pages_say():
+    for arguments in (container()["args"], COMPOSE["services"]["serving"]["command"]):
+        given = flags(arguments)
+        assert given["file_system_poll_wait_seconds"] == "10"
+        assert given["model_config_file_poll_wait_seconds"] == "60"
+
+
 def test_the_autoscaler_reads_the_metric_that_the_adapter_makes():
     scaler = find("HorizontalPodAutoscaler")["spec"]
     (metric,), (rule,) = scaler["metrics"], ADAPTER["rules"]["custom"]

@@ -5,6 +5,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -73,6 +74,20 @@ def test_signal_handlers_are_put_back():
         assert stop.signal_name is None
         assert signal.getsignal(signal.SIGTERM) is not before
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_signals_stay_untouched_in_another_thread():
+    before = signal.getsignal(signal.SIGTERM)
+    found = []
+
+    def work():
+        with stop_on_signals():
+            found.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [before]
 
 
 @pytest.fixture(scope="module")

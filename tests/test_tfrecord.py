@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -51,6 +53,14 @@ def test_highest_resolution_and_labels_are_read(tmp_path):
             np.testing.assert_array_equal(source.image(index), PIXELS[index])
             np.testing.assert_array_equal(source.label(index), labels[index])
         source.verify()
+
+
+def test_threads_read_at_once(tmp_path):
+    source = open_source(write_official(tmp_path / "set"))
+    indices = np.random.default_rng(2).integers(0, COUNT, 500).tolist()
+    with ThreadPoolExecutor(8) as pool:
+        for index, image in zip(indices, pool.map(source.image, indices), strict=True):
+            np.testing.assert_array_equal(image, PIXELS[index])
 
 
 def test_another_format_is_refused(tmp_path):

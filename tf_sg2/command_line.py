@@ -49,7 +49,7 @@ def parse(
 
 
 def _underscored(argument: str) -> str:
-    """Lets `--dry-run` stand for `--dry_run`: only the name, never the value."""
+    """Lets `--dry-run` stand for `--dry_run`; what follows a "=" stays."""
     if not argument.startswith("--"):
         return argument
     name, equals, value = argument.partition("=")

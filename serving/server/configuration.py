@@ -52,8 +52,8 @@ class ModelConfig:
 class BatchingParameters:
     """How requests are put together; fields as in TensorFlow Serving's BatchingParameters.
 
-    The defaults are this server's: a batch starts when a thread is free for it, never later, and
-    holds what has come until then. There are two threads, because one leaves cores idle: TensorFlow
+    The defaults are this server's: a batch does not wait for company, and holds what has come
+    when a thread is free for it. There are two threads, because one leaves cores idle: TensorFlow
     has no work for all of them all through a batch, and none while Python has its turn.
     """
 

@@ -38,5 +38,8 @@ class ImageSource(Protocol):
         ...
 
     def fingerprint(self) -> str:
-        """A hex digest that changes when the content changes, and not with time or place."""
+        """A hex digest that changes when the content changes, and not with time or place.
+
+        Drawn images add in words the libraries that they are drawn with.
+        """
         ...

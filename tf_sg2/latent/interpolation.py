@@ -182,7 +182,11 @@ def _define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_integer("frames", 60, "in the whole loop", lower_bound=2, **shared)
     flags.DEFINE_float("frame_rate", 20.0, "frames a second", **shared)
     flags.DEFINE_enum(
-        "space", "w", list(SPACES), "w: even changes; z: never leaves what z can reach", **shared
+        "space",
+        "w",
+        list(SPACES),
+        "w: even changes; z: every frame is the picture of a z",
+        **shared,
     )
 
 

@@ -21,7 +21,7 @@ __all__ = ["Card", "CardSource", "draw_card", "write_cards"]
 
 
 def __getattr__(name: str):
-    # Loaded when first used: Faker and Pillow take time that `--help` need not.
+    # Loaded when first used: Pillow and NumPy take time that `--help` need not.
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib

@@ -39,7 +39,8 @@ class Card:
             card has name, company, title, phone and address; department, mail, url, fax, mobile,
             name_kana, name_latin, company_latin, postal_code, building and locality may be there.
         boxes: field to [left, top, right, bottom], the ink's bounds in pixels of `image`, right
-            and bottom exclusive; no two intersect.
+            and bottom exclusive. Two intersect only where one is a pixel high or wide: on small
+            cards, text that is thinner than a pixel still gets one.
         language: "ja" or "en".
         orientation: direction of the writing, "horizontal" or "vertical" (Japanese only).
         layout: name of the arrangement.
@@ -61,9 +62,9 @@ def draw_card(
 ) -> Card:
     """Returns card `index` of `seed`, filling an image of any size.
 
-    The card depends on nothing but its arguments, and on `image_size` only for its pixels: the
-    same card comes out at 96x160 and at 384x640. An image of other proportions gets the same
-    texts and colours laid out anew. May be called from several threads.
+    The card depends on its arguments, and its pixels also on `fonts.drawn_with()`. The image size
+    decides only the pixels: the same card comes out at 96x160 and at 384x640. An image of other
+    proportions gets the same texts and colours laid out anew. May be called from several threads.
 
     Args:
         seed: of the whole series, 0 or more.
@@ -177,7 +178,11 @@ def _stamp(mask: np.ndarray, glyph: np.ndarray, x: int, y: int) -> None:
 
 
 def _pixels(box: list[float], mm: float, image_size: tuple[int, int]) -> list[int]:
-    """Rounds a box in mm to pixels; disjoint boxes stay disjoint, for rounding is monotone."""
+    """Rounds a box in mm to pixels, at least one each way.
+
+    Disjoint boxes stay disjoint, because rounding is monotone, except where one of them would be
+    empty.
+    """
     height, width = image_size
     left, top, right, bottom = (math.floor(v / mm + 0.5) for v in box)
     left, top = min(max(left, 0), width - 1), min(max(top, 0), height - 1)

@@ -11,11 +11,12 @@ from tf_sg2.config import parse_image_size
 from tf_sg2.errors import InputError
 
 USAGE = """\
-tf-sg2 cards: draws dummy business cards, Japanese and English, of people who do not exist.
+tf-sg2 cards: draws dummy business cards, Japanese and English, that lead to nobody.
 
   tf-sg2 cards --out=cards.zip --count=2000 --seed=1 --size=96x160
 
-Card i of a seed is always the same. Beside the PNGs, cards.json holds what is written on each card
+Card i of a seed always shows the same texts, and the same pixels with one version of Pillow,
+FreeType and the fonts. Beside the PNGs, cards.json holds what is written on each card
 and where. Training can also draw the same cards as it goes, without any file:
 
   tf-sg2 train --data=cards:count=2000,seed=1,size=96x160 ...

@@ -9,13 +9,16 @@ again. Everything here may be called from several threads.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+import PIL
+from PIL import Image, ImageDraw, ImageFont, features
 
 from tf_sg2.errors import InputError
 
@@ -88,6 +91,16 @@ def font_path(face: str) -> str:
             f"run `pip install {distribution}`"
         )
     return str(path)
+
+
+@cache
+def drawn_with() -> str:
+    """Returns in words what a card's pixels depend on beside its seed, index and size."""
+    content = hashlib.sha256()
+    for face in FACES:
+        content.update(hashlib.sha256(Path(font_path(face)).read_bytes()).digest())
+    freetype = features.version("freetype2")
+    return f"Pillow {PIL.__version__}, FreeType {freetype}, fonts {content.hexdigest()[:12]}"
 
 
 def _font(face: str, size: int) -> ImageFont.FreeTypeFont:

@@ -91,7 +91,8 @@ def shade(pixels: np.ndarray, design: Design, seed: int) -> np.ndarray:
         is rough at any scale.
     """
     height, width = pixels.shape[:2]
-    rng = np.random.default_rng(seed)
+    # NumPy keeps the numbers of `RandomState` the same in every version.
+    rng = np.random.RandomState([seed & 0xFFFFFFFF, seed >> 32])
     slope = rng.uniform(-3.0, 3.0, 2).astype(np.float32)
     rows = slope[0] * np.linspace(-1, 1, height, dtype=np.float32)
     columns = slope[1] * np.linspace(-1, 1, width, dtype=np.float32)
@@ -103,6 +104,6 @@ def shade(pixels: np.ndarray, design: Design, seed: int) -> np.ndarray:
         columns = columns + rng.normal(0, 1.4, width).astype(np.float32)
     relief = rows[:, None] + columns[None, :]
     amplitude = {"plain": 0.35, "grain": 1.6}.get(design.texture, 0.7)
-    relief += amplitude * rng.standard_normal((height, width), dtype=np.float32)
+    relief += amplitude * rng.standard_normal((height, width)).astype(np.float32)
     shaded = pixels + (relief + 0.5)[:, :, None]
     return np.clip(shaded, 0, 255, out=shaded).astype(np.uint8)

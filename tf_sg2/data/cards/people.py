@@ -1,29 +1,34 @@
-"""The texts of a dummy card: a person who does not exist, at a company that does not exist.
+"""The texts of a dummy card: an invented person of a firm and at a place that do not exist.
 
-Names, towns and buildings come from Faker, shuffled so that no address can exist (prefecture, city
-and town are drawn independently). What could reach somebody cannot:
+Personal names are common family and given names put together. People of that name exist; nothing
+else on the card is theirs:
 
+* A Japanese firm is an invented word, a sign (○ △ □ ◇) and a trade. The commercial register admits
+  no such sign in a name (Commercial Registration Rules, article 50, and the notice of the Minister
+  of Justice of 31 July 2002), so no registered firm bears it.
+* Latin names of firms are an invented word and "Sample", "Specimen", "Example" or "Dummy". No
+  register forbids them.
+* Japanese addresses lie in invented prefectures, American ones in invented states. Their
+  two-letter codes are those of no state, territory or Canadian province.
+* Postal codes start with 000 in Japan, where Japan Post's list starts at 001-0000. American ones
+  are below 00500, and the lowest ZIP code is 00501.
 * Mail and web addresses use domains reserved for documentation: example.com/.net/.org and the
   `.example` top level (RFC 2606), and example.jp and example.co.jp (reserved by JPRS).
 * US numbers use 555-0100 to 555-0199, set aside for fiction in every area code.
-* Japan has set no such range aside. Behind a Japanese area code, and behind 090, no subscriber
-  number starts with 0, the trunk prefix; so all numbers here start with 00 there, and can be
-  neither dialled nor allocated.
+* Japan has set no such range aside. Local numbers there start with 2 to 9 (Ministry of Internal
+  Affairs and Communications, questions and answers on telephone numbers). No 0 follows 090 in its
+  numbering plan. All numbers here have 00 in that place.
 
-Texts are the same for the same seed under one version of Faker; its tables may grow.
+The texts depend on nothing but the seed: no library's tables stand behind them.
 """
 
 from __future__ import annotations
 
-import threading
-from functools import cache
+import random
 
-from faker import Faker
+from tf_sg2.data.cards import words
 
-# Faker is seeded and drawn from in one go, by one thread at a time.
-_lock = threading.Lock()
-
-# Company words with their reading, for the mail domain and the Latin name.
+# Trades with their reading, for the mail domain and the Latin name.
 _JA_TRADES = {
     "水産": "Suisan", "農林": "Norin", "鉱業": "Kogyo", "建設": "Kensetsu", "食品": "Shokuhin",
     "印刷": "Insatsu", "電気": "Denki", "ガス": "Gas", "情報": "Joho", "通信": "Tsushin",
@@ -32,17 +37,16 @@ _JA_TRADES = {
     "設計事務所": "Sekkei", "システムズ": "Systems", "コンサルティング": "Consulting",
     "フーズ": "Foods", "モーターズ": "Motors", "ホールディングス": "Holdings",
 }  # fmt: skip
-# Names that say themselves that nobody is meant.
-_JA_DUMMIES = {
-    "見本": "Mihon", "サンプル": "Sample", "ダミー": "Dummy", "架空": "Kakuu",
-    "ひながた": "Hinagata", "テンプレート": "Template",
-}  # fmt: skip
+# No name of a Japanese firm may hold one.
+_JA_SIGNS = ("○", "△", "□", "◇")
+# Latin names of firms say themselves that nobody is meant.
+_EN_MARKERS = ("Sample", "Specimen", "Example", "Dummy")
 _JA_FORMS = {"株式会社": "Co., Ltd.", "有限会社": "Ltd.", "合同会社": "LLC"}
 _JA_DEPARTMENTS = (
     "営業部", "第一営業部", "営業本部", "開発部", "技術開発部", "総務部", "人事部", "経理部",
     "広報室", "経営企画部", "企画課", "マーケティング部", "情報システム部", "品質保証部", "購買部",
     "法務部", "海外事業部", "デザイン室", "研究開発センター", "カスタマーサポート課", "製造部",
-    "東京支店", "大阪支社", "商品企画部", "サービス事業部", "データ解析グループ",
+    "第一支店", "北支社", "商品企画部", "サービス事業部", "データ解析グループ",
 )  # fmt: skip
 _JA_TITLES = (
     "部長", "課長", "係長", "主任", "次長", "室長", "支店長", "マネージャー", "リーダー",
@@ -50,6 +54,7 @@ _JA_TITLES = (
     "ディレクター", "主任研究員", "課長代理", "アドバイザー", "アカウントマネージャー",
 )  # fmt: skip
 _JA_HEADS = ("代表取締役", "代表取締役社長", "取締役", "常務取締役", "執行役員", "代表社員")
+_JA_BUILDINGS = ("ビル", "タワー", "センタービル", "プラザ", "スクエア")
 _JA_FLOORS = ("{}F", "{}階", "")
 _JA_AREAS = ("03", "06", "011", "022", "045", "052", "075", "078", "082", "092", "0467", "0797")
 
@@ -64,14 +69,18 @@ _EN_TITLES = (
     "Architect", "Analyst", "Coordinator", "Team Lead", "Research Scientist", "Specialist",
 )  # fmt: skip
 _EN_HEADS = ("Chief Executive Officer", "Founder & CEO", "Managing Partner", "President", "Owner")
+_EN_TRADES = (
+    "Industries", "Partners", "Consulting", "Design Studio", "Logistics", "Systems", "& Co.",
+    "Analytics", "Architects", "Foods", "Bank", "Energy", "Publishing", "Software", "Law Group",
+    "Group", "Inc.", "LLC", "Ltd",
+)  # fmt: skip
+_EN_STREETS = (
+    "Street", "Avenue", "Road", "Lane", "Drive", "Parkway", "Square", "Way", "Court", "Terrace",
+)  # fmt: skip
+_EN_STATES = ("QX", "ZQ", "XB", "JX", "VX", "WQ", "ZO", "YX", "KX", "RJ", "DZ", "EQ")
 
 _KANJI_DIGITS = str.maketrans("0123456789-", "〇一二三四五六七八九−")
 _HIRAGANA = {code: code - 0x60 for code in range(ord("ァ"), ord("ヶ") + 1)}
-
-
-@cache
-def _faker(locale: str) -> Faker:
-    return Faker(locale)
 
 
 def person_fields(language: str, seed: int) -> dict[str, str]:
@@ -81,125 +90,118 @@ def person_fields(language: str, seed: int) -> dict[str, str]:
         language: "ja" or "en".
         seed: of this person.
     """
-    with _lock:
-        fake = _faker("ja_JP" if language == "ja" else "en_US")
-        fake.seed_instance(seed)
-        return _japanese(fake) if language == "ja" else _english(fake)
+    rng = random.Random(seed)
+    return _japanese(rng) if language == "ja" else _english(rng)
 
 
-def _pick(fake: Faker, choices) -> str:
-    return fake.random_element(tuple(choices))
-
-
-def _japanese(fake: Faker) -> dict[str, str]:
-    family, family_kana, family_latin = fake.last_name_pair()
-    given, given_kana, given_latin = fake.first_name_pair()
+def _japanese(rng: random.Random) -> dict[str, str]:
+    family, family_kana, family_latin = rng.choice(words.JA_FAMILY)
+    given, given_kana, given_latin = rng.choice(words.JA_GIVEN)
     kana = f"{family_kana} {given_kana}"
-    if fake.random_int(0, 1):
+    if rng.random() < 0.5:
         kana = kana.translate(_HIRAGANA)
 
-    trade, trade_latin = _pick(fake, _JA_TRADES.items())
-    if fake.random_int(0, 3) == 0:
-        owner, owner_latin = _pick(fake, _JA_DUMMIES.items())
-    else:
-        owner, _, owner_latin = fake.last_name_pair()
-    form, form_latin = _pick(
-        fake, (*_JA_FORMS.items(), ("株式会社", "Inc."), ("株式会社", "Co., Ltd."))
+    trade, trade_latin = rng.choice(tuple(_JA_TRADES.items()))
+    owner, owner_latin = _japanese_word(rng)
+    form, form_latin = rng.choice(
+        (*_JA_FORMS.items(), ("株式会社", "Inc."), ("株式会社", "Co., Ltd."))
     )
-    company = f"{form}{owner}{trade}" if fake.random_int(0, 1) else f"{owner}{trade}{form}"
+    company = f"{owner}{rng.choice(_JA_SIGNS)}{trade}"
+    company = f"{form}{company}" if rng.random() < 0.5 else f"{company}{form}"
 
-    head = fake.random_int(0, 5) == 0
-    domain = _domain(fake, f"{owner_latin}-{trade_latin}", ("example.co.jp", "example.jp"))
-    area = _pick(fake, _JA_AREAS)
-    number = f"{fake.random_int(1, 5)}丁目{fake.random_int(1, 30)}番{fake.random_int(1, 20)}号"
-    if fake.random_int(0, 2):
+    head = rng.random() < 1 / 6
+    domain = _domain(rng, f"{owner_latin}-{trade_latin}", ("example.co.jp", "example.jp"))
+    area = rng.choice(_JA_AREAS)
+    number = f"{rng.randint(1, 5)}丁目{rng.randint(1, 30)}番{rng.randint(1, 20)}号"
+    if rng.random() < 2 / 3:
         number = number.replace("丁目", "-").replace("番", "-").replace("号", "")
-    town = _pick(fake, ("", fake.prefecture())) + fake.city() + fake.town()
-    floor = _pick(fake, _JA_FLOORS).format(fake.random_int(2, 9))
-    building = fake.town() + _pick(fake, ("ビル", "タワー", "センタービル", "プラザ", "スクエア"))
+    prefecture, city, town = (rng.choice(words.JA_KANJI)[0] for _ in range(3))
+    place = f"{prefecture}県{city}{rng.choice('市町')}{town}"
+    floor = rng.choice(_JA_FLOORS).format(rng.randint(2, 9))
+    building = _japanese_word(rng)[0] + rng.choice(_JA_BUILDINGS)
     return {
         "name": f"{family} {given}",
         "name_kana": kana,
         "name_latin": f"{given_latin} {family_latin}",
         "company": company,
-        "company_latin": f"{owner_latin} {trade_latin} {form_latin}",
-        "department": "" if head else _pick(fake, _JA_DEPARTMENTS),
-        "title": _pick(fake, _JA_HEADS if head else _JA_TITLES),
-        "postal_code": f"〒{fake.random_int(1, 999):03}-{fake.random_int(0, 9999):04}",
-        "address": town + number,
+        "company_latin": f"{owner_latin} {rng.choice(_EN_MARKERS)} {trade_latin} {form_latin}",
+        "department": "" if head else rng.choice(_JA_DEPARTMENTS),
+        "title": rng.choice(_JA_HEADS if head else _JA_TITLES),
+        "postal_code": f"〒000-{_digits(rng, 4)}",
+        "address": f"{place}{number}",
         "house_number": number,
         "building": f"{building}{floor}",
-        "phone": _japanese_number(fake, area),
-        "fax": _japanese_number(fake, area),
-        "mobile": f"090-00{fake.random_int(0, 99):02}-{fake.random_int(0, 9999):04}",
-        "mail": _mailbox(fake, given_latin, family_latin) + "@" + domain,
-        "url": _site(fake, domain),
+        "phone": _japanese_number(rng, area),
+        "fax": _japanese_number(rng, area),
+        "mobile": f"090-00{_digits(rng, 2)}-{_digits(rng, 4)}",
+        "mail": _mailbox(rng, given_latin, family_latin) + "@" + domain,
+        "url": _site(rng, domain),
     }
 
 
-def _japanese_number(fake: Faker, area: str) -> str:
+def _japanese_word(rng: random.Random) -> tuple[str, ...]:
+    return rng.choice(words.JA_KATAKANA if rng.random() < 0.67 else words.JA_KANJI)
+
+
+def _digits(rng: random.Random, count: int) -> str:
+    return "".join(rng.choice("0123456789") for _ in range(count))
+
+
+def _japanese_number(rng: random.Random, area: str) -> str:
     # Ten digits in all; the local part starts with 00, which is never allocated.
-    local = "00" + "".join(str(fake.random_digit()) for _ in range(4 - len(area)))
-    return f"{area}-{local}-{fake.random_int(0, 9999):04}"
+    return f"{area}-00{_digits(rng, 4 - len(area))}-{_digits(rng, 4)}"
 
 
-def _english(fake: Faker) -> dict[str, str]:
-    given, family = fake.first_name(), fake.last_name()
+def _english(rng: random.Random) -> dict[str, str]:
+    given, family = rng.choice(words.EN_GIVEN), rng.choice(words.EN_FAMILY)
     name = f"{given} {family}"
-    if fake.random_int(0, 3) == 0:
-        name = f"{given} {fake.random_uppercase_letter()}. {family}"
-    owner = fake.last_name()
-    company = _pick(fake, (fake.company(), f"{owner} {_pick(fake, _EN_COMPANY_WORDS)}"))
-    if fake.random_int(0, 4) == 0:
-        company = f"{_pick(fake, ('Sample', 'Example', 'Dummy'))} {_pick(fake, _EN_COMPANY_WORDS)}"
-    slug = company.replace(" and ", " ").replace(",", "").replace("-", " ").split()
-    head = fake.random_int(0, 5) == 0
+    if rng.random() < 0.25:
+        name = f"{given} {rng.choice('ABCDEFGHJKLMNPRSTW')}. {family}"
+    owner, marker = rng.choice(words.EN_WORDS), rng.choice(_EN_MARKERS)
+    company = f"{owner} {marker} {rng.choice(_EN_TRADES)}"
+    head = rng.random() < 1 / 6
     domain = _domain(
-        fake, "-".join(slug[:2]), ("example.com", "example.com", "example.net", "example.org")
+        rng, f"{owner}-{marker}", ("example.com", "example.com", "example.net", "example.org")
     )
-    area = f"{fake.random_int(2, 9)}{fake.random_int(2, 8)}{fake.random_digit()}"
-    style = _pick(fake, ("({0}) 555-{1}", "{0}-555-{1}", "{0}.555.{1}", "+1 {0} 555 {1}"))
-    numbers = [style.format(area, f"01{fake.random_int(0, 99):02}") for _ in range(3)]
+    street = f"{rng.randint(1, 9999)} {rng.choice(words.EN_PLACES)} {rng.choice(_EN_STREETS)}"
+    if rng.random() < 0.3:
+        street += f" {rng.choice(('Suite', 'Apt.', 'Floor'))} {rng.randint(1, 99)}"
+    zip_code = f"{rng.randint(0, 499):05}"
+    area = f"{rng.randint(2, 9)}{rng.randint(2, 8)}{_digits(rng, 1)}"
+    style = rng.choice(("({0}) 555-{1}", "{0}-555-{1}", "{0}.555.{1}", "+1 {0} 555 {1}"))
+    phone, fax, mobile = (style.format(area, f"01{_digits(rng, 2)}") for _ in range(3))
     return {
         "name": name,
         "company": company,
-        "department": "" if head else _pick(fake, _EN_DEPARTMENTS),
-        "title": _pick(fake, _EN_HEADS if head else _EN_TITLES),
-        "address": fake.street_address(),
-        "locality": f"{fake.city()}, {fake.state_abbr()} {fake.postcode()}",
-        "phone": numbers[0],
-        "fax": numbers[1],
-        "mobile": numbers[2],
-        "mail": _mailbox(fake, given, family) + "@" + domain,
-        "url": _site(fake, domain),
+        "department": "" if head else rng.choice(_EN_DEPARTMENTS),
+        "title": rng.choice(_EN_HEADS if head else _EN_TITLES),
+        "address": street,
+        "locality": f"{rng.choice(words.EN_PLACES)}, {rng.choice(_EN_STATES)} {zip_code}",
+        "phone": phone,
+        "fax": fax,
+        "mobile": mobile,
+        "mail": _mailbox(rng, given, family) + "@" + domain,
+        "url": _site(rng, domain),
     }
-
-
-_EN_COMPANY_WORDS = (
-    "Industries", "Partners", "Consulting", "Design Studio", "Logistics", "Systems", "& Co.",
-    "Analytics", "Architects", "Foods", "Bank", "Energy", "Publishing", "Software", "Law Group",
-)  # fmt: skip
 
 
 def _letters(text: str) -> str:
     return "".join(c for c in text.lower() if c.isascii() and (c.isalnum() or c == "-"))
 
 
-def _domain(fake: Faker, company: str, reserved: tuple[str, ...]) -> str:
-    company = _letters(company).strip("-")
-    base = _pick(fake, reserved)
-    return _pick(fake, (base, f"{company.split('-')[0]}.{base}", f"{company}.example"))
+def _domain(rng: random.Random, company: str, reserved: tuple[str, ...]) -> str:
+    company = _letters(company)
+    base = rng.choice(reserved)
+    return rng.choice((base, f"{company.split('-')[0]}.{base}", f"{company}.example"))
 
 
-def _mailbox(fake: Faker, given: str, family: str) -> str:
-    given, family = _letters(given), _letters(family)
-    return _pick(
-        fake, (f"{given}.{family}", f"{given[0]}.{family}", family, f"{given[0]}-{family}")
-    )
+def _mailbox(rng: random.Random, given: str, family: str) -> str:
+    given, family = given.lower(), family.lower()
+    return rng.choice((f"{given}.{family}", f"{given[0]}.{family}", family, f"{given[0]}-{family}"))
 
 
-def _site(fake: Faker, domain: str) -> str:
-    return _pick(fake, ("https://{}", "www.{}", "https://www.{}")).format(domain)
+def _site(rng: random.Random, domain: str) -> str:
+    return rng.choice(("https://{}", "www.{}", "https://www.{}")).format(domain)
 
 
 def _kanji_number(digits: str) -> str:

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from tf_sg2.config import parse_image_size
+from tf_sg2.data.cards import fonts
 from tf_sg2.data.cards.card import LANGUAGES, Card, check_request, draw_card
 from tf_sg2.errors import InputError
 
 _PREFIX = "cards:"
 # Raised whenever the drawing changes, so that a run does not resume on other images.
-_DRAWING_VERSION = 1
+_DRAWING_VERSION = 2
 
 
 class CardSource:
@@ -116,5 +117,6 @@ class CardSource:
         return np.zeros(0, np.float32)
 
     def fingerprint(self) -> str:
-        """A hex digest of what determines the cards."""
-        return hashlib.sha256(f"{self.spec},drawing={_DRAWING_VERSION}".encode()).hexdigest()
+        """A hex digest of what determines the cards, and in words what they are drawn with."""
+        digest = hashlib.sha256(f"{self.spec},drawing={_DRAWING_VERSION}".encode()).hexdigest()
+        return f"{digest} ({fonts.drawn_with()})"

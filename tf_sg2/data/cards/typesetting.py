@@ -2,8 +2,8 @@
 
 All lengths are millimetres of a card whose short side is 55 mm, whatever the image size, so that
 the same card comes out at every size. Two setters exist, `stack` for rows and `columns` for
-vertical writing; both shrink what does not fit, so that text never leaves its rectangle, and rows
-never touch each other.
+vertical writing; both shrink what does not fit, so text stays in its rectangle and rows do not
+touch. Only a stroke may reach over the end of its line, by at most a tenth of its size.
 """
 
 from __future__ import annotations
