@@ -21,6 +21,8 @@ from tf_sg2.run_directory import load_run
 from tiny_config import IMAGE_SIZE
 from tiny_run import make_tiny_run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):

@@ -15,6 +15,8 @@ from tf_sg2.run_directory import load_run
 from tiny_config import IMAGE_SIZE
 from tiny_run import make_tiny_run
 
+pytestmark = pytest.mark.slow
+
 ROWS, COLUMNS, LAYERS = [3, 1], [10, 11, 12], [0, 1, 4]
 
 

@@ -189,6 +189,7 @@ def test_other_errors_pass_through():
         raise tf.errors.InvalidArgumentError(None, None, "something else")
 
 
+@pytest.mark.slow
 def test_process_ends_while_batches_are_read(tmp_path):
     """A thread of TensorFlow's that reads in Python must not hold up the interpreter's end."""
     for index in range(8):

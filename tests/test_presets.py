@@ -158,6 +158,7 @@ def discriminator_parameters():
     return total + (9 * 513 + 1) * 512 + (16 * 512 + 1) * 512 + 513
 
 
+@pytest.mark.slow
 def test_config_f_has_the_official_number_of_parameters():
     preset = presets.get("config-f")
     generator, discriminator = Generator(preset.generator), Discriminator(preset.discriminator)

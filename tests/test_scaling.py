@@ -16,6 +16,8 @@ from tf_sg2.training.scaling import FAST, NVLINK, SLOW, Accelerator, Cluster, La
 from tf_sg2.training.state import create_state
 from tf_sg2.training.step import TrainStep
 
+pytestmark = pytest.mark.slow
+
 GPU = Accelerator("test", 1e12, 1e12, host_seconds=0.0)
 # A network of two layers of 0.5 s each, forward. The passes take 2 and 1 seconds for an image that
 # they run on; the second runs on half the images in every fourth iteration.
@@ -27,7 +29,6 @@ PASSES = (
 ONE_A_MACHINE = Cluster(1, SLOW, SLOW)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("generator", "discriminator"), [("skip", "resnet"), ("resnet", "orig")])
 def test_passes_cost_what_the_traced_step_costs(generator, discriminator):
     config = configs.override(

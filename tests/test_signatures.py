@@ -15,6 +15,8 @@ from tf_sg2.ops import use_implementation
 from tf_sg2.serving.signatures import ServedModel, inputs_of, signatures_of
 from tf_sg2.serving.warmup import example_inputs
 
+pytestmark = pytest.mark.slow
+
 LABELS = 3
 
 

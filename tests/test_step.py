@@ -66,6 +66,7 @@ def one_device():
     return run_steps(tiny_config(**SGD), 4)
 
 
+@pytest.mark.slow
 def test_accumulation_equals_one_batch(one_device):
     split = run_steps(tiny_config(training__accumulation_steps=2, **SGD), 4)
     assert_states_agree(one_device[0], split[0], 1e-4)
@@ -73,6 +74,7 @@ def test_accumulation_equals_one_batch(one_device):
         assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_two_devices_equal_one(one_device):
     strategy = choose_strategy("cpu:2")
     assert strategy.num_replicas_in_sync == 2
@@ -100,6 +102,7 @@ def test_passes_follow_their_intervals(one_device):
     assert ["loss/r1" in found for found in scalars] == [True, False, False, True]
 
 
+@pytest.mark.slow
 def test_conditional_step_changes_the_label_layers():
     state, _ = run_steps(tiny_config(label_dim=3), 1)
     fresh = create_state(tiny_config(label_dim=3), tf.distribute.get_strategy())
@@ -177,6 +180,7 @@ def test_style_mixing_has_its_probability_and_crosses_everywhere():
     assert counts[1:num_ws] == pytest.approx(1000 / (num_ws - 1), rel=0.35)
 
 
+@pytest.mark.slow
 def test_native_and_tensorflow_implementations_train_alike():
     """20 iterations, with every lazy term, from the same seed."""
     require_native()

@@ -88,6 +88,7 @@ def test_a_profile_is_found_in_its_run(tmp_path):
     assert profiled_all_reduce(tmp_path, 5, 2) == pytest.approx(0.1)
 
 
+@pytest.mark.slow
 def test_a_run_logs_its_replicas_and_their_all_reduces(tmp_path):
     config = tiny_config(
         training__path_length_weight=0.0,

@@ -78,6 +78,7 @@ def test_discriminator_rows_equal_counts_by_hand():
     assert (rows["b4.out"].parameters, rows["b4.out"].multiply_adds) == (17, 16)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label_dim", [0, 5])
 @pytest.mark.parametrize("image_size", [(16, 16), (12, 20)])
 @pytest.mark.parametrize("architecture", ["skip", "resnet", "orig"])
