@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tf_sg2.errors import InputError
+from tf_sg2.serving.versions import LARGEST_VERSION
 
 if TYPE_CHECKING:
     from tf_sg2.serving.client_grpc import GrpcTransport
@@ -62,8 +63,8 @@ class Client:
     ):
         if version is not None and label is not None:
             raise InputError(f"take version {version} or label {label!r} of a model, not both")
-        if version is not None and not 0 <= version < 1 << 63:
-            raise InputError(f"the version is {version}; versions are numbers of 0 or more")
+        if version is not None and not 0 <= version <= LARGEST_VERSION:
+            raise InputError(f"the version is {version}; it must be in 0...{LARGEST_VERSION}")
         if label is not None and not VERSION_LABEL.fullmatch(label):
             raise InputError(f"the label {label!r} cannot be asked for; labels have no / and no :")
         if not timeout > 0:

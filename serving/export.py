@@ -22,9 +22,8 @@ from tf_sg2.serving.model_card import model_card, write_card
 from tf_sg2.serving.precision import compare, in_bfloat16
 from tf_sg2.serving.signatures import ServedModel
 from tf_sg2.serving.stock_graph import check_stock
+from tf_sg2.serving.versions import LARGEST_VERSION, version_number
 from tf_sg2.serving.warmup import read_warmup, warmup_requests, write_warmup
-
-LARGEST_VERSION = 2**63 - 1
 
 
 def export(
@@ -77,7 +76,7 @@ def export(
 def versions(out: Path) -> list[int]:
     """Returns the numbers of the versions in a model's folder, in order."""
     names = (path.name for path in out.iterdir()) if out.is_dir() else ()
-    return sorted(int(name) for name in names if name.isascii() and name.isdigit())
+    return sorted(number for name in names if (number := version_number(name)) is not None)
 
 
 def check_version(out: Path, version: int | None) -> int:
@@ -92,7 +91,7 @@ def check_version(out: Path, version: int | None) -> int:
         raise InputError(f"--out={out} is itself a version; name the folder above it")
     there = versions(out)
     if version is None:
-        return there[-1] + 1 if there else 1
+        version = there[-1] + 1 if there else 1
     if not 1 <= version <= LARGEST_VERSION:
         raise InputError(f"--version={version} must be in 1...{LARGEST_VERSION}")
     if version in there:

@@ -232,6 +232,11 @@ def test_versions_count_up_and_are_never_written_over(tmp_path):
     for number in (0, -1, 2**63):
         with pytest.raises(InputError, match=f"--version={number} must be in 1...{2**63 - 1}"):
             exporter.check_version(tmp_path, number)
+    (tmp_path / str(2**63)).mkdir()  # No server sees it as a version.
+    assert exporter.check_version(tmp_path, None) == 11
+    (tmp_path / str(2**63 - 1)).mkdir()
+    with pytest.raises(InputError, match=f"--version={2**63} must be in 1"):
+        exporter.check_version(tmp_path, None)
 
 
 def test_unusable_places_are_refused(folder, tmp_path):

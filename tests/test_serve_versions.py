@@ -172,6 +172,22 @@ def test_policies_choose_versions(three, policy, versions):
         assert local.predictor.models.names() == {"stub": versions}
 
 
+def test_a_folder_with_a_number_beyond_int64_is_no_version(three, tmp_path):
+    for name in ("0007", str(2**63), str(2**64 + 5), "9" * 250):
+        shutil.copytree(three / "1", tmp_path / name)
+    with serving(ModelConfig("stub", tmp_path, Policy(latest=None))) as local:
+        assert local.predictor.models.names() == {"stub": [7]}
+        assert answered(local) == 7
+        assert ask(local.port, "POST", PREDICT, ROW) == (200, {"predictions": [[1, 2]]})
+
+
+def test_the_home_of_nobody_is_refused_in_a_sentence(tmp_path):
+    text = 'model_config_list { config { name: "a" base_path: "~nosuchuser/x" } }'
+    (tmp_path / "models").write_text(text)
+    with pytest.raises(InputError, match="Model a: base_path ~nosuchuser/x: .*no such user"):
+        read_models(tmp_path / "models")
+
+
 def test_the_config_file_is_followed_and_a_wrong_one_changes_nothing(three, tmp_path, caplog):
     path = tmp_path / "models.config"
 

@@ -20,6 +20,7 @@ from tf_sg2.serving.server.memory import Hold
 from tf_sg2.serving.server.predict import DEFAULT_SIGNATURE, Predictor, signature_of
 from tf_sg2.serving.server.status import ServingError, from_exception, invalid_argument
 from tf_sg2.serving.token_file import is_borne
+from tf_sg2.serving.versions import version_number
 
 CHOICE = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 GET = re.compile(rf"/v1/models/(?P<name>[^/:]+){CHOICE}(?P<rest>/metadata)?")
@@ -142,7 +143,9 @@ class Rest:
             signatures = get_model_metadata_pb2.SignatureDefMap(
                 signature_def=lease.model.signatures
             )
-            inner = json_format.MessageToDict(signatures, preserving_proto_field_name=True)
+            # With defaults, as TensorFlow Serving prints them. Protobuf 4 and 5 disagree on the
+            # name of that argument, not on its place.
+            inner = json_format.MessageToDict(signatures, True, preserving_proto_field_name=True)
             answer = {
                 "model_spec": {
                     "name": name, "signature_name": "", "version": str(lease.number)
@@ -175,8 +178,8 @@ def _route(pattern: re.Pattern, method: str, path: str) -> tuple[str, int | None
         raise invalid_argument(f"Malformed request: {method} {path}")
     name = unquote(match["name"])
     label = unquote(match["label"]) if match["label"] else None
-    version = int(match["version"][:30]) if match["version"] else None
-    if version is not None and version >= 1 << 63:
+    version = version_number(match["version"]) if match["version"] else None
+    if version is None and match["version"]:
         raise invalid_argument(f"Failed to convert version: {match['version']} to numeric.")
     return name, version, label, match["rest"]
 
