@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import gzip
 import json
 import re
@@ -26,9 +28,12 @@ from tensorflow_serving.apis import (
 )
 
 from local_server import PREDICT, ROW, ask, request, serving, shut_gate, wait_for, write_version
+from tf_sg2.serving.server.bodies import Gone
 from tf_sg2.serving.server.configuration import BatchingParameters, ModelConfig
 from tf_sg2.serving.server.limits import Limits
+from tf_sg2.serving.server.rest import _unless_gone
 from tf_sg2.serving.server.run import Settings, _warn_of_strangers
+from tf_sg2.serving.server.status import ServingError
 
 MIB = 1 << 20
 
@@ -96,6 +101,85 @@ def test_a_rest_client_that_goes_away_takes_its_request_along(model, monkeypatch
         gate.opened.set()
         assert result(first) == [[1, 1]]
     assert len(gate.ran) == 1
+
+
+def exchange(port, *pieces, meanwhile=lambda: None):
+    """What the server sends to a client that sends the pieces, then only listens."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        for piece in pieces:
+            client.sendall(piece)
+        client.shutdown(socket.SHUT_WR)
+        meanwhile()
+        answer = bytearray()
+        while piece := client.recv(1 << 16):
+            answer += piece
+    return bytes(answer)
+
+
+def raw_request(*headers, version="1.1"):
+    body = json.dumps(ROW)
+    lines = [f"POST {PREDICT} HTTP/{version}", "Host: 127.0.0.1", *headers]
+    return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", body]).encode()
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_clients_that_half_close_get_their_answers(local, version):
+    answer = exchange(local.port, raw_request(version=version))
+    assert b" 200 OK\r\n" in answer and b'"predictions"' in answer
+    answer = exchange(local.port, raw_request() * 3)
+    assert answer.count(b" 200 OK\r\n") == 3
+
+
+def test_a_client_that_half_closes_may_wait_long(model, monkeypatch):
+    with shut_gate(monkeypatch) as gate, serving(model) as local:
+
+        def meanwhile():
+            assert gate.entered.acquire(timeout=10)
+            time.sleep(1.2)  # The server asks twice whether anybody is there.
+            gate.opened.set()
+
+        answer = exchange(local.port, raw_request(), meanwhile=meanwhile)
+        interim, _, rest = answer.partition(b"HTTP/1.1 200 OK")
+        assert interim and not interim.replace(b"HTTP/1.1 100 Continue\r\n\r\n", b"")
+        assert b'"predictions"' in rest
+
+
+def test_half_a_request_gets_no_answer(local):
+    assert exchange(local.port, raw_request()[:-1]) == b""
+
+
+def test_a_request_with_both_lengths_is_the_last_of_its_connection(local):
+    """Two servers in a row may disagree where it ends: what follows could be smuggled in."""
+    chunked = raw_request("Transfer-Encoding: chunked")
+    head, _, body = chunked.partition(b"\r\n\r\n")
+    chunked = head + b"\r\n\r\n%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n"
+    answer = exchange(local.port, chunked, raw_request())
+    assert answer.count(b"HTTP/1.1 200 OK") == 1
+    assert exchange(local.port, raw_request(), raw_request()).count(b"HTTP/1.1 200 OK") == 2
+
+
+def test_the_error_of_work_whose_client_left_is_not_reported():
+    """Work may end with its own error in the moment in which it is cancelled."""
+    said = []
+
+    async def work():
+        try:
+            await asyncio.sleep(20)
+        except asyncio.CancelledError as error:
+            raise ServingError("INVALID_ARGUMENT", "a bad row") from error
+
+    async def receive():
+        await asyncio.sleep(0)
+        return {"type": "http.disconnect"}
+
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
+        with pytest.raises(Gone):
+            await _unless_gone(work(), receive)
+
+    asyncio.run(main())
+    gc.collect()
+    assert said == []
 
 
 def test_a_full_queue_says_unavailable_and_the_rest_is_answered(model, monkeypatch):

@@ -204,6 +204,8 @@ async def _unless_gone(work: Coroutine[Any, Any, bytes], receive: Callable) -> b
     finally:
         task.cancel()
         gone.cancel()
+        # Work may end with an error of its own in the moment of the cancellation.
+        await asyncio.gather(task, gone, return_exceptions=True)
 
 
 def _is_from_elsewhere(headers: Mapping[bytes, bytes]) -> bool:
