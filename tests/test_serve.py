@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import re
@@ -28,6 +29,7 @@ from tensorflow_serving.apis import (
 from tf_sg2.serving.server.configuration import BatchingParameters, ModelConfig
 from tf_sg2.serving.server.limits import Limits
 from tf_sg2.serving.server.metrics import Metrics
+from tf_sg2.serving.server.page import Page
 from tf_sg2.serving.server.predict import Predictor
 from tf_sg2.serving.server.rest import Rest
 from tf_sg2.serving.server.rpc import start
@@ -172,6 +174,50 @@ def test_pages_of_other_sites_may_not_ask(port):
     for origin in ("http://elsewhere.example", "null"):
         status, answer = ask(port, "POST", PREDICT, ROW, {"Origin": origin})
         assert status == 403 and "another site" in answer["error"]
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:8501", 200),
+        ("192.0.2.7", 200),
+        ("[::1]:8501", 200),
+        ("LOCALHOST:1", 200),
+        ("gpu.lab:80", 200),
+        ("elsewhere.example", 403),
+        ("127.0.0.1.elsewhere.example:8501", 403),
+        ("localhost.elsewhere.example", 403),
+        ("0x7f.1", 403),
+        ("[elsewhere.example]", 403),
+        ("", 403),
+    ],
+)
+def test_without_a_token_only_known_hosts_are_asked(predictor, host, status):
+    """A page whose name leads here by DNS rebinding has an Origin that fits its Host."""
+    for headers in ({"Host": host}, {"Host": host, "Origin": f"http://{host}"}):
+        for app, path in (
+            (Rest(predictor, hosts={"gpu.lab"}), "/v1/models/stub"),
+            (Page(None, predictor.models.names, hosts={"gpu.lab"}), "/page/models.json"),
+        ):
+            found, answer = called(app, path, headers)
+            assert found == status
+            assert status == 200 or "--allowed_hosts or --token_file" in answer["error"]
+    borne = {"Host": host, "Authorization": "Bearer secret"}
+    assert called(Rest(predictor, token="secret"), "/v1/models/stub", borne)[0] == 200
+    assert called(Rest(predictor), "/v1/models/stub", {})[0] == 200  # No browser leaves it out.
+
+
+def called(app, path, headers):
+    """What an ASGI application answers to a GET."""
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": pairs}
+    asyncio.run(app(scope, None, send))
+    return sent[0]["status"], json.loads(sent[1]["body"])
 
 
 def test_status_metadata_and_metrics(port):

@@ -93,7 +93,8 @@ def test_a_rest_client_that_goes_away_takes_its_request_along(model, monkeypatch
         assert gate.entered.acquire(timeout=10)
         with socket.create_connection(("127.0.0.1", local.port)) as client:
             body = json.dumps(ROW).encode()
-            head = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+            head = f"POST {PREDICT} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+            head += f"Content-Length: {len(body)}\r\n\r\n"
             client.sendall(head.encode() + body)
             wait_for(lambda: local.predictor.metrics.queued.value("stub") == 1)
         count = local.predictor.metrics.request_count
@@ -246,7 +247,7 @@ def test_messages_over_the_limits_are_refused(local):
     assert refused(local.predict.Predict, promised) == "INVALID_ARGUMENT"
     # A body that is declared too long is refused before it is sent.
     with socket.create_connection(("127.0.0.1", local.port), timeout=10) as client:
-        head = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: {1 << 33}\r\n\r\n"
+        head = f"POST {PREDICT} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {1 << 33}\r\n\r\n"
         client.sendall(head.encode())
         assert b" 413 " in client.recv(1000)
     assert ask(local.port, "POST", PREDICT, ROW)[0] == 200
@@ -320,7 +321,7 @@ def slow_clients(port, count):
     """Connections that send one byte of a request, or a body that never ends."""
     clients = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(count)]
     for index, client in enumerate(clients):
-        head = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
+        head = f"POST {PREDICT} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\n"
         client.sendall(b"P" if index % 2 else head.encode() + b"{")
     return clients
 

@@ -66,6 +66,13 @@ def _define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "token_file", None, "file with a token; requests must then bear it", **shared
     )
+    flags.DEFINE_list(
+        "allowed_hosts",
+        [],
+        "names, separated by commas, by which REST clients may ask without a token; --host, "
+        "localhost and IP addresses always may, others could be a page's that is led here",
+        **shared,
+    )
     flags.DEFINE_boolean(
         "page", True, "a page to try the models on, at / of the REST port", **shared
     )
@@ -182,6 +189,7 @@ def _settings(values: flags.FlagValues, token: str | None) -> Settings:
         rest_port=values.rest_port,
         host=values.host,
         token=token,
+        allowed_hosts=[name.strip() for name in values.allowed_hosts],
         batching=batching,
         metrics_path=metrics_path,
         threads=values.tensorflow_session_parallelism,

@@ -51,6 +51,8 @@ class Settings:
         port, rest_port: 0 takes a free one.
         host: address to listen on.
         token: what requests must bear, if any.
+        allowed_hosts: names that clients may ask by without a token, beside `host`, addresses and
+            "localhost".
         batching: None runs every request alone.
         metrics_path: None keeps the metrics to itself.
         threads: that a model computes with; 0 lets TensorFlow choose.
@@ -68,6 +70,7 @@ class Settings:
     rest_port: int = 8501
     host: str = "127.0.0.1"
     token: str | None = None
+    allowed_hosts: Sequence[str] = ()
     batching: BatchingParameters | None = BatchingParameters()
     metrics_path: str | None = PROMETHEUS_PATH
     threads: int = 0
@@ -136,9 +139,10 @@ def serve(settings: Settings) -> None:
             )
         except RuntimeError as error:
             raise InputError(f"cannot listen on {host}:{settings.port}: is it in use?") from error
-        app = Rest(predictor, token=settings.token, metrics_path=settings.metrics_path)
+        hosts = {name.lower() for name in (host, *settings.allowed_hosts)}
+        app = Rest(predictor, settings.token, settings.metrics_path, hosts)
         if settings.page:
-            app = Page(app, predictor.models.names, settings.token)
+            app = Page(app, predictor.models.names, settings.token, hosts)
         config = uvicorn.Config(
             app,
             http=Connections(limits, metrics).protocol(),
