@@ -163,7 +163,17 @@ def test_bfloat16_stays_inside(run, half):
     assert tf.bfloat16.as_datatype_enum not in types
     stored = tf.train.load_checkpoint(str(half / "variables" / "variables"))
     dtypes = {key: dtype for key, dtype in stored.get_variable_to_dtype_map().items()}
-    assert {dtype for key, dtype in dtypes.items() if key.startswith("synthesis/")} == {tf.bfloat16}
+    synthesis = exporter.in_bfloat16(run.generator)
+    affine = {
+        id(weight)
+        for block in synthesis.blocks
+        for layer in [*block.convolutions, block.to_rgb]
+        for weight in layer.affine.weights
+    }
+    assert len(affine) == 2 * (5 + 3)  # Weight and bias of five convolutions and three ToRGB.
+    for i, weight in enumerate(synthesis.weights):
+        wanted = tf.float32 if id(weight) in affine else tf.bfloat16
+        assert dtypes[f"synthesis/{i}/.ATTRIBUTES/VARIABLE_VALUE"] == wanted
     assert {dtype for key, dtype in dtypes.items() if key.startswith("mapping/")} == {tf.float32}
     inputs = inputs_for(run, "synthesize", 5)
     together, alone = stock.run([("synthesize", inputs), ("synthesize", {"w": inputs["w"][:1]})])
