@@ -228,6 +228,8 @@ def _typed(name: str, value: Any) -> np.ndarray:
         if given.size and given.dtype.kind not in kinds:
             raise TypeError
         array = np.asarray(value, wanted)
+        if array.dtype.kind == "i" and not _fits(given, wanted):  # NumPy's arrays wrap in silence.
+            raise OverflowError
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{name} must hold numbers that fit {np.dtype(wanted)}") from error
     if array.ndim not in (rank, rank + 1) or not array.size:
@@ -236,6 +238,12 @@ def _typed(name: str, value: Any) -> np.ndarray:
             "for several rows, and not be empty"
         )
     return array
+
+
+def _fits(array: np.ndarray, dtype: type) -> bool:
+    """Whether an integer type holds all values of an array of integers."""
+    limits = np.iinfo(dtype)
+    return not array.size or (limits.min <= int(array.min()) and int(array.max()) <= limits.max)
 
 
 class RequestError(InputError):

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tf_sg2.atomic import new_folder
+from tf_sg2.compat import raw_variable
 from tf_sg2.errors import InputError
 from tf_sg2.ops import use_implementation
 from tf_sg2.run_directory import Run
@@ -48,12 +50,15 @@ def export(
         The version's folder.
 
     Raises:
-        InputError: if the version is there already, or cannot be written.
+        InputError: if the version is there already, or cannot be written; or if a weight is not
+            finite.
     """
     out = Path(out)
     version = check_version(out, version)
     generator, name = run.generator, out.resolve().name
+    check_finite(generator.weights, run.checkpoint.name)
     synthesis = in_bfloat16(generator) if bfloat16 else generator.synthesis
+    check_finite(synthesis.weights, f"{run.checkpoint.name} in bfloat16")  # Its range is smaller.
     difference = compare(generator, synthesis) if bfloat16 else None
     with use_implementation("tensorflow"):
         served = ServedModel(generator, synthesis, rows_at_once)
@@ -100,6 +105,25 @@ def check_version(out: Path, version: int | None) -> int:
             "leave --version out for the next number"
         )
     return version
+
+
+def check_finite(weights: Iterable[Any], what: str) -> None:
+    """Checks every weight: NaN would show as a blank picture, which looks like an answer.
+
+    Raises:
+        InputError: for NaN or infinity, with the names of the weights that hold one.
+    """
+    bad = [
+        getattr(weight, "path", weight.name)  # Keras 3 has paths, Keras 2.15 names that are.
+        for weight in weights
+        if not tf.reduce_all(tf.math.is_finite(raw_variable(weight)))
+    ]
+    if bad:
+        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+        raise InputError(
+            f"{what} holds NaN or infinity in {bad[0]}{more}; nothing was exported: choose an "
+            "earlier checkpoint with --checkpoint"
+        )
 
 
 def try_out(folder: Path, served: ServedModel) -> None:

@@ -176,6 +176,13 @@ def test_protocols_on_each_others_port_are_said(server):
         (lambda c: c.generate(["x"]), "seed must hold numbers that fit int64"),
         (lambda c: c.generate([0.5]), "seed must hold numbers that fit int64"),
         (lambda c: c.generate([2**63]), "seed must hold numbers that fit int64"),
+        (
+            lambda c: c.generate(np.array([2**63], np.uint64)),
+            "seed must hold numbers that fit int64",
+        ),
+        (lambda c: c.style_mix(1, 2, np.array([2**32 + 1])), "cutoff must hold .* fit int32"),
+        (lambda c: c.style_mix(1, 2, [-(2**31) - 1]), "cutoff must hold .* fit int32"),
+        (lambda c: c.generate([0], 3e38), "beyond 1,000,000"),
         (lambda c: c.generate([]), "seed has shape"),
         (lambda c: c.generate([1, 2], [0.1, 0.2, 0.3]), "one number of rows"),
         (lambda c: c.generate([-1]), "negative"),

@@ -13,6 +13,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from stock_model import StockError, StockModel
 from tf_sg2 import cli
+from tf_sg2.compat import raw_variable
 from tf_sg2.errors import InputError
 from tf_sg2.images import to_uint8
 from tf_sg2.run_directory import load_run
@@ -283,6 +284,36 @@ def test_an_export_that_answers_otherwise_is_refused(run, folder):
             exporter.try_out(folder, served)
     finally:
         weights[0].assign(kept)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_not_finite_are_never_exported(run, tmp_path, value):
+    """uint8 would hide them, in the model in memory as in what was written."""
+    for weight in run.generator.weights:  # Each of them: also w_avg, noise and biases.
+        weight = raw_variable(weight)
+        kept = weight.numpy()
+        broken = kept.copy()
+        broken.flat[-1] = value
+        weight.assign(broken)
+        try:
+            with pytest.raises(
+                InputError, match=r"^checkpoint-6 holds NaN or infinity in [\w/:]+;"
+            ):
+                exporter.export(run, tmp_path / "model")
+        finally:
+            weight.assign(kept)
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_beyond_bfloat16_are_said(run, tmp_path):
+    weight = raw_variable(run.generator.synthesis.blocks[0].const)
+    kept = tf.identity(weight)
+    weight.assign(tf.fill(kept.shape, np.finfo(np.float32).max))
+    try:
+        with pytest.raises(InputError, match="in bfloat16 holds NaN or infinity in .*const"):
+            exporter.export(run, tmp_path / "model", bfloat16=True)
+    finally:
+        weight.assign(kept)
 
 
 def save(path, function, **inputs):
