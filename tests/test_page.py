@@ -405,6 +405,35 @@ return [light(back(document.body)), poor];
 """
 
 
+SLOW_CLASSES = """
+const fetched = window.fetch;
+window.fetch = async (path, ...rest) => {
+  if (path.includes("models/classes/metadata")) {
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    window.slowAnswered = true;
+  }
+  return fetched(path, ...rest);
+};
+"""
+
+
+def test_the_model_chosen_last_is_shown_however_late_others_answer(browser, server):
+    person = open_page(browser, server)
+    person.find("#model option[value=tiny]").click()
+    person.rest()
+    browser.execute_script(SLOW_CLASSES)
+    person.find("#model option[value=classes]").click()
+    person.find("#model option[value=tiny]").click()
+    until(browser, lambda _: browser.execute_script("return window.slowAnswered"))
+    time.sleep(1)
+    person.rest()
+    assert "/models/tiny:predict" in person.request()
+    assert not person.find("#class-field").is_displayed()
+    person.click("#roll")
+    assert "/models/tiny:predict" in person.request()
+    assert person.console() == []
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_contrast_is_good_by_day_and_by_night(browser, server, dark):
     person = open_page(browser, server, dark=dark)
