@@ -80,9 +80,12 @@ def test_the_models_are_told_to_those_who_bear_the_token(server, guarded):
 def test_the_command_serves_the_page_unless_told_not_to(folders):
     command = [sys.executable, "-m", "tf_sg2.cli", "serve", f"--model_dir={folders[0]}"]
     command += ["--port=0", "--rest_port=0", "--nopage", "--allowed_hosts=a.lab, B.lab"]
+    command += ["--model_name=two\nlines"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
-            address = re.search(r"http://127.0.0.1:\d+", process.stdout.readline())[0]
+            line = process.stdout.readline()
+            assert line.startswith(r"two\nlines: gRPC on")
+            address = re.search(r"http://127.0.0.1:\d+", line)[0]
             assert [ask(address, path)[0] for path in ("/", "/page/models.json")] == [404, 404]
             hosts = ("b.lab", "c.lab")
             assert [ask(address, "/", headers={"Host": x})[0] for x in hosts] == [404, 403]

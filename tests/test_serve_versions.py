@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import re
 import shutil
 import signal
@@ -24,6 +26,7 @@ from local_server import PREDICT, ROW, ask, request, serving, shut_gate, wait_fo
 from tf_sg2.errors import InputError
 from tf_sg2.serving.server.configuration import ModelConfig, Policy, read_models
 from tf_sg2.serving.server.follow import Follower
+from tf_sg2.serving.server.log_lines import OneLineFormatter
 from tf_sg2.serving.warmup import write_warmup
 
 DEPLOY = Path(__file__).parents[1] / "serving" / "deploy"
@@ -288,6 +291,27 @@ def test_a_version_whose_warm_up_fails_is_not_served(three, one, made, words):
         assert local.predictor.models.names() == {"stub": [1]}
         (number, state, error), _ = local.predictor.models.status("stub")
         assert (number, state) == (2, "END") and re.search(words, error.message)
+
+
+def test_a_record_of_the_log_is_one_line_whatever_names_hold(one):
+    out = io.StringIO()
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(OneLineFormatter("%(levelname)s %(message)s"))
+    logger = logging.getLogger("tf_sg2")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        with serving(ModelConfig("a\nERROR b\x1b[2J\u2028é", one)):
+            pass
+        try:
+            raise ValueError("x")
+        except ValueError:
+            logger.exception("c\r\nd")
+    finally:
+        logger.removeHandler(handler)
+    first, second, *traceback = out.getvalue().splitlines()
+    assert first == r"INFO serving a\nERROR b\x1b[2J\u2028é version 1"
+    assert second == r"ERROR c\r\nd" and traceback[-1] == "ValueError: x"
 
 
 def test_labels_at_the_start_ask_for_the_flag(three):

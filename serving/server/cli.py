@@ -12,6 +12,7 @@ from absl import flags
 from tf_sg2 import command_line
 from tf_sg2.errors import InputError
 from tf_sg2.serving.server.limits import Limits
+from tf_sg2.serving.server.log_lines import OneLineFormatter
 from tf_sg2.serving.token_file import read_token
 
 if TYPE_CHECKING:
@@ -160,7 +161,9 @@ def main(arguments: Sequence[str]) -> None:
         from tf_sg2.serving.server.run import serve
     except ModuleNotFoundError as error:
         raise InputError(f"{error.name} is missing; pip install 'tf-sg2[serve]'") from error
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(OneLineFormatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(handlers=[handler])
     logging.getLogger("tf_sg2").setLevel(logging.INFO)
     serve(_settings(values, token))
 

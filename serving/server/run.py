@@ -27,6 +27,7 @@ from tf_sg2.serving.server.configuration import (
 from tf_sg2.serving.server.connections import Connections
 from tf_sg2.serving.server.follow import Follower
 from tf_sg2.serving.server.limits import Limits
+from tf_sg2.serving.server.log_lines import one_line
 from tf_sg2.serving.server.metrics import Metrics
 from tf_sg2.serving.server.page import Page
 from tf_sg2.serving.server.predict import Predictor
@@ -159,7 +160,7 @@ def serve(settings: Settings) -> None:
         before = {sig: signal.signal(sig, web.handle_exit) for sig in _signals()}
         listener.listen(1024)  # Who reads the line below may connect at once.
         rest = listener.getsockname()[1]
-        names = ", ".join(model.name for model in models)
+        names = one_line(", ".join(model.name for model in models))
         print(f"{names}: gRPC on {host}:{bound}, REST on http://{host}:{rest}", flush=True)
         if settings.page:
             print(f"page: http://{host}:{rest}/", flush=True)
