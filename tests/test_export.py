@@ -273,6 +273,23 @@ def test_a_polling_server_never_sees_half_a_version(run, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_two_exporters_of_one_version_leave_one_whole_version(run, tmp_path, monkeypatch):
+    """In containers that share a disk both may have the same process number, as here."""
+    other = []
+
+    def meanwhile(folder, served):
+        if not other:
+            other.append(None)
+            other[0] = exporter.export(run, tmp_path, license_text="other")
+
+    monkeypatch.setattr(exporter, "try_out", meanwhile)
+    with pytest.raises(InputError, match="/1 cannot be written: "):
+        exporter.export(run, tmp_path)
+    assert other == [tmp_path / "1"] and list(tmp_path.iterdir()) == other
+    assert json.loads((other[0] / JSON_PATH).read_text())["license"] == "other"
+    assert read_warmup(other[0]) and check_stock(other[0])
+
+
 def test_an_export_that_answers_otherwise_is_refused(run, folder):
     generator = run.generator
     weights = [weight for weight in generator.mapping.weights if len(weight.shape) == 2]
