@@ -152,10 +152,10 @@ class Client:
 
         Args:
             signature: its name.
-            inputs: arrays of N rows by name. int64 and float32, or another type if they are NumPy
-                arrays of it.
+            inputs: arrays of N rows by name. Plain numbers become int64 or float32; NumPy arrays
+                keep their type.
         """
-        arrays = {name: np.asarray(value) for name, value in inputs.items()}
+        arrays = {name: _array(value) for name, value in inputs.items()}
         counts = {len(array) if array.ndim else -1 for array in arrays.values()}
         if len(counts) != 1 or min(counts) < 1:
             shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items())
@@ -238,6 +238,13 @@ def _typed(name: str, value: Any) -> np.ndarray:
             "for several rows, and not be empty"
         )
     return array
+
+
+def _array(value: Any) -> np.ndarray:
+    """An array as it is; plain numbers as int64 or float32."""
+    array = np.asarray(value)
+    plain = array.dtype == np.float64 and not isinstance(value, (np.ndarray, np.generic))
+    return array.astype(np.float32) if plain else array
 
 
 def _fits(array: np.ndarray, dtype: type) -> bool:

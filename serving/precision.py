@@ -1,4 +1,4 @@
-"""A synthesis network in bfloat16: half the memory, and faster where the hardware multiplies it.
+"""A synthesis network in bfloat16: about half the memory, faster where the hardware multiplies it.
 
 The mapping network stays in float32, because it takes a thousandth of the time and every picture
 depends on its w. So do the synthesis network's styles, demodulation and sum of images.

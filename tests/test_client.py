@@ -67,6 +67,14 @@ def test_every_signature_agrees_with_the_others(client):
     assert next(iter(outputs.values())).shape == seeds.shape
 
 
+def test_plain_numbers_of_predict_are_int64_and_float32(client):
+    outputs = client.predict("map", {"z": [[0.5] * 8], "truncation_psi": [0.7]})
+    expected = client.map(np.full([1, 8], 0.5), truncation_psi=0.7)
+    np.testing.assert_array_equal(next(iter(outputs.values())), expected)
+    outputs = client.predict("generate", {"seed": [3], "truncation_psi": [1.0]})
+    assert next(iter(outputs.values())).tolist() == client.generate([3], 1.0)
+
+
 def test_conditional_models_take_labels(address):
     with Client(address, "classes") as client:
         assert client.label_dim() == LABELS

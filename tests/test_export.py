@@ -308,7 +308,7 @@ def test_weights_that_are_not_finite_are_never_exported(run, tmp_path, value):
     """uint8 would hide them, in the model in memory as in what was written."""
     for weight in run.generator.weights:  # Each of them: also w_avg, noise and biases.
         weight = raw_variable(weight)
-        kept = weight.numpy()
+        kept = np.array(weight.numpy())  # Keras 2.15 gives scalars that are no arrays.
         broken = kept.copy()
         broken.flat[-1] = value
         weight.assign(broken)
