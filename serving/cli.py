@@ -38,8 +38,8 @@ def _define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_boolean(
         "bfloat16",
         False,
-        "compute pictures in bfloat16: half the memory, and faster where the hardware has it; what "
-        "that costs is measured and put down in the model card",
+        "compute pictures in bfloat16: about half the memory, faster where the hardware has it; "
+        "what that costs is measured and put down in the model card",
         **shared,
     )
     flags.DEFINE_string("license", None, "the licence of the weights, for the model card", **shared)

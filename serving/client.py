@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tf_sg2.errors import InputError
+from tf_sg2.serving.versions import LARGEST_VERSION
 
 if TYPE_CHECKING:
     from tf_sg2.serving.client_grpc import GrpcTransport
@@ -62,8 +63,8 @@ class Client:
     ):
         if version is not None and label is not None:
             raise InputError(f"take version {version} or label {label!r} of a model, not both")
-        if version is not None and not 0 <= version < 1 << 63:
-            raise InputError(f"the version is {version}; versions are numbers of 0 or more")
+        if version is not None and not 0 <= version <= LARGEST_VERSION:
+            raise InputError(f"the version is {version}; it must be in 0...{LARGEST_VERSION}")
         if label is not None and not VERSION_LABEL.fullmatch(label):
             raise InputError(f"the label {label!r} cannot be asked for; labels have no / and no :")
         if not timeout > 0:
@@ -151,10 +152,10 @@ class Client:
 
         Args:
             signature: its name.
-            inputs: arrays of N rows by name. int64 and float32, or another type if they are NumPy
-                arrays of it.
+            inputs: arrays of N rows by name. Plain numbers become int64 or float32; NumPy arrays
+                keep their type.
         """
-        arrays = {name: np.asarray(value) for name, value in inputs.items()}
+        arrays = {name: _array(value) for name, value in inputs.items()}
         counts = {len(array) if array.ndim else -1 for array in arrays.values()}
         if len(counts) != 1 or min(counts) < 1:
             shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items())
@@ -227,6 +228,8 @@ def _typed(name: str, value: Any) -> np.ndarray:
         if given.size and given.dtype.kind not in kinds:
             raise TypeError
         array = np.asarray(value, wanted)
+        if array.dtype.kind == "i" and not _fits(given, wanted):  # NumPy's arrays wrap in silence.
+            raise OverflowError
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{name} must hold numbers that fit {np.dtype(wanted)}") from error
     if array.ndim not in (rank, rank + 1) or not array.size:
@@ -235,6 +238,19 @@ def _typed(name: str, value: Any) -> np.ndarray:
             "for several rows, and not be empty"
         )
     return array
+
+
+def _array(value: Any) -> np.ndarray:
+    """An array as it is; plain numbers as int64 or float32."""
+    array = np.asarray(value)
+    plain = array.dtype == np.float64 and not isinstance(value, (np.ndarray, np.generic))
+    return array.astype(np.float32) if plain else array
+
+
+def _fits(array: np.ndarray, dtype: type) -> bool:
+    """Whether an integer type holds all values of an array of integers."""
+    limits = np.iinfo(dtype)
+    return not array.size or (limits.min <= int(array.min()) and int(array.max()) <= limits.max)
 
 
 class RequestError(InputError):

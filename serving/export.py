@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tf_sg2.atomic import new_folder
+from tf_sg2.compat import raw_variable
 from tf_sg2.errors import InputError
 from tf_sg2.ops import use_implementation
 from tf_sg2.run_directory import Run
@@ -22,9 +24,8 @@ from tf_sg2.serving.model_card import model_card, write_card
 from tf_sg2.serving.precision import compare, in_bfloat16
 from tf_sg2.serving.signatures import ServedModel
 from tf_sg2.serving.stock_graph import check_stock
+from tf_sg2.serving.versions import LARGEST_VERSION, version_number
 from tf_sg2.serving.warmup import read_warmup, warmup_requests, write_warmup
-
-LARGEST_VERSION = 2**63 - 1
 
 
 def export(
@@ -49,12 +50,15 @@ def export(
         The version's folder.
 
     Raises:
-        InputError: if the version is there already, or cannot be written.
+        InputError: if the version is there already, or cannot be written; or if a weight is not
+            finite.
     """
     out = Path(out)
     version = check_version(out, version)
     generator, name = run.generator, out.resolve().name
+    check_finite(generator.weights, run.checkpoint.name)
     synthesis = in_bfloat16(generator) if bfloat16 else generator.synthesis
+    check_finite(synthesis.weights, f"{run.checkpoint.name} in bfloat16")  # Its range is smaller.
     difference = compare(generator, synthesis) if bfloat16 else None
     with use_implementation("tensorflow"):
         served = ServedModel(generator, synthesis, rows_at_once)
@@ -77,7 +81,7 @@ def export(
 def versions(out: Path) -> list[int]:
     """Returns the numbers of the versions in a model's folder, in order."""
     names = (path.name for path in out.iterdir()) if out.is_dir() else ()
-    return sorted(int(name) for name in names if name.isascii() and name.isdigit())
+    return sorted(number for name in names if (number := version_number(name)) is not None)
 
 
 def check_version(out: Path, version: int | None) -> int:
@@ -92,7 +96,7 @@ def check_version(out: Path, version: int | None) -> int:
         raise InputError(f"--out={out} is itself a version; name the folder above it")
     there = versions(out)
     if version is None:
-        return there[-1] + 1 if there else 1
+        version = there[-1] + 1 if there else 1
     if not 1 <= version <= LARGEST_VERSION:
         raise InputError(f"--version={version} must be in 1...{LARGEST_VERSION}")
     if version in there:
@@ -101,6 +105,25 @@ def check_version(out: Path, version: int | None) -> int:
             "leave --version out for the next number"
         )
     return version
+
+
+def check_finite(weights: Iterable[Any], what: str) -> None:
+    """Checks every weight: NaN would show as a blank picture, which looks like an answer.
+
+    Raises:
+        InputError: for NaN or infinity, with the names of the weights that hold one.
+    """
+    bad = [
+        getattr(weight, "path", weight.name)  # Keras 3 has paths, Keras 2.15 names that are.
+        for weight in weights
+        if not tf.reduce_all(tf.math.is_finite(raw_variable(weight)))
+    ]
+    if bad:
+        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+        raise InputError(
+            f"{what} holds NaN or infinity in {bad[0]}{more}; nothing was exported: choose an "
+            "earlier checkpoint with --checkpoint"
+        )
 
 
 def try_out(folder: Path, served: ServedModel) -> None:

@@ -1,7 +1,7 @@
-"""A synthesis network in bfloat16: half the memory, and faster where the hardware multiplies it.
+"""A synthesis network in bfloat16: about half the memory, faster where the hardware multiplies it.
 
-The mapping network stays in float32: it takes a thousandth of the time, and every picture hangs on
-its w.
+The mapping network stays in float32, because it takes a thousandth of the time and every picture
+depends on its w. So do the synthesis network's styles, demodulation and sum of images.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ COMPARED_PSI = 0.7
 
 
 def in_bfloat16(generator: Generator) -> SynthesisNetwork:
-    """Returns a copy of the synthesis network that holds its weights and computes in bfloat16."""
+    """Returns a copy of the synthesis network that convolves and keeps weights in bfloat16.
+
+    What `tf_sg2.layers.at_least_float32` names stays in float32, the affine layers' weights too.
+    """
     before = keras.mixed_precision.global_policy()
     keras.mixed_precision.set_global_policy("bfloat16")
     try:

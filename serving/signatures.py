@@ -23,6 +23,9 @@ from tf_sg2.synthesis import SynthesisNetwork
 PIXELS_AT_ONCE = 2**20
 MOST_PARTS_AT_ONCE = 8
 LONGEST_SHAPE = 8  # Dimensions that a message shows.
+# Far beyond any use, and far below where squares and their sums leave the range of float32: a
+# picture would be blank then, and look like an answer.
+LARGEST_NUMBER = 1e6
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,10 @@ class Signature:
 
 def inputs_of(config: GeneratorConfig) -> dict[str, Input]:
     """Returns every input that a signature of this model may have."""
-    finite = "holds NaN or infinity; give finite numbers"
+    usable = f"holds NaN or infinity, or a number beyond {LARGEST_NUMBER:,.0f}; give smaller ones"
 
-    def is_finite(x: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_all(tf.math.is_finite(x))
+    def is_usable(x: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_all(tf.abs(x) <= LARGEST_NUMBER)  # NaN is not.
 
     def is_seed(x: tf.Tensor) -> tf.Tensor:
         return tf.reduce_all(x >= 0)
@@ -63,16 +66,16 @@ def inputs_of(config: GeneratorConfig) -> dict[str, Input]:
 
     seed = Input(tf.int64, (), is_seed, "holds a negative number; seeds are 0 or more")
     return {
-        "z": Input(tf.float32, (config.z_dim,), is_finite, finite),
-        "w": Input(tf.float32, (config.num_ws, config.w_dim), is_finite, finite),
+        "z": Input(tf.float32, (config.z_dim,), is_usable, usable),
+        "w": Input(tf.float32, (config.num_ws, config.w_dim), is_usable, usable),
         "seed": seed,
         "seed_a": seed,
         "seed_b": seed,
         "cutoff": Input(
             tf.int32, (), is_cutoff, f"is not in 0...{config.num_ws}, the layers of this model"
         ),
-        "truncation_psi": Input(tf.float32, (), is_finite, finite),
-        "labels": Input(tf.float32, (config.label_dim,), is_finite, finite),
+        "truncation_psi": Input(tf.float32, (), is_usable, usable),
+        "labels": Input(tf.float32, (config.label_dim,), is_usable, usable),
     }
 
 

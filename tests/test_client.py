@@ -71,6 +71,14 @@ def test_every_signature_agrees_with_the_others(client):
     assert next(iter(outputs.values())).shape == seeds.shape
 
 
+def test_plain_numbers_of_predict_are_int64_and_float32(client):
+    outputs = client.predict("map", {"z": [[0.5] * 8], "truncation_psi": [0.7]})
+    expected = client.map(np.full([1, 8], 0.5), truncation_psi=0.7)
+    np.testing.assert_array_equal(next(iter(outputs.values())), expected)
+    outputs = client.predict("generate", {"seed": [3], "truncation_psi": [1.0]})
+    assert next(iter(outputs.values())).tolist() == client.generate([3], 1.0)
+
+
 def test_conditional_models_take_labels(address):
     with Client(address, "classes") as client:
         assert client.label_dim() == LABELS
@@ -205,6 +213,13 @@ def test_protocols_on_each_others_port_are_said(server):
         (lambda c: c.generate(["x"]), "seed must hold numbers that fit int64"),
         (lambda c: c.generate([0.5]), "seed must hold numbers that fit int64"),
         (lambda c: c.generate([2**63]), "seed must hold numbers that fit int64"),
+        (
+            lambda c: c.generate(np.array([2**63], np.uint64)),
+            "seed must hold numbers that fit int64",
+        ),
+        (lambda c: c.style_mix(1, 2, np.array([2**32 + 1])), "cutoff must hold .* fit int32"),
+        (lambda c: c.style_mix(1, 2, [-(2**31) - 1]), "cutoff must hold .* fit int32"),
+        (lambda c: c.generate([0], 3e38), "beyond 1,000,000"),
         (lambda c: c.generate([]), "seed has shape"),
         (lambda c: c.generate([1, 2], [0.1, 0.2, 0.3]), "one number of rows"),
         (lambda c: c.generate([-1]), "negative"),

@@ -13,6 +13,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from stock_model import StockError, StockModel
 from tf_sg2 import cli
+from tf_sg2.compat import raw_variable
 from tf_sg2.errors import InputError
 from tf_sg2.images import to_uint8
 from tf_sg2.run_directory import load_run
@@ -165,7 +166,17 @@ def test_bfloat16_stays_inside(run, half):
     assert tf.bfloat16.as_datatype_enum not in types
     stored = tf.train.load_checkpoint(str(half / "variables" / "variables"))
     dtypes = {key: dtype for key, dtype in stored.get_variable_to_dtype_map().items()}
-    assert {dtype for key, dtype in dtypes.items() if key.startswith("synthesis/")} == {tf.bfloat16}
+    synthesis = exporter.in_bfloat16(run.generator)
+    affine = {
+        id(weight)
+        for block in synthesis.blocks
+        for layer in [*block.convolutions, block.to_rgb]
+        for weight in layer.affine.weights
+    }
+    assert len(affine) == 2 * (5 + 3)  # Weight and bias of five convolutions and three ToRGB.
+    for i, weight in enumerate(synthesis.weights):
+        wanted = tf.float32 if id(weight) in affine else tf.bfloat16
+        assert dtypes[f"synthesis/{i}/.ATTRIBUTES/VARIABLE_VALUE"] == wanted
     assert {dtype for key, dtype in dtypes.items() if key.startswith("mapping/")} == {tf.float32}
     inputs = inputs_for(run, "synthesize", 5)
     together, alone = stock.run([("synthesize", inputs), ("synthesize", {"w": inputs["w"][:1]})])
@@ -242,6 +253,11 @@ def test_versions_count_up_and_are_never_written_over(tmp_path):
     for number in (0, -1, 2**63):
         with pytest.raises(InputError, match=f"--version={number} must be in 1...{2**63 - 1}"):
             exporter.check_version(tmp_path, number)
+    (tmp_path / str(2**63)).mkdir()  # No server sees it as a version.
+    assert exporter.check_version(tmp_path, None) == 11
+    (tmp_path / str(2**63 - 1)).mkdir()
+    with pytest.raises(InputError, match=f"--version={2**63} must be in 1"):
+        exporter.check_version(tmp_path, None)
 
 
 def test_unusable_places_are_refused(folder, tmp_path):
@@ -267,6 +283,23 @@ def test_a_polling_server_never_sees_half_a_version(run, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_two_exporters_of_one_version_leave_one_whole_version(run, tmp_path, monkeypatch):
+    """In containers that share a disk both may have the same process number, as here."""
+    other = []
+
+    def meanwhile(folder, served):
+        if not other:
+            other.append(None)
+            other[0] = exporter.export(run, tmp_path, license_text="other")
+
+    monkeypatch.setattr(exporter, "try_out", meanwhile)
+    with pytest.raises(InputError, match="/1 cannot be written: "):
+        exporter.export(run, tmp_path)
+    assert other == [tmp_path / "1"] and list(tmp_path.iterdir()) == other
+    assert json.loads((other[0] / JSON_PATH).read_text())["license"] == "other"
+    assert read_warmup(other[0]) and check_stock(other[0])
+
+
 def test_an_export_that_answers_otherwise_is_refused(run, folder):
     generator = run.generator
     weights = [weight for weight in generator.mapping.weights if len(weight.shape) == 2]
@@ -278,6 +311,36 @@ def test_an_export_that_answers_otherwise_is_refused(run, folder):
             exporter.try_out(folder, served)
     finally:
         weights[0].assign(kept)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_not_finite_are_never_exported(run, tmp_path, value):
+    """uint8 would hide them, in the model in memory as in what was written."""
+    for weight in run.generator.weights:  # Each of them: also w_avg, noise and biases.
+        weight = raw_variable(weight)
+        kept = np.array(weight.numpy())  # Keras 2.15 gives scalars that are no arrays.
+        broken = kept.copy()
+        broken.flat[-1] = value
+        weight.assign(broken)
+        try:
+            with pytest.raises(
+                InputError, match=r"^checkpoint-6 holds NaN or infinity in [\w/:]+;"
+            ):
+                exporter.export(run, tmp_path / "model")
+        finally:
+            weight.assign(kept)
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_beyond_bfloat16_are_said(run, tmp_path):
+    weight = raw_variable(run.generator.synthesis.blocks[0].const)
+    kept = tf.identity(weight)
+    weight.assign(tf.fill(kept.shape, np.finfo(np.float32).max))
+    try:
+        with pytest.raises(InputError, match="in bfloat16 holds NaN or infinity in .*const"):
+            exporter.export(run, tmp_path / "model", bfloat16=True)
+    finally:
+        weight.assign(kept)
 
 
 def save(path, function, **inputs):

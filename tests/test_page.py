@@ -81,11 +81,16 @@ def test_the_models_are_told_to_those_who_bear_the_token(server, guarded):
 
 def test_the_command_serves_the_page_unless_told_not_to(folders):
     command = [sys.executable, "-m", "tf_sg2.cli", "serve", f"--model_dir={folders[0]}"]
-    command += ["--port=0", "--rest_port=0", "--nopage"]
+    command += ["--port=0", "--rest_port=0", "--nopage", "--allowed_hosts=a.lab, B.lab"]
+    command += ["--model_name=two\nlines"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
-            address = re.search(r"http://127.0.0.1:\d+", process.stdout.readline())[0]
+            line = process.stdout.readline()
+            assert line.startswith(r"two\nlines: gRPC on")
+            address = re.search(r"http://127.0.0.1:\d+", line)[0]
             assert [ask(address, path)[0] for path in ("/", "/page/models.json")] == [404, 404]
+            hosts = ("b.lab", "c.lab")
+            assert [ask(address, "/", headers={"Host": x})[0] for x in hosts] == [404, 403]
             process.terminate()
             assert "page" not in process.stdout.read()
             process.wait(20)
@@ -403,6 +408,35 @@ for (const e of document.querySelectorAll("h1, h2, p, label, span, button, outpu
 }
 return [light(back(document.body)), poor];
 """
+
+
+SLOW_CLASSES = """
+const fetched = window.fetch;
+window.fetch = async (path, ...rest) => {
+  if (path.includes("models/classes/metadata")) {
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    window.slowAnswered = true;
+  }
+  return fetched(path, ...rest);
+};
+"""
+
+
+def test_the_model_chosen_last_is_shown_however_late_others_answer(browser, server):
+    person = open_page(browser, server)
+    person.find("#model option[value=tiny]").click()
+    person.rest()
+    browser.execute_script(SLOW_CLASSES)
+    person.find("#model option[value=classes]").click()
+    person.find("#model option[value=tiny]").click()
+    until(browser, lambda _: browser.execute_script("return window.slowAnswered"))
+    time.sleep(1)
+    person.rest()
+    assert "/models/tiny:predict" in person.request()
+    assert not person.find("#class-field").is_displayed()
+    person.click("#roll")
+    assert "/models/tiny:predict" in person.request()
+    assert person.console() == []
 
 
 @pytest.mark.parametrize("dark", [False, True])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import re
@@ -19,6 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
+    model_management_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
@@ -27,6 +29,7 @@ from tensorflow_serving.apis import (
 from tf_sg2.serving.server.configuration import BatchingParameters, ModelConfig
 from tf_sg2.serving.server.limits import Limits
 from tf_sg2.serving.server.metrics import Metrics
+from tf_sg2.serving.server.page import Page
 from tf_sg2.serving.server.predict import Predictor
 from tf_sg2.serving.server.rest import Rest
 from tf_sg2.serving.server.rpc import start
@@ -144,6 +147,18 @@ ROW = {"instances": [[1, 2]]}
             "GET", "/v1/models/stub/versions/99", None, 404,
             "Could not find version 99 of model stub",
         ),
+        (
+            "GET", f"/v1/models/stub/versions/{'0' * 29}19999", None, 404,
+            "Could not find version 19999 of model stub",
+        ),
+        (
+            "GET", f"/v1/models/stub/versions/{2**63}", None, 400,
+            f"Failed to convert version: {2**63} to numeric.",
+        ),
+        (
+            "POST", f"/v1/models/stub/versions/{'9' * 5000}:predict", ROW, 400,
+            f"Failed to convert version: {'9' * 997}...TRUNCATED",
+        ),
     ],
 )  # fmt: skip
 def test_errors_have_servings_status_and_sentence(port, method, path, body, status, error):
@@ -163,15 +178,62 @@ def test_pages_of_other_sites_may_not_ask(port):
         assert status == 403 and "another site" in answer["error"]
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:8501", 200),
+        ("192.0.2.7", 200),
+        ("[::1]:8501", 200),
+        ("LOCALHOST:1", 200),
+        ("gpu.lab:80", 200),
+        ("elsewhere.example", 403),
+        ("127.0.0.1.elsewhere.example:8501", 403),
+        ("localhost.elsewhere.example", 403),
+        ("0x7f.1", 403),
+        ("[elsewhere.example]", 403),
+        ("", 403),
+    ],
+)
+def test_without_a_token_only_known_hosts_are_asked(predictor, host, status):
+    """A page whose name leads here by DNS rebinding has an Origin that fits its Host."""
+    for headers in ({"Host": host}, {"Host": host, "Origin": f"http://{host}"}):
+        for app, path in (
+            (Rest(predictor, hosts={"gpu.lab"}), "/v1/models/stub"),
+            (Page(None, predictor.models.names, hosts={"gpu.lab"}), "/page/models.json"),
+        ):
+            found, answer = called(app, path, headers)
+            assert found == status
+            assert status == 200 or "--allowed_hosts or --token_file" in answer["error"]
+    borne = {"Host": host, "Authorization": "Bearer secret"}
+    assert called(Rest(predictor, token="secret"), "/v1/models/stub", borne)[0] == 200
+    assert called(Rest(predictor), "/v1/models/stub", {})[0] == 200  # No browser leaves it out.
+
+
+def called(app, path, headers):
+    """What an ASGI application answers to a GET."""
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": pairs}
+    asyncio.run(app(scope, None, send))
+    return sent[0]["status"], json.loads(sent[1]["body"])
+
+
 def test_status_metadata_and_metrics(port):
     status, answer = ask(port, "GET", "/v1/models/stub")
     assert status == 200
     assert answer["model_version_status"][0]["state"] == "AVAILABLE"
     status, answer = ask(port, "GET", "/v1/models/stub/metadata")
     assert status == 200
-    assert {"serving_default", "echo"} <= answer["metadata"]["signature_def"][
-        "signature_def"
-    ].keys()
+    signatures = answer["metadata"]["signature_def"]["signature_def"]
+    assert {"serving_default", "echo"} <= signatures.keys()
+    assert signatures["serving_default"]["inputs"]["z"]["tensor_shape"] == {
+        "dim": [{"size": "-1", "name": ""}, {"size": "2", "name": ""}],
+        "unknown_rank": False,
+    }
     ask(port, "POST", PREDICT, ROW)
     status, text = ask(port, "GET", "/monitoring/prometheus/metrics")
     assert status == 200 and 'request_count{model_name="stub",status="OK"}' in text
@@ -233,6 +295,40 @@ def test_grpc_errors_have_servings_code_and_sentence(channel, wrong, code, text)
     with pytest.raises(grpc.RpcError) as caught:
         service.Predict(request(**wrong), timeout=10)
     assert (caught.value.code().name, caught.value.details()) == (code, text)
+
+
+def test_grpc_requests_without_what_they_ask_for_get_servings_sentences(channel):
+    service = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    wanted = get_model_metadata_pb2.GetModelMetadataRequest()
+    for sentence in (
+        "Missing ModelSpec",
+        "GetModelMetadataRequest must specify at least one metadata_field",
+        "Metadata field weights is not supported",
+    ):
+        with pytest.raises(grpc.RpcError) as caught:
+            service.GetModelMetadata(wanted, timeout=10)
+        assert (caught.value.code().name, caught.value.details()) == ("INVALID_ARGUMENT", sentence)
+        if wanted.HasField("model_spec"):
+            wanted.metadata_field.append("weights")
+        wanted.model_spec.name = "stub"
+    with pytest.raises(grpc.RpcError) as caught:
+        model_service_pb2_grpc.ModelServiceStub(channel).HandleReloadConfigRequest(
+            model_management_pb2.ReloadConfigRequest(), timeout=10
+        )
+    assert (caught.value.code().name, caught.value.details()) == (
+        "INVALID_ARGUMENT",
+        "ServerModelConfig type not supported by HandleReloadConfigRequest. "
+        "Only ModelConfigList is currently supported",
+    )
+
+
+def test_an_error_text_of_wide_characters_still_fits_grpcs_trailers(channel):
+    service = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    with pytest.raises(grpc.RpcError) as caught:
+        service.Predict(request(model="\N{GRINNING FACE}" * 1000), timeout=10)
+    assert caught.value.code().name == "NOT_FOUND"
+    assert caught.value.details().endswith("\N{GRINNING FACE}...TRUNCATED")
+    assert len(caught.value.details().encode()) <= 1024 + len("...TRUNCATED")
 
 
 def test_the_command_serves_asks_for_its_token_and_stops_on_sigterm(folder, tmp_path):

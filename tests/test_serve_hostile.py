@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import gzip
 import json
 import re
@@ -26,9 +28,12 @@ from tensorflow_serving.apis import (
 )
 
 from local_server import PREDICT, ROW, ask, request, serving, shut_gate, wait_for, write_version
+from tf_sg2.serving.server.bodies import Gone
 from tf_sg2.serving.server.configuration import BatchingParameters, ModelConfig
 from tf_sg2.serving.server.limits import Limits
+from tf_sg2.serving.server.rest import _unless_gone
 from tf_sg2.serving.server.run import Settings, _warn_of_strangers
+from tf_sg2.serving.server.status import ServingError
 
 pytestmark = pytest.mark.slow
 
@@ -90,7 +95,8 @@ def test_a_rest_client_that_goes_away_takes_its_request_along(model, monkeypatch
         assert gate.entered.acquire(timeout=10)
         with socket.create_connection(("127.0.0.1", local.port)) as client:
             body = json.dumps(ROW).encode()
-            head = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+            head = f"POST {PREDICT} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+            head += f"Content-Length: {len(body)}\r\n\r\n"
             client.sendall(head.encode() + body)
             wait_for(lambda: local.predictor.metrics.queued.value("stub") == 1)
         count = local.predictor.metrics.request_count
@@ -98,6 +104,85 @@ def test_a_rest_client_that_goes_away_takes_its_request_along(model, monkeypatch
         gate.opened.set()
         assert result(first) == [[1, 1]]
     assert len(gate.ran) == 1
+
+
+def exchange(port, *pieces, meanwhile=lambda: None):
+    """What the server sends to a client that sends the pieces, then only listens."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        for piece in pieces:
+            client.sendall(piece)
+        client.shutdown(socket.SHUT_WR)
+        meanwhile()
+        answer = bytearray()
+        while piece := client.recv(1 << 16):
+            answer += piece
+    return bytes(answer)
+
+
+def raw_request(*headers, version="1.1"):
+    body = json.dumps(ROW)
+    lines = [f"POST {PREDICT} HTTP/{version}", "Host: 127.0.0.1", *headers]
+    return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", body]).encode()
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_clients_that_half_close_get_their_answers(local, version):
+    answer = exchange(local.port, raw_request(version=version))
+    assert b" 200 OK\r\n" in answer and b'"predictions"' in answer
+    answer = exchange(local.port, raw_request() * 3)
+    assert answer.count(b" 200 OK\r\n") == 3
+
+
+def test_a_client_that_half_closes_may_wait_long(model, monkeypatch):
+    with shut_gate(monkeypatch) as gate, serving(model) as local:
+
+        def meanwhile():
+            assert gate.entered.acquire(timeout=10)
+            time.sleep(1.2)  # The server asks twice whether anybody is there.
+            gate.opened.set()
+
+        answer = exchange(local.port, raw_request(), meanwhile=meanwhile)
+        interim, _, rest = answer.partition(b"HTTP/1.1 200 OK")
+        assert interim and not interim.replace(b"HTTP/1.1 100 Continue\r\n\r\n", b"")
+        assert b'"predictions"' in rest
+
+
+def test_half_a_request_gets_no_answer(local):
+    assert exchange(local.port, raw_request()[:-1]) == b""
+
+
+def test_a_request_with_both_lengths_is_the_last_of_its_connection(local):
+    """Two servers in a row may disagree where it ends: what follows could be smuggled in."""
+    chunked = raw_request("Transfer-Encoding: chunked")
+    head, _, body = chunked.partition(b"\r\n\r\n")
+    chunked = head + b"\r\n\r\n%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n"
+    answer = exchange(local.port, chunked, raw_request())
+    assert answer.count(b"HTTP/1.1 200 OK") == 1
+    assert exchange(local.port, raw_request(), raw_request()).count(b"HTTP/1.1 200 OK") == 2
+
+
+def test_the_error_of_work_whose_client_left_is_not_reported():
+    """Work may end with its own error in the moment in which it is cancelled."""
+    said = []
+
+    async def work():
+        try:
+            await asyncio.sleep(20)
+        except asyncio.CancelledError as error:
+            raise ServingError("INVALID_ARGUMENT", "a bad row") from error
+
+    async def receive():
+        await asyncio.sleep(0)
+        return {"type": "http.disconnect"}
+
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
+        with pytest.raises(Gone):
+            await _unless_gone(work(), receive)
+
+    asyncio.run(main())
+    gc.collect()
+    assert said == []
 
 
 def test_a_full_queue_says_unavailable_and_the_rest_is_answered(model, monkeypatch):
@@ -164,7 +249,7 @@ def test_messages_over_the_limits_are_refused(local):
     assert refused(local.predict.Predict, promised) == "INVALID_ARGUMENT"
     # A body that is declared too long is refused before it is sent.
     with socket.create_connection(("127.0.0.1", local.port), timeout=10) as client:
-        head = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: {1 << 33}\r\n\r\n"
+        head = f"POST {PREDICT} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {1 << 33}\r\n\r\n"
         client.sendall(head.encode())
         assert b" 413 " in client.recv(1000)
     assert ask(local.port, "POST", PREDICT, ROW)[0] == 200
@@ -238,7 +323,7 @@ def slow_clients(port, count):
     """Connections that send one byte of a request, or a body that never ends."""
     clients = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(count)]
     for index, client in enumerate(clients):
-        head = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
+        head = f"POST {PREDICT} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\n"
         client.sendall(b"P" if index % 2 else head.encode() + b"{")
     return clients
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import re
 import shutil
 import signal
@@ -24,6 +26,7 @@ from local_server import PREDICT, ROW, ask, request, serving, shut_gate, wait_fo
 from tf_sg2.errors import InputError
 from tf_sg2.serving.server.configuration import ModelConfig, Policy, read_models
 from tf_sg2.serving.server.follow import Follower
+from tf_sg2.serving.server.log_lines import OneLineFormatter
 from tf_sg2.serving.warmup import write_warmup
 
 pytestmark = pytest.mark.slow
@@ -174,6 +177,22 @@ def test_policies_choose_versions(three, policy, versions):
         assert local.predictor.models.names() == {"stub": versions}
 
 
+def test_a_folder_with_a_number_beyond_int64_is_no_version(three, tmp_path):
+    for name in ("0007", str(2**63), str(2**64 + 5), "9" * 250):
+        shutil.copytree(three / "1", tmp_path / name)
+    with serving(ModelConfig("stub", tmp_path, Policy(latest=None))) as local:
+        assert local.predictor.models.names() == {"stub": [7]}
+        assert answered(local) == 7
+        assert ask(local.port, "POST", PREDICT, ROW) == (200, {"predictions": [[1, 2]]})
+
+
+def test_the_home_of_nobody_is_refused_in_a_sentence(tmp_path):
+    text = 'model_config_list { config { name: "a" base_path: "~nosuchuser/x" } }'
+    (tmp_path / "models").write_text(text)
+    with pytest.raises(InputError, match="Model a: base_path ~nosuchuser/x: .*no such user"):
+        read_models(tmp_path / "models")
+
+
 def test_the_config_file_is_followed_and_a_wrong_one_changes_nothing(three, tmp_path, caplog):
     path = tmp_path / "models.config"
 
@@ -274,6 +293,27 @@ def test_a_version_whose_warm_up_fails_is_not_served(three, one, made, words):
         assert local.predictor.models.names() == {"stub": [1]}
         (number, state, error), _ = local.predictor.models.status("stub")
         assert (number, state) == (2, "END") and re.search(words, error.message)
+
+
+def test_a_record_of_the_log_is_one_line_whatever_names_hold(one):
+    out = io.StringIO()
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(OneLineFormatter("%(levelname)s %(message)s"))
+    logger = logging.getLogger("tf_sg2")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        with serving(ModelConfig("a\nERROR b\x1b[2J\u2028é", one)):
+            pass
+        try:
+            raise ValueError("x")
+        except ValueError:
+            logger.exception("c\r\nd")
+    finally:
+        logger.removeHandler(handler)
+    first, second, *traceback = out.getvalue().splitlines()
+    assert first == r"INFO serving a\nERROR b\x1b[2J\u2028é version 1"
+    assert second == r"ERROR c\r\nd" and traceback[-1] == "ValueError: x"
 
 
 def test_labels_at_the_start_ask_for_the_flag(three):

@@ -131,7 +131,14 @@ def test_truncation_is_each_rows_own(single):
 @pytest.mark.parametrize(
     "signature, name, value, sentence",
     [
-        ("serving_default", "z", np.nan, "z holds NaN or infinity; give finite numbers"),
+        (
+            "serving_default", "z", np.nan,
+            "z holds NaN or infinity, or a number beyond 1,000,000; give smaller ones",
+        ),
+        ("serving_default", "z", 1e20, "z holds NaN or infinity, or a number beyond 1,000,000"),
+        ("generate", "truncation_psi", 3e38, "truncation_psi holds NaN or infinity, or a number"),
+        ("style_mix", "truncation_psi", -3e38, "truncation_psi holds NaN or infinity, or a number"),
+        ("synthesize_png", "w", 1.001e6, "w holds NaN or infinity, or a number beyond"),
         ("map", "truncation_psi", np.inf, "truncation_psi holds NaN or infinity"),
         ("map", "labels", np.nan, "labels holds NaN or infinity"),
         ("synthesize", "w", -np.inf, "w holds NaN or infinity"),
@@ -140,7 +147,7 @@ def test_truncation_is_each_rows_own(single):
         ("style_mix", "cutoff", -1, "cutoff is not in 0...6, the layers of this model"),
         ("style_mix", "cutoff", 7, "cutoff is not in 0...6"),
     ],
-)
+)  # fmt: skip
 def test_unusable_values_are_refused_in_a_sentence(single, signature, name, value, sentence):
     inputs = example_inputs(single.config, signature, 2)
     inputs[name] = inputs[name].copy()
@@ -148,6 +155,18 @@ def test_unusable_values_are_refused_in_a_sentence(single, signature, name, valu
     with pytest.raises(tf.errors.InvalidArgumentError) as caught:
         answer(single, signature, **inputs)
     assert sentence in str(caught.value)
+
+
+def test_the_largest_numbers_still_give_pictures(single):
+    """Extreme ones, but functions of the input."""
+    inputs = example_inputs(single.config, "generate", 2)
+    inputs["truncation_psi"] = np.array([1e6, -1e6], np.float32)
+    pictures = pixels(answer(single, "generate", **inputs))
+    assert all(len(np.unique(picture)) > 1 for picture in pictures)
+    w = single.generator.mapping(
+        *example_inputs(single.config, "serving_default", 2).values(), truncation_psi=1e6
+    )
+    assert np.isfinite(single.generator.synthesis(w, noise_mode="const")).all()
 
 
 def test_an_unconditional_model_takes_no_labels():

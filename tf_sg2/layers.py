@@ -33,6 +33,15 @@ def _commutes(activation: str) -> bool:
     return activation in ("linear", "relu", "lrelu")
 
 
+def at_least_float32(dtype: str) -> str:
+    """Returns the dtype of w, styles, demodulation and image sums where layers compute in `dtype`.
+
+    An error in these reaches whole feature maps, and they take little time. So they stay in
+    float32 where the layers compute in 16 bits. Layers that hold both switch `autocast` off.
+    """
+    return "float32" if tf.as_dtype(dtype).size < tf.float32.size else dtype
+
+
 def normalize_second_moment(x: tf.Tensor) -> tf.Tensor:
     """Scales each row of `x`, [N, C], to a mean square of 1."""
     return x * tf.math.rsqrt(tf.reduce_mean(tf.square(x), axis=1, keepdims=True) + 1e-8)
@@ -191,7 +200,7 @@ class ModulatedConv2D(keras.layers.Layer):
         resample_filter: Sequence[float] = (1, 3, 3, 1),
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
         self.filters, self.kernel_size, self.up = filters, kernel_size, up
         self.demodulate, self.resample_filter = demodulate, tuple(resample_filter)
 
@@ -212,15 +221,17 @@ class ModulatedConv2D(keras.layers.Layer):
         The factors are None without demodulation. Arguments are the call's.
         """
         weight = tf.convert_to_tensor(self.weight)
+        style = tf.cast(style, at_least_float32(self.compute_dtype))
         if not self.demodulate:
             style = style * gain
-        x = bias_act(x, scale=style)
-        x = resampled_conv2d(x, weight, self.up, 1, self.resample_filter)
+        x = tf.cast(x, self.compute_dtype)
+        x = bias_act(x, scale=tf.cast(style, x.dtype))
+        x = resampled_conv2d(x, tf.cast(weight, x.dtype), self.up, 1, self.resample_filter)
         if not self.demodulate:
             return x, None
-        energy = tf.reduce_sum(tf.square(weight), axis=[0, 1])  # [C, filters]
+        energy = tf.reduce_sum(tf.square(tf.cast(weight, style.dtype)), axis=[0, 1])  # [C, filters]
         d = tf.math.rsqrt(tf.matmul(tf.square(style), energy) + DEMODULATION_EPSILON)
-        return x, d * gain
+        return x, tf.cast(d * gain, x.dtype)
 
     def call(self, x: tf.Tensor, style: tf.Tensor, gain: float = 1.0) -> tf.Tensor:
         x, d = self.convolve(x, style, gain)
@@ -300,7 +311,7 @@ class StyledConv2D(keras.layers.Layer):
         resample_filter: Sequence[float] = (1, 3, 3, 1),
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
         self.filters, self.height, self.width = filters, height, width
         self.w_dim, self.up = w_dim, up
         self.output_gain = gain * _gain_of("lrelu")
@@ -311,9 +322,8 @@ class StyledConv2D(keras.layers.Layer):
         self.noise = NoiseInjection(height, width, name="noise", dtype=self.dtype_policy)
 
     def build(self, input_shape: Sequence[int | None]) -> None:
-        self.affine = EqualizedDense(
-            input_shape[-1], bias_initial=1.0, name="affine", dtype=self.dtype_policy
-        )
+        dtype = at_least_float32(self.compute_dtype)
+        self.affine = EqualizedDense(input_shape[-1], bias_initial=1.0, name="affine", dtype=dtype)
         self.affine.build((None, self.w_dim))
         self.conv.build(input_shape)
         self.noise.build((None, self.height, self.width, self.filters))
@@ -326,9 +336,8 @@ class StyledConv2D(keras.layers.Layer):
         x, d = self.conv.convolve(x, self.affine(w), gain=gain)
         if noise is not None:
             noise = self.noise.scaled(noise, gain=gain)
-        return bias_act(
-            x, self.bias * gain, "lrelu", gain=1.0, clamp=self.clamp, scale=d, noise=noise
-        )
+        bias = tf.cast(self.bias, x.dtype) * gain
+        return bias_act(x, bias, "lrelu", gain=1.0, clamp=self.clamp, scale=d, noise=noise)
 
 
 @keras.utils.register_keras_serializable(package)
@@ -348,7 +357,7 @@ class ToRGB(keras.layers.Layer):
     """
 
     def __init__(self, channels: int, w_dim: int, clamp: float | None = None, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
         self.channels, self.w_dim, self.clamp = channels, w_dim, clamp
         self.conv = ModulatedConv2D(
             channels, 1, demodulate=False, name="conv", dtype=self.dtype_policy
@@ -356,9 +365,8 @@ class ToRGB(keras.layers.Layer):
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         self.weight_gain = 1 / math.sqrt(input_shape[-1])
-        self.affine = EqualizedDense(
-            input_shape[-1], bias_initial=1.0, name="affine", dtype=self.dtype_policy
-        )
+        dtype = at_least_float32(self.compute_dtype)
+        self.affine = EqualizedDense(input_shape[-1], bias_initial=1.0, name="affine", dtype=dtype)
         self.affine.build((None, self.w_dim))
         self.conv.build(input_shape)
         self.bias = self.add_weight(name="bias", shape=(self.channels,), initializer="zeros")
@@ -366,7 +374,7 @@ class ToRGB(keras.layers.Layer):
 
     def call(self, x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
         x = self.conv(x, self.affine(w), gain=self.weight_gain)
-        return bias_act(x, self.bias, clamp=self.clamp)
+        return bias_act(x, tf.cast(self.bias, x.dtype), clamp=self.clamp)
 
 
 @keras.utils.register_keras_serializable(package)

@@ -10,7 +10,7 @@ from tensorflow import keras
 from tf_sg2 import randomness
 from tf_sg2.config import GeneratorConfig
 from tf_sg2.errors import InputError
-from tf_sg2.layers import EqualizedConv2D, StyledConv2D, ToRGB, package
+from tf_sg2.layers import EqualizedConv2D, StyledConv2D, ToRGB, at_least_float32, package
 from tf_sg2.resampling import upsample2d
 
 NOISE_MODES = ("random", "const", "none")
@@ -29,7 +29,7 @@ class SynthesisBlock(keras.layers.Layer):
     """
 
     def __init__(self, config: GeneratorConfig, index: int, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
         level = config.levels[index]
         shared = dict(clamp=config.conv_clamp, resample_filter=config.resample_filter)
         residual = config.architecture == "resnet" and index > 0
@@ -87,7 +87,8 @@ class SynthesisBlock(keras.layers.Layer):
     def call(self, x, image, ws, noises):
         w, noise = iter(ws), iter(noises)
         if self.conv0 is None:
-            x = tf.repeat(self.const[None], tf.shape(ws[0])[0], axis=0)  # [N, h, w, C]
+            const = tf.cast(self.const, self.compute_dtype)
+            x = tf.repeat(const[None], tf.shape(ws[0])[0], axis=0)  # [N, h, w, C]
             x = self.conv1(x, next(w), next(noise))
         else:
             shortcut = None if self.skip is None else self.skip(x)  # [N, 2h, 2w, C]
@@ -96,6 +97,7 @@ class SynthesisBlock(keras.layers.Layer):
             x = x if shortcut is None else x + shortcut
         if self.to_rgb is not None:
             shown = self.to_rgb(x, next(w))  # [N, 2h, 2w, image_channels]
+            shown = tf.cast(shown, ws[0].dtype)  # The sum keeps the digits of w.
             image = (
                 shown if image is None else upsample2d(image, self.config.resample_filter) + shown
             )
@@ -119,7 +121,7 @@ class SynthesisNetwork(keras.layers.Layer):
     """
 
     def __init__(self, config: GeneratorConfig, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
         self.config = config
         self.blocks = [
             SynthesisBlock(config, i, name=f"b{level.square}")
@@ -146,7 +148,7 @@ class SynthesisNetwork(keras.layers.Layer):
 
         The last is what a call returns; the arguments are the call's.
         """
-        w = tf.cast(w, self.compute_dtype)
+        w = tf.cast(w, at_least_float32(self.compute_dtype))
         expected = (self.config.num_ws, self.config.w_dim)
         if w.shape.rank != 3 or tuple(w.shape[1:]) != expected:
             raise InputError(f"w has shape {w.shape}; it must be [N, {expected[0]}, {expected[1]}]")

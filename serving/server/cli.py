@@ -12,6 +12,7 @@ from absl import flags
 from tf_sg2 import command_line
 from tf_sg2.errors import InputError
 from tf_sg2.serving.server.limits import Limits
+from tf_sg2.serving.server.log_lines import OneLineFormatter
 from tf_sg2.serving.token_file import read_token
 
 if TYPE_CHECKING:
@@ -65,6 +66,13 @@ def _define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("host", "127.0.0.1", "address to listen on", **shared)
     flags.DEFINE_string(
         "token_file", None, "file with a token; requests must then bear it", **shared
+    )
+    flags.DEFINE_list(
+        "allowed_hosts",
+        [],
+        "names, separated by commas, by which REST clients may ask without a token; --host, "
+        "localhost and IP addresses always may, others could be a page's that is led here",
+        **shared,
     )
     flags.DEFINE_boolean(
         "page", True, "a page to try the models on, at / of the REST port", **shared
@@ -153,7 +161,9 @@ def main(arguments: Sequence[str]) -> None:
         from tf_sg2.serving.server.run import serve
     except ModuleNotFoundError as error:
         raise InputError(f"{error.name} is missing; pip install 'tf-sg2[serve]'") from error
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(OneLineFormatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(handlers=[handler])
     logging.getLogger("tf_sg2").setLevel(logging.INFO)
     serve(_settings(values, token))
 
@@ -182,6 +192,7 @@ def _settings(values: flags.FlagValues, token: str | None) -> Settings:
         rest_port=values.rest_port,
         host=values.host,
         token=token,
+        allowed_hosts=[name.strip() for name in values.allowed_hosts],
         batching=batching,
         metrics_path=metrics_path,
         threads=values.tensorflow_session_parallelism,

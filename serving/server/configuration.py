@@ -171,9 +171,15 @@ def models(config: model_server_config_pb2.ModelServerConfig) -> list[ModelConfi
                 f"Model {model.name} is of the platform {model.model_platform!r}; only "
                 "'tensorflow' is served"
             )
+        try:
+            base_path = Path(model.base_path).expanduser()
+        except RuntimeError as error:
+            raise invalid_argument(
+                f"Model {model.name}: base_path {model.base_path}: there is no such user"
+            ) from error
         found[model.name] = ModelConfig(
             model.name,
-            Path(model.base_path).expanduser(),
+            base_path,
             _policy(model),
             dict(model.version_labels),
         )

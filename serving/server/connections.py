@@ -26,6 +26,8 @@ def _refusal(status: str, sentence: str) -> bytes:
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+CONTINUE_SECONDS = 0.5
 TOO_SLOW = _refusal("408 Request Timeout", "The request did not arrive in time")
 TOO_MANY = _refusal("503 Service Unavailable", "There are too many connections")
 
@@ -100,6 +102,7 @@ class Connection(H11Protocol):
     def __init__(self, connections: Connections, *arguments: Any, **named: Any):
         super().__init__(*arguments, **named)
         self._all = connections
+        self._half_closed = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
@@ -114,9 +117,41 @@ class Connection(H11Protocol):
         if self._serves():
             self._all.busy(self)
 
+    def handle_events(self) -> None:
+        super().handle_events()
+        names = {name for name, _ in self.headers or ()}
+        if {b"content-length", b"transfer-encoding"} <= names:
+            # Another server on the way may see the request end elsewhere, and let what follows
+            # pass as part of it (RFC 9112, section 6.3).
+            self.cycle.keep_alive = False
+
+    def eof_received(self) -> bool:
+        """Keeps the connection open while a client that sends no more waits for its answer."""
+        self._half_closed = self._serves()
+        if self._half_closed:
+            self._show_who_left()
+        return self._half_closed
+
+    def _show_who_left(self) -> None:
+        """Sends an interim answer again and again until the answer is there.
+
+        A client that left altogether looks like one that only sends no more, until the server
+        writes: TCP then resets the connection, which the next write finds out.
+        """
+        cycle = self.cycle
+        if cycle.response_started or self.transport.is_closing():
+            return
+        if self.scope["http_version"] == "1.1":  # HTTP/1.0 knows no interim answers.
+            self.transport.write(CONTINUE)
+            self.loop.call_later(CONTINUE_SECONDS, self._show_who_left)
+
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if not self._serves():  # A request that was sent ahead is begun at once.
+        if self._serves():  # A request that was sent ahead is begun at once.
+            return
+        if self._half_closed:
+            self.transport.close()
+        else:
             self._all.wait(self)
 
     def _serves(self) -> bool:

@@ -18,6 +18,7 @@ from tf_sg2.errors import InputError
 from tf_sg2.serving.server.configuration import ModelConfig
 from tf_sg2.serving.server.metrics import Metrics
 from tf_sg2.serving.server.status import ServingError, from_exception, invalid_argument
+from tf_sg2.serving.versions import version_number
 
 log = logging.getLogger(__name__)
 
@@ -331,7 +332,7 @@ def versions_on_disk(base_path: Path) -> dict[int, Path]:
     except OSError:
         return {}
     return {
-        int(child.name): child
+        number: child
         for child in children
-        if child.name.isascii() and child.name.isdigit() and child.is_dir()
+        if (number := version_number(child.name)) is not None and child.is_dir()
     }

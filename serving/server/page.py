@@ -6,11 +6,11 @@ An ASGI application around the REST one, which gets every other path.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from importlib import resources
 
+from tf_sg2.serving.server.access import Access
 from tf_sg2.serving.server.http_answers import JSON_TYPE, TEXT_TYPE, error_body, send_answer
-from tf_sg2.serving.token_file import is_borne
 
 FOLDER = resources.files("tf_sg2.serving.server") / "page"
 KINDS = {
@@ -42,6 +42,7 @@ class Page:
         models: gives the models and the versions of each that answer.
         token: what the list of models asks for, if any. The files are for all: without them
             nobody could type the token in.
+        hosts: see `Access`.
     """
 
     def __init__(
@@ -49,8 +50,10 @@ class Page:
         app: Callable[..., Awaitable[None]],
         models: Callable[[], Mapping[str, list[int]]],
         token: str | None = None,
+        hosts: Collection[str] = (),
     ):
-        self._app, self._models, self._token = app, models, token
+        self._app, self._models = app, models
+        self._access = Access(token, hosts)
         self._files = {
             "/" if file.name == "index.html" else f"/page/{file.name}": (
                 file.read_bytes(),
@@ -76,9 +79,9 @@ class Page:
             return 405, b"Method Not Allowed", TEXT_TYPE
         if path in self._files:
             return 200, *self._files[path]
-        given = dict(scope["headers"]).get(b"authorization", b"")
-        if not is_borne(self._token, given):
-            return 401, error_body("A valid token is needed"), JSON_TYPE
+        refusal = self._access.refusal(dict(scope["headers"]))
+        if refusal is not None:
+            return refusal.status, error_body(refusal.sentence), JSON_TYPE
         models = [
             {"name": name, "versions": versions}
             for name, versions in sorted(self._models().items())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from typing import Any
 from urllib.parse import unquote
 
@@ -14,12 +14,13 @@ from google.protobuf import json_format
 from tensorflow_serving.apis import get_model_metadata_pb2
 
 from tf_sg2.serving.server import bodies, json_answers, json_requests
+from tf_sg2.serving.server.access import Access
 from tf_sg2.serving.server.configuration import PROMETHEUS_PATH
 from tf_sg2.serving.server.http_answers import JSON_TYPE, TEXT_TYPE, error_body, send_answer
 from tf_sg2.serving.server.memory import Hold
 from tf_sg2.serving.server.predict import DEFAULT_SIGNATURE, Predictor, signature_of
 from tf_sg2.serving.server.status import ServingError, from_exception, invalid_argument
-from tf_sg2.serving.token_file import is_borne
+from tf_sg2.serving.versions import version_number
 
 CHOICE = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 GET = re.compile(rf"/v1/models/(?P<name>[^/:]+){CHOICE}(?P<rest>/metadata)?")
@@ -33,6 +34,7 @@ class Rest:
         predictor: answers, within its limits.
         token: what requests must bear, if any.
         metrics_path: where the metrics are; None keeps them to itself.
+        hosts: see `Access`.
     """
 
     def __init__(
@@ -40,8 +42,10 @@ class Rest:
         predictor: Predictor,
         token: str | None = None,
         metrics_path: str | None = PROMETHEUS_PATH,
+        hosts: Collection[str] = (),
     ):
-        self._predictor, self._token, self._metrics_path = predictor, token, metrics_path
+        self._predictor, self._metrics_path = predictor, metrics_path
+        self._access = Access(token, hosts)
 
     async def __call__(
         self,
@@ -55,13 +59,10 @@ class Rest:
 
     async def _answer(self, scope: dict, receive: Callable) -> tuple[int, bytes, bytes]:
         headers = dict(scope["headers"])
-        if not is_borne(self._token, headers.get(b"authorization", b"")):
-            self._predictor.metrics.refused.add("token")
-            return 401, error_body("A valid token is needed"), JSON_TYPE
-        if not self._token and _is_from_elsewhere(headers):
-            # Any page that somebody visits could so make this machine compute.
-            self._predictor.metrics.refused.add("origin")
-            return 403, error_body("A page of another site may not ask without a token"), JSON_TYPE
+        refusal = self._access.refusal(headers)
+        if refusal is not None:
+            self._predictor.metrics.refused.add(refusal.reason)
+            return refusal.status, error_body(refusal.sentence), JSON_TYPE
         path = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
         if scope["query_string"]:
             path += "?" + scope["query_string"].decode("latin-1")
@@ -142,7 +143,9 @@ class Rest:
             signatures = get_model_metadata_pb2.SignatureDefMap(
                 signature_def=lease.model.signatures
             )
-            inner = json_format.MessageToDict(signatures, preserving_proto_field_name=True)
+            # With defaults, as TensorFlow Serving prints them. Protobuf 4 and 5 disagree on the
+            # name of that argument, not on its place.
+            inner = json_format.MessageToDict(signatures, True, preserving_proto_field_name=True)
             answer = {
                 "model_spec": {
                     "name": name, "signature_name": "", "version": str(lease.number)
@@ -175,8 +178,8 @@ def _route(pattern: re.Pattern, method: str, path: str) -> tuple[str, int | None
         raise invalid_argument(f"Malformed request: {method} {path}")
     name = unquote(match["name"])
     label = unquote(match["label"]) if match["label"] else None
-    version = int(match["version"][:30]) if match["version"] else None
-    if version is not None and version >= 1 << 63:
+    version = version_number(match["version"]) if match["version"] else None
+    if version is None and match["version"]:
         raise invalid_argument(f"Failed to convert version: {match['version']} to numeric.")
     return name, version, label, match["rest"]
 
@@ -201,9 +204,5 @@ async def _unless_gone(work: Coroutine[Any, Any, bytes], receive: Callable) -> b
     finally:
         task.cancel()
         gone.cancel()
-
-
-def _is_from_elsewhere(headers: Mapping[bytes, bytes]) -> bool:
-    """Whether a browser sent this for a page that another server gave it."""
-    origin = headers.get(b"origin")
-    return origin is not None and origin.partition(b"://")[2] != headers.get(b"host")
+        # Work may end with an error of its own in the moment of the cancellation.
+        await asyncio.gather(task, gone, return_exceptions=True)

@@ -73,8 +73,12 @@ class _Calls:
         return await convert(sum(outputs[alias].nbytes for alias in aliases), answer)
 
     async def metadata(self, request: Message, *_: object) -> Message:
+        if not request.HasField("model_spec"):
+            raise invalid_argument("Missing ModelSpec")
         if not request.metadata_field:
-            raise invalid_argument("GetModelMetadataRequest must specify at least one field")
+            raise invalid_argument(
+                "GetModelMetadataRequest must specify at least one metadata_field"
+            )
         for name in request.metadata_field:
             if name != "signature_def":
                 raise invalid_argument(f"Metadata field {name} is not supported")
@@ -110,6 +114,11 @@ class _Calls:
         return answer
 
     async def reload(self, request: Message, *_: object) -> Message:
+        if request.config.WhichOneof("config") != "model_config_list":
+            raise invalid_argument(
+                "ServerModelConfig type not supported by HandleReloadConfigRequest. "
+                "Only ModelConfigList is currently supported"
+            )
         configs = configuration.models(request.config)
         await asyncio.get_running_loop().run_in_executor(None, self._models.reload, configs)
         return model_management_pb2.ReloadConfigResponse()

@@ -27,6 +27,7 @@ from tf_sg2.serving.server.configuration import (
 from tf_sg2.serving.server.connections import Connections
 from tf_sg2.serving.server.follow import Follower
 from tf_sg2.serving.server.limits import Limits
+from tf_sg2.serving.server.log_lines import one_line
 from tf_sg2.serving.server.metrics import Metrics
 from tf_sg2.serving.server.page import Page
 from tf_sg2.serving.server.predict import Predictor
@@ -51,6 +52,8 @@ class Settings:
         port, rest_port: 0 takes a free one.
         host: address to listen on.
         token: what requests must bear, if any.
+        allowed_hosts: names that clients may ask by without a token, beside `host`, addresses and
+            "localhost".
         batching: None runs every request alone.
         metrics_path: None keeps the metrics to itself.
         threads: that a model computes with; 0 lets TensorFlow choose.
@@ -68,6 +71,7 @@ class Settings:
     rest_port: int = 8501
     host: str = "127.0.0.1"
     token: str | None = None
+    allowed_hosts: Sequence[str] = ()
     batching: BatchingParameters | None = BatchingParameters()
     metrics_path: str | None = PROMETHEUS_PATH
     threads: int = 0
@@ -136,9 +140,10 @@ def serve(settings: Settings) -> None:
             )
         except RuntimeError as error:
             raise InputError(f"cannot listen on {host}:{settings.port}: is it in use?") from error
-        app = Rest(predictor, token=settings.token, metrics_path=settings.metrics_path)
+        hosts = {name.lower() for name in (host, *settings.allowed_hosts)}
+        app = Rest(predictor, settings.token, settings.metrics_path, hosts)
         if settings.page:
-            app = Page(app, predictor.models.names, settings.token)
+            app = Page(app, predictor.models.names, settings.token, hosts)
         config = uvicorn.Config(
             app,
             http=Connections(limits, metrics).protocol(),
@@ -155,7 +160,7 @@ def serve(settings: Settings) -> None:
         before = {sig: signal.signal(sig, web.handle_exit) for sig in _signals()}
         listener.listen(1024)  # Who reads the line below may connect at once.
         rest = listener.getsockname()[1]
-        names = ", ".join(model.name for model in models)
+        names = one_line(", ".join(model.name for model in models))
         print(f"{names}: gRPC on {host}:{bound}, REST on http://{host}:{rest}", flush=True)
         if settings.page:
             print(f"page: http://{host}:{rest}/", flush=True)

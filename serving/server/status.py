@@ -6,7 +6,7 @@ import asyncio
 import concurrent.futures
 
 TIMEOUTS = (TimeoutError, asyncio.TimeoutError, concurrent.futures.TimeoutError)
-LONGEST_MESSAGE = 1024  # Characters, as in TensorFlow Serving.
+LONGEST_MESSAGE = 1024  # Bytes of UTF-8, as in TensorFlow Serving.
 
 SESSION_HEADING = "Graph execution error:\n\n"
 
@@ -37,15 +37,17 @@ class ServingError(Exception):
 
     Attributes:
         code: name of the canonical code, such as "INVALID_ARGUMENT".
-        message: the sentence, at most `LONGEST_MESSAGE` characters and a mark of the cut.
+        message: the sentence, at most `LONGEST_MESSAGE` bytes and a mark of the cut.
         counted: whether the metrics know of it.
     """
 
     counted = False
 
     def __init__(self, code: str, message: str):
-        if len(message) > LONGEST_MESSAGE:
-            message = message[:LONGEST_MESSAGE] + "...TRUNCATED"
+        encoded = message.encode(errors="replace")  # A request may name lone surrogates.
+        message = encoded[:LONGEST_MESSAGE].decode(errors="ignore")
+        if len(encoded) > LONGEST_MESSAGE:
+            message += "...TRUNCATED"
         super().__init__(message)
         self.code = code
         self.message = message

@@ -15,6 +15,7 @@ const NEIGHBOURS = 12;
 const FRAMES = 11; // Of the way from A to B, both included.
 const PAUSE = 160; // Milliseconds of a slider at rest before it asks the server.
 const FRAME_TIME = 180; // Milliseconds, when playing.
+const OF_SHOWN = ["download", "use-a", "use-b", "copy"]; // Need a picture on stage.
 const MOST_KEPT = 400; // Pictures; beyond, all are forgotten at once.
 
 let model = null; // What api.describe says, and name, path.
@@ -23,6 +24,7 @@ let shown = null; // The picture on stage.
 let shownIn = null; // The scene that it was made in: the settings may have moved on since.
 let shownBytes = null;
 let round = 0; // Of the stage: an answer to an older one comes too late.
+let choice = 0; // Of the model: the same.
 let pair = { a: ofSeed(0), b: ofSeed(1) };
 let around = { base: ofSeed(0), offset: 0 };
 let playing = null;
@@ -75,7 +77,7 @@ async function show(picture, { quiet = false } = {}) {
     const told = `${picture.name} · psi ${used.psi.toFixed(2)}`;
     element("picture").alt = `Picture of ${told}`;
     element("caption").textContent = told;
-    for (const id of ["download", "use-a", "use-b", "copy"]) element(id).disabled = false;
+    for (const id of OF_SHOWN) element(id).disabled = false;
     Object.values(shelves).forEach((shelf) => shelf.mark(picture));
     follow(picture);
     await writeRequest();
@@ -89,6 +91,12 @@ async function show(picture, { quiet = false } = {}) {
   } finally {
     if (current()) element("frame").removeAttribute("aria-busy");
   }
+}
+
+/** Forgets what is on stage, and with it what can be done with it. */
+function clear() {
+  shown = null;
+  for (const id of OF_SHOWN) element(id).disabled = true;
 }
 
 /** Shows a picture that was picked from a list, where it can be seen. */
@@ -217,8 +225,8 @@ async function connect() {
 }
 
 async function choose({ keepVersion = true } = {}) {
+  const mine = ++choice;
   const name = element("model").value;
-  if (model && model.name !== name) shown = null; // It may not fit the other model.
   const { versions } = element("model").models.find((one) => one.name === name);
   const select = element("version");
   const before = keepVersion ? select.value : "";
@@ -227,7 +235,16 @@ async function choose({ keepVersion = true } = {}) {
   if (numbers.map(String).includes(before)) select.value = before;
   select.disabled = false;
   const path = api.modelPath(name, select.value);
-  model = { name, path, ...(await api.describe(path)) };
+  let described;
+  try {
+    described = await api.describe(path);
+  } catch (error) {
+    if (mine === choice) throw error;
+    return;
+  }
+  if (mine !== choice) return;
+  if (model && model.name !== name) clear(); // It may not fit the other model.
+  model = { name, path, ...described };
   element("frame").style.setProperty("--ratio", model.ratio);
   document.documentElement.style.setProperty("--ratio", model.ratio);
   element("cutoff").max = model.layers;
