@@ -17,6 +17,8 @@ from tf_sg2.ops import native
 from tf_sg2.ops.implementation import current_implementation
 
 MAXIMUM_TAPS = 32
+MAXIMUM_FACTOR = 1 << 16
+MAXIMUM_PADDING = 1 << 30  # TensorFlow counts unknown sizes in 32 bits.
 TYPES = (tf.float16, tf.bfloat16, tf.float32, tf.float64)
 
 
@@ -68,6 +70,8 @@ def upfirdn2d(
         raise InputError(
             f"upfirdn2d: padding {padding} must be four integers: top, bottom, left, right"
         )
+    if max(map(abs, map(int, padding))) > MAXIMUM_PADDING:
+        raise InputError(f"upfirdn2d: padding {padding} must be within {MAXIMUM_PADDING}")
     filtered = (kernel[::-1, ::-1] if flip_kernel else kernel) * gain
     starts, lengths = [], []
     for axis in (0, 1):
@@ -90,8 +94,10 @@ def upfirdn2d(
 
 def _pair(factor: int | tuple[int, int], name: str) -> tuple[int, int]:
     pair = (factor, factor) if isinstance(factor, (int, np.integer)) else tuple(factor)
-    if len(pair) != 2 or not all(isinstance(f, (int, np.integer)) and f >= 1 for f in pair):
-        raise InputError(f"upfirdn2d: {name} is {factor!r}; it must be one or two integers above 0")
+    if len(pair) != 2 or not all(isinstance(f, (int, np.integer)) for f in pair):
+        raise InputError(f"upfirdn2d: {name} is {factor!r}; it must be one or two integers")
+    if not all(1 <= f <= MAXIMUM_FACTOR for f in pair):
+        raise InputError(f"upfirdn2d: {name} is {factor!r}; it must be 1 to {MAXIMUM_FACTOR}")
     return int(pair[0]), int(pair[1])
 
 
