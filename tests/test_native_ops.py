@@ -433,6 +433,26 @@ def test_auto_takes_the_native_ops_but_in_what_xla_compiles():
         tf.function(bias_act, jit_compile=True, autograph=False)(X)
 
 
+def test_xla_refuses_what_was_traced_with_native_ops_and_names_the_op():
+    """As `current_implementation` says; traced with "tensorflow", the function is compiled."""
+
+    def pool(x):
+        return upfirdn2d(x, np.ones([2, 2]), down=2)
+
+    def compile_around(traced):
+        return tf.function(lambda x: traced(x) + 1, jit_compile=True, autograph=False)(X)
+
+    traced = tf.function(pool)
+    with use_implementation("auto"):
+        traced(X)
+        with pytest.raises(tf.errors.InvalidArgumentError, match="TfSg2>Upfirdn2d"):
+            compile_around(traced)
+    traced = tf.function(pool)
+    with use_implementation("tensorflow"):
+        traced(X)
+    np.testing.assert_allclose(compile_around(traced), np.full([1, 2, 2, 3], 5), rtol=1e-6)
+
+
 PROBE = """
 import numpy as np, sys, tensorflow as tf
 from tf_sg2.ops import bias_act, upfirdn2d, use_implementation
