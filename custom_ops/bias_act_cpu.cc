@@ -149,7 +149,7 @@ class Worker {
         for (; i + kLanes <= n; i += kLanes) {
           const V x = read(x_ + offset + i);
           const V t = argument(x, i, noise, rows);
-          const V g = open(t, read(dy + offset + i)) * slope(t);
+          const V g = pass(compared(t), read(dy + offset + i)) * slope(t);
           write(dx + offset + i, kScaled ? V(g * load(rows[kScale] + i)) : g);
           if (kScaled) store(scale_sum + i, V(load(scale_sum + i) + g * x));
           store(bias_sum + i, V(load(bias_sum + i) + g));
@@ -158,7 +158,7 @@ class Worker {
         for (; i < n; ++i) {
           const A x = widen(x_[offset + i]);
           const A t = argument(x, i, noise, rows);
-          const A g = open(t, widen(dy[offset + i])) * slope(t);
+          const A g = pass(compared(t), widen(dy[offset + i])) * slope(t);
           narrow(kScaled ? g * rows[kScale][i] : g, dx + offset + i);
           if (kScaled) scale_sum[i] += g * x;
           bias_sum[i] += g;
@@ -202,12 +202,12 @@ class Worker {
         int64_t i = 0;
         for (; i + kLanes <= n; i += kLanes) {
           const V x = read(x_ + offset + i), t = argument(x, i, noise, rows), m = slope(t);
-          const V d = open(t, read(dy + offset + i));
+          const V v = compared(t), d = pass(v, read(dy + offset + i));
           const V cotangent = ux ? read(ux + offset + i) : V{};
           V tangent = cotangent;
           if (kScaled) tangent = cotangent * load(rows[kScale] + i) + load(rows[kScaleCotangent] + i) * x;
           tangent += load(rows[kBiasCotangent] + i) + shift;
-          write(out_dy + offset + i, open(t, V(tangent * m)));
+          write(out_dy + offset + i, pass(v, V(tangent * m)));
           const V h = K != kSmooth ? V{} : V(d * tangent * curvature(t));
           V to_x = h;
           if (kScaled) {
@@ -220,12 +220,12 @@ class Worker {
         }
         for (; i < n; ++i) {
           const A x = widen(x_[offset + i]), t = argument(x, i, noise, rows), m = slope(t);
-          const A d = open(t, widen(dy[offset + i]));
+          const A v = compared(t), d = pass(v, widen(dy[offset + i]));
           const A cotangent = ux ? widen(ux[offset + i]) : A(0);
           A tangent = cotangent;
           if (kScaled) tangent = cotangent * rows[kScale][i] + rows[kScaleCotangent][i] * x;
           tangent += rows[kBiasCotangent][i] + shift;
-          narrow(open(t, tangent * m), out_dy + offset + i);
+          narrow(pass(v, tangent * m), out_dy + offset + i);
           const A h = d * tangent * curvature(t);
           A to_x = h;
           if (kScaled) {
@@ -310,18 +310,16 @@ class Worker {
   V curvature(V t) const { return function_.curvature(t) * gain_; }
   A curvature(A t) const { return function_.curvature(t) * gain_; }
 
-  // The derivative, or zero where the clamp holds the value back and where that is NaN.
-  V open(V t, V derivative) const {
-    if (s_.clamp < 0) return derivative;
-    const V v = function_.value(t) * gain_;
+  // What the clamp is compared with: zero, which passes, where there is no clamp.
+  V compared(V t) const { return s_.clamp < 0 ? V{} : V(function_.value(t) * gain_); }
+  A compared(A t) const { return s_.clamp < 0 ? A(0) : A(function_.value(t) * gain_); }
+
+  // The derivative at value v, or zero where the clamp holds v back and where v is NaN.
+  V pass(V v, V derivative) const {
     derivative = v <= clamp_ ? derivative : V{};
     return v >= -clamp_ ? derivative : V{};
   }
-  A open(A t, A derivative) const {
-    if (s_.clamp < 0) return derivative;
-    const A v = function_.value(t) * gain_;
-    return v <= clamp_ && v >= -clamp_ ? derivative : 0;
-  }
+  A pass(A v, A derivative) const { return v <= clamp_ && v >= -clamp_ ? derivative : A(0); }
 
   const TfSg2BiasAct& s_;
   const TfSg2BiasActPoint& at_;
