@@ -67,12 +67,15 @@ serve-demo: $(DEMO_MODEL)/1
 clean-demo:
 	rm -rf $(DEMO_RUN) $(DEMO_MODEL) $(DEMO_DATA)
 
-# Under a second where nothing changed. Without a C++ compiler the rest goes on without the ops.
+# A few seconds where nothing changed. Without a C++ compiler the rest goes on without the ops. With
+# CI set, as services for continuous integration do, a warning of the compiler is an error.
+BUILD_OPS = build-ops --optional $(if $(CI),--warnings_as_errors)
+
 ops: $(VENV)/installed
-	$(VENV)/bin/tf-sg2 build-ops --optional
+	$(VENV)/bin/tf-sg2 $(BUILD_OPS)
 
 ops-addons: $(ADDONS_VENV)/installed
-	$(ADDONS_VENV)/bin/tf-sg2 build-ops --optional
+	$(ADDONS_VENV)/bin/tf-sg2 $(BUILD_OPS)
 
 test: $(VENV)/installed ops lint
 	$(VENV)/bin/python $(PYTEST)

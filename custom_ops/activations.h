@@ -8,24 +8,24 @@
 #include "types.h"
 
 #ifdef __CUDACC__
-#define TF_SG2_INLINE __host__ __device__ inline
+#define TF_SG2_HOST_DEVICE __host__ __device__ inline
 #else
-#define TF_SG2_INLINE inline
+#define TF_SG2_HOST_DEVICE inline
 #endif
 
 namespace {
 
-TF_SG2_INLINE float exponential(float t) { return expf(t); }
-TF_SG2_INLINE double exponential(double t) { return exp(t); }
-TF_SG2_INLINE float exponential_less_one(float t) { return expm1f(t); }
-TF_SG2_INLINE double exponential_less_one(double t) { return expm1(t); }
-TF_SG2_INLINE float hyperbolic_tangent(float t) { return tanhf(t); }
-TF_SG2_INLINE double hyperbolic_tangent(double t) { return tanh(t); }
-TF_SG2_INLINE float logarithm_of_one_plus(float t) { return log1pf(t); }
-TF_SG2_INLINE double logarithm_of_one_plus(double t) { return log1p(t); }
+TF_SG2_HOST_DEVICE float exponential(float t) { return expf(t); }
+TF_SG2_HOST_DEVICE double exponential(double t) { return exp(t); }
+TF_SG2_HOST_DEVICE float exponential_less_one(float t) { return expm1f(t); }
+TF_SG2_HOST_DEVICE double exponential_less_one(double t) { return expm1(t); }
+TF_SG2_HOST_DEVICE float hyperbolic_tangent(float t) { return tanhf(t); }
+TF_SG2_HOST_DEVICE double hyperbolic_tangent(double t) { return tanh(t); }
+TF_SG2_HOST_DEVICE float logarithm_of_one_plus(float t) { return log1pf(t); }
+TF_SG2_HOST_DEVICE double logarithm_of_one_plus(double t) { return log1p(t); }
 
 template <typename A>
-TF_SG2_INLINE A logistic(A t) {
+TF_SG2_HOST_DEVICE A logistic(A t) {
   // Either branch keeps the exponential from overflowing.
   const A e = exponential(t < 0 ? t : -t);
   return t < 0 ? e / (1 + e) : 1 / (1 + e);
@@ -36,7 +36,7 @@ constexpr double kSeluScaleAlpha = 1.7580993408473768599402175208123;
 
 /* The smooth activations, chosen at run time: their cost hides that of the choice. */
 template <typename A>
-TF_SG2_INLINE A smooth_value(int32_t activation, A t) {
+TF_SG2_HOST_DEVICE A smooth_value(int32_t activation, A t) {
   switch (activation) {
     case TF_SG2_TANH: return hyperbolic_tangent(t);
     case TF_SG2_SIGMOID: return logistic(t);
@@ -52,7 +52,7 @@ TF_SG2_INLINE A smooth_value(int32_t activation, A t) {
 }
 
 template <typename A>
-TF_SG2_INLINE A smooth_slope(int32_t activation, A t) {
+TF_SG2_HOST_DEVICE A smooth_slope(int32_t activation, A t) {
   switch (activation) {
     case TF_SG2_TANH: {
       const A h = hyperbolic_tangent(t);
@@ -71,7 +71,7 @@ TF_SG2_INLINE A smooth_slope(int32_t activation, A t) {
 }
 
 template <typename A>
-TF_SG2_INLINE A smooth_curvature(int32_t activation, A t) {
+TF_SG2_HOST_DEVICE A smooth_curvature(int32_t activation, A t) {
   switch (activation) {
     case TF_SG2_TANH: {
       const A h = hyperbolic_tangent(t);
@@ -92,7 +92,7 @@ TF_SG2_INLINE A smooth_curvature(int32_t activation, A t) {
 /* Slopes of straight pieces are known to the compiler; all the rest is one kind. */
 enum Kind { kLinear, kRelu, kLrelu, kSmooth };
 
-TF_SG2_INLINE Kind kind_of(int32_t activation) {
+TF_SG2_HOST_DEVICE Kind kind_of(int32_t activation) {
   switch (activation) {
     case TF_SG2_LINEAR: return kLinear;
     case TF_SG2_RELU: return kRelu;
@@ -107,7 +107,7 @@ struct Function {
   int32_t activation;
   A alpha;
 
-  TF_SG2_INLINE A value(A t) const {
+  TF_SG2_HOST_DEVICE A value(A t) const {
     switch (K) {
       case kRelu: return t <= 0 ? 0 : t;
       case kLrelu: return t > 0 ? t : t * alpha;
@@ -115,7 +115,7 @@ struct Function {
       default: return t;
     }
   }
-  TF_SG2_INLINE A slope(A t) const {
+  TF_SG2_HOST_DEVICE A slope(A t) const {
     switch (K) {
       case kRelu: return t > 0 ? 1 : 0;
       case kLrelu: return t > 0 ? 1 : alpha;
@@ -123,7 +123,7 @@ struct Function {
       default: return 1;
     }
   }
-  TF_SG2_INLINE A curvature(A t) const { return K == kSmooth ? smooth_curvature(activation, t) : 0; }
+  TF_SG2_HOST_DEVICE A curvature(A t) const { return K == kSmooth ? smooth_curvature(activation, t) : 0; }
 };
 
 }  // namespace

@@ -43,18 +43,21 @@ __device__ inline void with_activation(int32_t activation, A alpha, Work work) {
 template <typename F, typename A>
 struct Clamped {
   F function;
-  A gain, clamp;  // Infinity: none.
+  A gain, clamp;
+  bool clamps;  // Else the clamp is infinity.
 
   __device__ A value(A t) const {
     const A v = function.value(t) * gain;
     return v > clamp ? clamp : v < -clamp ? -clamp : v;
   }
-  __device__ bool open(A t) const {
+  // The derivative, or zero where the clamp holds the value back and where that is NaN.
+  __device__ A open(A t, A derivative) const {
+    if (!clamps) return derivative;
     const A v = function.value(t) * gain;
-    return !(v > clamp || v < -clamp);
+    return v <= clamp && v >= -clamp ? derivative : A(0);
   }
-  __device__ A slope(A t) const { return open(t) ? function.slope(t) * gain : A(0); }
-  __device__ A curvature(A t) const { return open(t) ? function.curvature(t) * gain : A(0); }
+  __device__ A slope(A t) const { return function.slope(t) * gain; }
+  __device__ A curvature(A t) const { return function.curvature(t) * gain; }
 };
 
 // Index is 32 bits wide where that holds all elements: its divisions cost a fraction.
@@ -71,7 +74,7 @@ __global__ void __launch_bounds__(kThreads)
   const Index count = static_cast<Index>(s.batch) * pixels * packs;
   const Index step = static_cast<Index>(gridDim.x) * kThreads;
   with_activation(s.activation, static_cast<A>(s.alpha), [&](auto function) {
-    const Clamped<decltype(function), A> f = {function, static_cast<A>(s.gain), clamp};
+    const Clamped<decltype(function), A> f = {function, static_cast<A>(s.gain), clamp, s.clamp >= 0};
     for (Index i = static_cast<Index>(blockIdx.x) * kThreads + threadIdx.x; i < count; i += step) {
       const Index row = i / packs, channel = (i - row * packs) * N, sample = row / pixels;
       const Elements x = static_cast<const Elements*>(at.x)[i];
@@ -111,7 +114,8 @@ struct Derivative {
 #pragma unroll
     for (int k = 0; k < N; ++k) {
       const A value = widen(x_i.values[k]);
-      const A g = widen(dy_i.values[k]) * f.slope(value * scale[k] + bias[k] + noise);
+      const A t = value * scale[k] + bias[k] + noise;
+      const A g = f.open(t, widen(dy_i.values[k])) * f.slope(t);
       narrow(g * scale[k], &result.values[k]);
       scale_sum[k] += g * value;
       bias_sum[k] += g;
@@ -128,12 +132,12 @@ struct Derivative {
     A total = 0;
 #pragma unroll
     for (int k = 0; k < N; ++k) {
-      const A value = widen(x_i.values[k]), d = widen(dy_i.values[k]);
-      const A u = widen(cotangents.values[k]);
+      const A value = widen(x_i.values[k]), u = widen(cotangents.values[k]);
       const A t = value * scale[k] + bias[k] + noise, m = f.slope(t);
+      const A d = f.open(t, widen(dy_i.values[k]));
       const A tangent = u * scale[k] + scale_cotangent[k] * value + bias_cotangent[k] + shift;
       const A h = d * tangent * f.curvature(t);
-      narrow(tangent * m, &to_dy.values[k]);
+      narrow(f.open(t, tangent * m), &to_dy.values[k]);
       narrow(h * scale[k] + scale_cotangent[k] * d * m, &to_x.values[k]);
       scale_sum[k] += h * value + u * d * m;
       bias_sum[k] += h;
@@ -164,7 +168,7 @@ __global__ void __launch_bounds__(kThreads)
 
   with_activation(s.activation, static_cast<A>(s.alpha), [&](auto function) {
     typedef decltype(function) F;
-    Derivative<T, N, F> d = {{function, static_cast<A>(s.gain), clamp},
+    Derivative<T, N, F> d = {{function, static_cast<A>(s.gain), clamp, s.clamp >= 0},
                              static_cast<const Elements*>(at.x),
                              reinterpret_cast<const Elements*>(dy),
                              static_cast<const Elements*>(u.x),

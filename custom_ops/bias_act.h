@@ -6,6 +6,8 @@
  * x is [batch, pixels, channels], contiguous. A null pointer for scale, noise or bias leaves that
  * term out. Piecewise slopes are those of the right-hand side of TensorFlow's own gradients: relu
  * and lrelu take the slope of t <= 0 at 0, and a value at the clamp itself lets the gradient pass.
+ * Where the clamp holds the value back, and at NaN under a clamp, dy counts as zero, even if it is
+ * infinite.
  */
 #ifndef TF_SG2_BIAS_ACT_H_
 #define TF_SG2_BIAS_ACT_H_
@@ -59,20 +61,23 @@ typedef struct {
 } TfSg2BiasActCotangent;
 
 /* CPU. The work is `tasks` independent pieces, whose number follows from the shape alone; threads
- * run pieces first ... last - 1, in any order. `partials`, 64-byte aligned and shared by all,
- * receives each piece's part of the sums; `finish` adds them, always in the same order. */
+ * run pieces first ... last - 1, in any order, each with `scratch` bytes of its own for the order
+ * of the derivative, 0 to 2. `partials`, shared by all, receives each piece's part of the sums;
+ * `finish` adds them, always in the same order. Both are 64-byte aligned. */
 TF_SG2_API int64_t tf_sg2_bias_act_cpu_tasks(const TfSg2BiasAct* shape);
 TF_SG2_API size_t tf_sg2_bias_act_cpu_partials(const TfSg2BiasAct* shape);
+TF_SG2_API size_t tf_sg2_bias_act_cpu_scratch(const TfSg2BiasAct* shape, int32_t order);
 TF_SG2_API void tf_sg2_bias_act_cpu(const TfSg2BiasAct* shape, const TfSg2BiasActPoint* at, void* y,
-                                    int64_t first, int64_t last);
+                                    void* scratch, int64_t first, int64_t last);
 TF_SG2_API void tf_sg2_bias_act_gradient_cpu(const TfSg2BiasAct* shape, const TfSg2BiasActPoint* at,
                                              const void* dy, const TfSg2BiasActGradient* out,
-                                             void* partials, int64_t first, int64_t last);
+                                             void* partials, void* scratch, int64_t first,
+                                             int64_t last);
 TF_SG2_API void tf_sg2_bias_act_gradient2_cpu(const TfSg2BiasAct* shape,
                                               const TfSg2BiasActPoint* at, const void* dy,
                                               const TfSg2BiasActCotangent* u, void* out_dy,
                                               const TfSg2BiasActGradient* out, void* partials,
-                                              int64_t first, int64_t last);
+                                              void* scratch, int64_t first, int64_t last);
 TF_SG2_API void tf_sg2_bias_act_finish_cpu(const TfSg2BiasAct* shape,
                                            const TfSg2BiasActGradient* out, const void* partials);
 

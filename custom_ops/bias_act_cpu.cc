@@ -5,7 +5,6 @@
 #include "bias_act.h"
 
 #include <math.h>
-#include <stdlib.h>
 
 #include "activations_cpu.h"
 #include "cpu.h"
@@ -19,11 +18,11 @@ constexpr int64_t kMaximumTaskPixels = 256;
 constexpr int64_t kNarrow = 64;
 
 int64_t pixels_of_row(const TfSg2BiasAct& s, bool has_noise) {
-  return has_noise || s.channels >= kNarrow ? 1 : divide_up(kNarrow, s.channels);
+  return has_noise || s.channels >= kNarrow ? 1 : divide_up(kNarrow, maximum(s.channels, 1));
 }
 
 int64_t task_pixels(const TfSg2BiasAct& s) {
-  return minimum(maximum(kTaskElements / s.channels, 16), kMaximumTaskPixels);
+  return minimum(maximum(kTaskElements / maximum(s.channels, 1), 16), kMaximumTaskPixels);
 }
 
 int64_t tasks_of_sample(const TfSg2BiasAct& s) { return divide_up(s.pixels, task_pixels(s)); }
@@ -61,22 +60,27 @@ inline void write_past_caches(T* to, V v) {
 inline void write_past_caches(float* to, Vector<float>::type v) { stream(to, v); }
 inline void write_past_caches(double* to, Vector<double>::type v) { stream(to, v); }
 
-// What a piece of work holds: rows of `size` numbers, as wide as the pixels worked on at a time.
+// What a piece of work needs to remember: scale and bias; in the first derivative their sums also,
+// in the second their cotangents also.
+enum Row { kScale, kBias, kScaleSum, kBiasSum, kScaleCotangent, kBiasCotangent };
+constexpr int64_t kRows[] = {2, 4, 6};  // By the order of the derivative.
+
+// Elements of a row, with room to start each at a cache line.
+int64_t row_size(int64_t elements) { return divide_up(elements, 16) * 16; }
+
+// The rows of a piece of work, as wide as the pixels worked on at a time, in the caller's memory.
 template <typename A>
 class Rows {
  public:
-  Rows(int64_t count, int64_t size) : size_(divide_up(size, 16) * 16) {
-    memory_ = static_cast<A*>(calloc(count * size_ + 16, sizeof(A)));
-    first_ = memory_ + (64 - reinterpret_cast<uintptr_t>(memory_) % 64) % 64 / sizeof(A);
+  Rows(int64_t order, int64_t elements, void* scratch)
+      : size_(row_size(elements)), first_(static_cast<A*>(scratch)) {
+    memset(first_, 0, kRows[order] * size_ * sizeof(A));
   }
-  ~Rows() { free(memory_); }
-  Rows(const Rows&) = delete;
-  Rows& operator=(const Rows&) = delete;
   A* operator[](int64_t i) { return first_ + i * size_; }
 
  private:
   const int64_t size_;
-  A *memory_, *first_;
+  A* const first_;
 };
 
 // Repeats `channels` values to fill a row.
@@ -90,7 +94,6 @@ class Worker {
   typedef typename Sum<T>::type A;
   typedef typename Vector<A>::type V;
   static constexpr int kLanes = Vector<A>::kLanes;
-  enum Row { kScale, kBias, kScaleSum, kBiasSum, kScaleCotangent, kBiasCotangent, kRows };
 
  public:
   Worker(const TfSg2BiasAct& s, const TfSg2BiasActPoint& at)
@@ -98,11 +101,11 @@ class Worker {
         function_{{s.activation, static_cast<A>(s.alpha)}}, gain_(static_cast<A>(s.gain)),
         clamp_(s.clamp < 0 ? static_cast<A>(INFINITY) : static_cast<A>(s.clamp)) {}
 
-  void forward(T* y, int64_t first, int64_t last) {
+  void forward(T* y, void* scratch, int64_t first, int64_t last) {
     const bool past_caches = y != x_ && aligned(y) && s_.channels % kLanes == 0 &&
                              s_.batch * s_.pixels * s_.channels * int64_t(sizeof(T)) >= kStreamBytes;
     const int64_t width = pixels_of_row(s_, noise_ != nullptr);
-    Rows<A> rows(kRows, width * s_.channels);
+    Rows<A> rows(0, width * s_.channels, scratch);
     for (int64_t task = first; task < last; ++task) {
       const Piece piece = begin(task, width, rows);
       for (int64_t p = piece.from; p < piece.to; p += width) {
@@ -126,14 +129,15 @@ class Worker {
     if (past_caches) finish_streams();
   }
 
-  void gradient(const T* dy, const TfSg2BiasActGradient& out, A* partials, int64_t first,
-                int64_t last) {
+  void gradient(const T* dy, const TfSg2BiasActGradient& out, A* partials, void* scratch,
+                int64_t first, int64_t last) {
     T* dx = static_cast<T*>(out.x);
     T* dnoise = static_cast<T*>(out.noise);
     const int64_t width = pixels_of_row(s_, noise_ != nullptr || dnoise != nullptr);
-    Rows<A> rows(kRows, width * s_.channels);
+    Rows<A> rows(1, width * s_.channels, scratch);
     for (int64_t task = first; task < last; ++task) {
       const Piece piece = begin(task, width, rows);
+      clear_sums(width, rows);
       for (int64_t p = piece.from; p < piece.to; p += width) {
         const int64_t n = minimum(width, piece.to - p) * s_.channels;
         const int64_t offset = (piece.sample * s_.pixels + p) * s_.channels;
@@ -144,7 +148,8 @@ class Worker {
         int64_t i = 0;
         for (; i + kLanes <= n; i += kLanes) {
           const V x = read(x_ + offset + i);
-          const V g = read(dy + offset + i) * slope(argument(x, i, noise, rows));
+          const V t = argument(x, i, noise, rows);
+          const V g = pass(compared(t), read(dy + offset + i)) * slope(t);
           write(dx + offset + i, kScaled ? V(g * load(rows[kScale] + i)) : g);
           if (kScaled) store(scale_sum + i, V(load(scale_sum + i) + g * x));
           store(bias_sum + i, V(load(bias_sum + i) + g));
@@ -152,7 +157,8 @@ class Worker {
         }
         for (; i < n; ++i) {
           const A x = widen(x_[offset + i]);
-          const A g = widen(dy[offset + i]) * slope(argument(x, i, noise, rows));
+          const A t = argument(x, i, noise, rows);
+          const A g = pass(compared(t), widen(dy[offset + i])) * slope(t);
           narrow(kScaled ? g * rows[kScale][i] : g, dx + offset + i);
           if (kScaled) scale_sum[i] += g * x;
           bias_sum[i] += g;
@@ -167,19 +173,21 @@ class Worker {
   }
 
   void gradient2(const T* dy, const TfSg2BiasActCotangent& u, T* out_dy,
-                 const TfSg2BiasActGradient& out, A* partials, int64_t first, int64_t last) {
+                 const TfSg2BiasActGradient& out, A* partials, void* scratch, int64_t first,
+                 int64_t last) {
     const T* ux = static_cast<const T*>(u.x);
     const T* unoise = static_cast<const T*>(u.noise);
     T* out_x = static_cast<T*>(out.x);
     T* out_noise = static_cast<T*>(out.noise);
     const bool noisy = noise_ != nullptr || out_noise != nullptr || unoise != nullptr;
     const int64_t width = pixels_of_row(s_, noisy), size = width * s_.channels;
-    Rows<A> rows(kRows, size);
+    Rows<A> rows(2, size, scratch);
     if (u.bias) {
       fill_row(static_cast<const T*>(u.bias), s_.channels, size, rows[kBiasCotangent]);
     }
     for (int64_t task = first; task < last; ++task) {
       const Piece piece = begin(task, width, rows);
+      clear_sums(width, rows);
       if (kScaled && u.scale) {
         fill_row(static_cast<const T*>(u.scale) + piece.sample * s_.channels, s_.channels, size,
                  rows[kScaleCotangent]);
@@ -193,13 +201,13 @@ class Worker {
         A rest = 0;
         int64_t i = 0;
         for (; i + kLanes <= n; i += kLanes) {
-          const V x = read(x_ + offset + i), d = read(dy + offset + i);
+          const V x = read(x_ + offset + i), t = argument(x, i, noise, rows), m = slope(t);
+          const V v = compared(t), d = pass(v, read(dy + offset + i));
           const V cotangent = ux ? read(ux + offset + i) : V{};
-          const V t = argument(x, i, noise, rows), m = slope(t);
           V tangent = cotangent;
           if (kScaled) tangent = cotangent * load(rows[kScale] + i) + load(rows[kScaleCotangent] + i) * x;
           tangent += load(rows[kBiasCotangent] + i) + shift;
-          write(out_dy + offset + i, V(tangent * m));
+          write(out_dy + offset + i, pass(v, V(tangent * m)));
           const V h = K != kSmooth ? V{} : V(d * tangent * curvature(t));
           V to_x = h;
           if (kScaled) {
@@ -211,13 +219,13 @@ class Worker {
           total += h;
         }
         for (; i < n; ++i) {
-          const A x = widen(x_[offset + i]), d = widen(dy[offset + i]);
+          const A x = widen(x_[offset + i]), t = argument(x, i, noise, rows), m = slope(t);
+          const A v = compared(t), d = pass(v, widen(dy[offset + i]));
           const A cotangent = ux ? widen(ux[offset + i]) : A(0);
-          const A t = argument(x, i, noise, rows), m = slope(t);
           A tangent = cotangent;
           if (kScaled) tangent = cotangent * rows[kScale][i] + rows[kScaleCotangent][i] * x;
           tangent += rows[kBiasCotangent][i] + shift;
-          narrow(tangent * m, out_dy + offset + i);
+          narrow(pass(v, tangent * m), out_dy + offset + i);
           const A h = d * tangent * curvature(t);
           A to_x = h;
           if (kScaled) {
@@ -241,7 +249,7 @@ class Worker {
     int64_t sample, from, to;
   };
 
-  // Pixels of a piece of work; fills the rows that depend on its sample, and empties the sums.
+  // Pixels of a piece of work; fills the rows that depend on its sample.
   Piece begin(int64_t task, int64_t width, Rows<A>& rows) {
     const int64_t each = tasks_of_sample(s_), sample = task / each;
     const int64_t from = task % each * task_pixels(s_), size = width * s_.channels;
@@ -250,9 +258,12 @@ class Worker {
                rows[kScale]);
     }
     if (at_.bias) fill_row(static_cast<const T*>(at_.bias), s_.channels, size, rows[kBias]);
-    memset(rows[kScaleSum], 0, size * sizeof(A));
-    memset(rows[kBiasSum], 0, size * sizeof(A));
     return {sample, from, minimum(from + task_pixels(s_), s_.pixels)};
+  }
+
+  void clear_sums(int64_t width, Rows<A>& rows) {
+    memset(rows[kScaleSum], 0, width * s_.channels * sizeof(A));
+    memset(rows[kBiasSum], 0, width * s_.channels * sizeof(A));
   }
 
   // Folds the sums of pixels side by side into one pixel's, and leaves them in the partials.
@@ -294,23 +305,21 @@ class Worker {
     return v > clamp_ ? clamp_ : v < -clamp_ ? -clamp_ : v;
   }
 
-  V slope(V t) const { return open(t, V(function_.slope(t) * gain_)); }
-  A slope(A t) const { return open(t, A(function_.slope(t) * gain_)); }
-  V curvature(V t) const { return open(t, V(function_.curvature(t) * gain_)); }
-  A curvature(A t) const { return open(t, A(function_.curvature(t) * gain_)); }
+  V slope(V t) const { return function_.slope(t) * gain_; }
+  A slope(A t) const { return function_.slope(t) * gain_; }
+  V curvature(V t) const { return function_.curvature(t) * gain_; }
+  A curvature(A t) const { return function_.curvature(t) * gain_; }
 
-  // Zero where the clamp holds the value back.
-  V open(V t, V derivative) const {
-    if (s_.clamp < 0) return derivative;
-    const V v = function_.value(t) * gain_;
-    derivative = v > clamp_ ? V{} : derivative;
-    return v < -clamp_ ? V{} : derivative;
+  // What the clamp is compared with: zero, which passes, where there is no clamp.
+  V compared(V t) const { return s_.clamp < 0 ? V{} : V(function_.value(t) * gain_); }
+  A compared(A t) const { return s_.clamp < 0 ? A(0) : A(function_.value(t) * gain_); }
+
+  // The derivative at value v, or zero where the clamp holds v back and where v is NaN.
+  V pass(V v, V derivative) const {
+    derivative = v <= clamp_ ? derivative : V{};
+    return v >= -clamp_ ? derivative : V{};
   }
-  A open(A t, A derivative) const {
-    if (s_.clamp < 0) return derivative;
-    const A v = function_.value(t) * gain_;
-    return v > clamp_ || v < -clamp_ ? 0 : derivative;
-  }
+  A pass(A v, A derivative) const { return v <= clamp_ && v >= -clamp_ ? derivative : A(0); }
 
   const TfSg2BiasAct& s_;
   const TfSg2BiasActPoint& at_;
@@ -325,6 +334,9 @@ template <typename T>
 void finish(const TfSg2BiasAct& s, const TfSg2BiasActGradient& out, const void* from) {
   typedef typename Sum<T>::type A;
   const A* partials = static_cast<const A*>(from);
+  if (s.channels == 0 && out.noise) {  // A sum of nothing; there are no pieces to write it.
+    memset(out.noise, 0, s.batch * s.pixels * sizeof(T));
+  }
   const int64_t each = tasks_of_sample(s), channels = s.channels;
   for (int64_t c = 0; c < channels; ++c) {
     double bias = 0;
@@ -383,31 +395,38 @@ size_t TF_SG2_CPU(tf_sg2_bias_act_cpu_partials)(const TfSg2BiasAct* s) {
   return tasks_of(*s) * 2 * s->channels * (s->type == TF_SG2_FLOAT64 ? sizeof(double) : sizeof(float));
 }
 
+size_t TF_SG2_CPU(tf_sg2_bias_act_cpu_scratch)(const TfSg2BiasAct* s, int32_t order) {
+  const size_t bytes = s->type == TF_SG2_FLOAT64 ? sizeof(double) : sizeof(float);
+  return kRows[order] * row_size(pixels_of_row(*s, false) * s->channels) * bytes;
+}
+
 void TF_SG2_CPU(tf_sg2_bias_act_cpu)(const TfSg2BiasAct* s, const TfSg2BiasActPoint* at, void* y,
-                                     int64_t first, int64_t last) {
+                                     void* scratch, int64_t first, int64_t last) {
   with_worker(*s, *at, [&](auto& worker, auto type) {
-    worker.forward(static_cast<decltype(type)*>(y), first, last);
+    worker.forward(static_cast<decltype(type)*>(y), scratch, first, last);
   });
 }
 
 void TF_SG2_CPU(tf_sg2_bias_act_gradient_cpu)(const TfSg2BiasAct* s, const TfSg2BiasActPoint* at,
                                               const void* dy, const TfSg2BiasActGradient* out,
-                                              void* partials, int64_t first, int64_t last) {
+                                              void* partials, void* scratch, int64_t first,
+                                              int64_t last) {
   with_worker(*s, *at, [&](auto& worker, auto type) {
     typedef decltype(type) T;
     worker.gradient(static_cast<const T*>(dy), *out,
-                    static_cast<typename Sum<T>::type*>(partials), first, last);
+                    static_cast<typename Sum<T>::type*>(partials), scratch, first, last);
   });
 }
 
 void TF_SG2_CPU(tf_sg2_bias_act_gradient2_cpu)(const TfSg2BiasAct* s, const TfSg2BiasActPoint* at,
                                                const void* dy, const TfSg2BiasActCotangent* u,
                                                void* out_dy, const TfSg2BiasActGradient* out,
-                                               void* partials, int64_t first, int64_t last) {
+                                               void* partials, void* scratch, int64_t first,
+                                               int64_t last) {
   with_worker(*s, *at, [&](auto& worker, auto type) {
     typedef decltype(type) T;
     worker.gradient2(static_cast<const T*>(dy), *u, static_cast<T*>(out_dy), *out,
-                     static_cast<typename Sum<T>::type*>(partials), first, last);
+                     static_cast<typename Sum<T>::type*>(partials), scratch, first, last);
   });
 }
 

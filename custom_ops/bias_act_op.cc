@@ -61,8 +61,10 @@ absl::Status check(const Tensor& x, const Tensor& scale, const Tensor& noise, co
   s->type = element_type(x.dtype());
   s->batch = spatial ? x.dim_size(0) : 1;
   s->channels = channels;
-  const int64_t rows = s->batch * channels;
-  s->pixels = rows == 0 ? 0 : x.NumElements() / rows;
+  // Noise has pixels even where there are no channels.
+  s->pixels = spatial         ? x.dim_size(1) * x.dim_size(2)
+              : channels == 0 ? 0
+                              : x.NumElements() / channels;
   s->noise_batch = present(noise) ? noise.dim_size(0) : s->batch;
   const auto values = parameters.flat<double>();
   s->alpha = values(0);
@@ -153,37 +155,40 @@ bool allocate_partials(OpKernelContext* context, size_t bytes, Tensor* tensor) {
 
 // Where the work is done: threads of the CPU, or a stream of a GPU.
 struct Cpu {
+  // Shares out the pieces of the derivative of that order.
+  template <typename Work>
+  static void run(OpKernelContext* context, const TfSg2BiasAct& s, int order, Work work) {
+    const int64_t tasks = tf_sg2_bias_act_cpu_tasks(&s);
+    if (tasks == 0) return;
+    const int64_t cost = cost_of(s, tasks) * (order == 2 ? 2 : 1);
+    share_with_scratch(context, "bias_act", tasks, cost, tf_sg2_bias_act_cpu_scratch(&s, order),
+                       work);
+  }
   static void forward(OpKernelContext* context, const TfSg2BiasAct& s, const TfSg2BiasActPoint& at,
                       void* y) {
-    const int64_t tasks = tf_sg2_bias_act_cpu_tasks(&s);
-    share(context, tasks, cost_of(s, tasks), [&](int64_t first, int64_t last) {
-      tf_sg2_bias_act_cpu(&s, &at, y, first, last);
+    run(context, s, 0, [&](void* scratch, int64_t first, int64_t last) {
+      tf_sg2_bias_act_cpu(&s, &at, y, scratch, first, last);
     });
   }
   static void gradient(OpKernelContext* context, const TfSg2BiasAct& s, const TfSg2BiasActPoint& at,
                        const void* dy, const TfSg2BiasActGradient& out) {
     Tensor partials;
     if (!allocate_partials(context, tf_sg2_bias_act_cpu_partials(&s), &partials)) return;
-    const int64_t tasks = tf_sg2_bias_act_cpu_tasks(&s);
-    if (tasks) {
-      share(context, tasks, cost_of(s, tasks), [&](int64_t first, int64_t last) {
-        tf_sg2_bias_act_gradient_cpu(&s, &at, dy, &out, partials.data(), first, last);
-      });
-    }
-    tf_sg2_bias_act_finish_cpu(&s, &out, partials.data());
+    run(context, s, 1, [&](void* scratch, int64_t first, int64_t last) {
+      tf_sg2_bias_act_gradient_cpu(&s, &at, dy, &out, partials.data(), scratch, first, last);
+    });
+    if (context->status().ok()) tf_sg2_bias_act_finish_cpu(&s, &out, partials.data());
   }
   static void gradient2(OpKernelContext* context, const TfSg2BiasAct& s,
                         const TfSg2BiasActPoint& at, const void* dy, const TfSg2BiasActCotangent& u,
                         void* out_dy, const TfSg2BiasActGradient& out) {
     Tensor partials;
     if (!allocate_partials(context, tf_sg2_bias_act_cpu_partials(&s), &partials)) return;
-    const int64_t tasks = tf_sg2_bias_act_cpu_tasks(&s);
-    if (tasks) {
-      share(context, tasks, 2 * cost_of(s, tasks), [&](int64_t first, int64_t last) {
-        tf_sg2_bias_act_gradient2_cpu(&s, &at, dy, &u, out_dy, &out, partials.data(), first, last);
-      });
-    }
-    tf_sg2_bias_act_finish_cpu(&s, &out, partials.data());
+    run(context, s, 2, [&](void* scratch, int64_t first, int64_t last) {
+      tf_sg2_bias_act_gradient2_cpu(&s, &at, dy, &u, out_dy, &out, partials.data(), scratch, first,
+                                    last);
+    });
+    if (context->status().ok()) tf_sg2_bias_act_finish_cpu(&s, &out, partials.data());
   }
 };
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import hashlib
-import importlib.metadata
-import importlib.util
-import json
 import os
 import platform
 import re
+import shlex
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -19,12 +19,11 @@ from pathlib import Path
 
 SOURCES = Path(__file__).parent
 PREBUILT = SOURCES / "prebuilt"  # Filled before a wheel is made that works without a compiler.
-LIBRARY = "tf_sg2_ops.so"
 OLDEST_CUDA = (12, 1)
 
-COMMON = ["-std=c++17", "-fPIC", "-fvisibility=hidden", "-O3", "-DNDEBUG"]
+COMMON = ["-std=c++17", "-fPIC", "-fvisibility=hidden", "-O3", "-DNDEBUG", "-Wall", "-Wextra"]
 # NaN still propagates: these two only say that nobody reads errno or the exception flags.
-KERNELS = ["-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wextra"]
+KERNELS = ["-fno-math-errno", "-fno-trapping-math"]
 # One build of the CPU kernels for each; cpu_dispatch.cc chooses when the library is loaded.
 TARGETS = {"base": []}
 if platform.machine() in ("x86_64", "AMD64"):
@@ -60,19 +59,13 @@ class Build:
 
 
 def tensorflow_version() -> str:
-    """Returns the version of the TensorFlow that would be imported, without importing it."""
-    module = sys.modules.get("tensorflow")
-    if module is not None:
-        return module.__version__
-    if importlib.util.find_spec("tensorflow") is None:
-        raise BuildError("TensorFlow is not installed; install tf-sg2 with pip first")
-    for name in ("tensorflow", "tensorflow-cpu", "tensorflow-gpu"):
-        try:
-            return importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    import tensorflow as tf
-
+    """Returns TensorFlow's own version: package metadata may name another, or several."""
+    try:
+        import tensorflow as tf
+    except ImportError as error:
+        raise BuildError(
+            f"TensorFlow cannot be imported ({error}); install tf-sg2 with pip first"
+        ) from error
     return tf.__version__
 
 
@@ -93,37 +86,81 @@ def build_key() -> str:
 
 
 def cache_folder() -> Path:
-    """Returns where builds are kept: $TF_SG2_CACHE, else `tf_sg2` in the user's cache folder."""
+    """Returns where builds are kept: $TF_SG2_CACHE, else `tf_sg2` in the user's cache folder.
+
+    Raises:
+        BuildError: where nothing says which folder that is.
+    """
     given = os.environ.get("TF_SG2_CACHE")
     if given:
         return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tf_sg2"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tf_sg2"
+    except RuntimeError as error:
+        raise BuildError(
+            f"there is no cache folder ({error}); set TF_SG2_CACHE to a folder"
+        ) from error
 
 
-def find_build() -> Build | None:
-    """Returns the build that fits this TensorFlow and these sources, or None."""
-    key = build_key()
-    for folder in (PREBUILT / key, cache_folder() / "ops" / key):
-        description = folder / "build.json"
-        if description.exists() and (folder / LIBRARY).exists():
-            facts = json.loads(description.read_text(encoding="utf-8"))
-            return Build(folder / LIBRARY, facts["tensorflow"], facts["cuda"])
+def library_name(cuda: bool) -> str:
+    """Returns the file name of a library with or without CUDA kernels."""
+    return f"tf_sg2_ops_{'cuda' if cuda else 'cpu'}.so"
+
+
+def find_builds() -> list[Build]:
+    """Returns the builds that fit this TensorFlow and these sources, the preferred one first.
+
+    CUDA kernels come before none, the user's cache before what the package brought along. Folders
+    that cannot be read hold no builds.
+    """
+    key, folders = build_key(), [PREBUILT]
+    with contextlib.suppress(BuildError):
+        folders.insert(0, cache_folder() / "ops")
+    return [
+        Build(folder / key / library_name(cuda), tensorflow_version(), cuda)
+        for cuda in (True, False)
+        for folder in folders
+        if os.path.isfile(folder / key / library_name(cuda))
+    ]
+
+
+def distrusted(path: Path) -> str | None:
+    """Returns why another user may have written `path`, or None; what the package holds is trusted.
+
+    Only a library that nobody else can exchange is loaded, since loading it runs it.
+    """
+    if PREBUILT in path.parents:
+        return None
+    cache = cache_folder()
+    for place in (path, *path.parents):
+        facts = place.stat()
+        if facts.st_uid not in (0, os.getuid()):
+            return f"{place} belongs to another user"
+        if facts.st_mode & stat.S_IWOTH and not facts.st_mode & stat.S_ISVTX:
+            return f"{place} can be written by every user"
+        if place == cache:
+            break
     return None
 
 
-def compiler() -> str:
-    """Returns the C++ compiler: $CXX, else the first of g++, c++, clang++.
+def compiler() -> list[str]:
+    """Returns the C++ compiler's command: $CXX, else the first of g++, c++, clang++.
 
     Raises:
         NoCompilerError: where there is none.
     """
-    names = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "c++", "clang++"]
-    for name in names:
-        found = shutil.which(name)
+    try:
+        given = shlex.split(os.environ.get("CXX", ""))
+    except ValueError as error:
+        raise NoCompilerError(f"CXX is {os.environ['CXX']!r}, no command ({error})") from error
+    commands = [given] if given else [["g++"], ["c++"], ["clang++"]]
+    for command in commands:
+        found = shutil.which(command[0])
         if found:
-            return found
+            return [found, *command[1:]]
+    names = ", ".join(shlex.join(command) for command in commands)
     raise NoCompilerError(
-        f"there is no C++ compiler ({', '.join(names)}); install g++ (Debian: apt install g++), "
+        f"there is no C++ compiler ({names}); install g++ (Debian: apt install g++), "
         "or go on without: everything works on the TensorFlow implementation"
     )
 
@@ -149,23 +186,26 @@ def build(
     into_package: bool = False,
     force: bool = False,
     sanitize: bool = False,
+    warnings_as_errors: bool = False,
     say=print,
 ) -> Build:
-    """Builds the library unless the one that fits is there.
+    """Builds the library unless one that fits is there and can be loaded.
 
     Args:
-        cuda: whether the CUDA kernels are built; None: where there is an nvcc.
+        cuda: whether the CUDA kernels are built; None: where there is an nvcc, or a build has them.
         into_package: put the result beside the sources, so that a wheel made next carries it,
             and not into the user's cache.
         force: build even where a build fits.
         sanitize: build with AddressSanitizer and UndefinedBehaviorSanitizer, for tests.
-        say: receives lines of progress.
+        warnings_as_errors: a warning of the C++ compiler fails the build, and is not only shown.
+        say: receives lines of progress, and the compilers' warnings.
 
     Returns:
         The build, old or new.
 
     Raises:
-        BuildError: for want of a compiler, nvcc where demanded, or when compiling fails.
+        BuildError: without a compiler, without nvcc where demanded, for a cache that cannot be
+            used, or when compiling fails.
     """
     nvcc = cuda_compiler()
     reason = "there is no nvcc" if nvcc is None else _too_old(nvcc)
@@ -175,50 +215,90 @@ def build(
         say(f"{reason}; the library is for the CPU alone")
     nvcc = None if reason else nvcc
     with_cuda = (nvcc is not None if cuda is None else cuda) and any(SOURCES.glob("*.cu"))
-    found = find_build()
-    if found is not None and not force and not sanitize and found.cuda == with_cuda:
-        if not into_package or PREBUILT in found.library.parents:
-            say(f"up to date: {found.library}")
-            return found
+    found = next(iter(find_builds()), None)
+    if found is not None and not force and not sanitize:
+        fits = found.cuda if cuda is None and found.cuda else found.cuda == with_cuda
+        if fits and (not into_package or PREBUILT in found.library.parents):
+            problem = distrusted(found.library) or _load_failure(found.library)
+            if problem is None:
+                say(f"up to date: {found.library}")
+                return found
+            say(f"{found.library} is there but cannot be used ({problem}); building another")
     base = PREBUILT if into_package else cache_folder() / "ops"
     folder = base / (build_key() + ("-sanitized" if sanitize else ""))
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as work:
-        _compile(Path(work), nvcc if with_cuda else None, sanitize, say)
-        os.replace(Path(work) / LIBRARY, folder / LIBRARY)
-    facts = {"tensorflow": tensorflow_version(), "cuda": with_cuda}
-    description = folder / "build.json"
-    partial = description.with_suffix(".partial")
-    partial.write_text(json.dumps(facts) + "\n", encoding="utf-8")
-    os.replace(partial, description)
-    say(f"built: {folder / LIBRARY}")
-    return Build(folder / LIBRARY, facts["tensorflow"], with_cuda)
+    # Several builders may be at work: each in a folder of its own, and the last one's file stays.
+    with _work_folder(folder) as work:
+        built = work / library_name(with_cuda)
+        _compile(built, nvcc if with_cuda else None, sanitize, warnings_as_errors, say)
+        problem = None if sanitize else _load_failure(built)
+        if problem:
+            raise BuildError(f"the library was built, but TensorFlow cannot load it: {problem}")
+        os.replace(built, folder / built.name)
+    if cuda is False:  # It would be preferred.
+        (folder / library_name(True)).unlink(missing_ok=True)
+    say(f"built: {folder / built.name}")
+    return Build(folder / built.name, tensorflow_version(), with_cuda)
 
 
-def _compile(work: Path, nvcc: str | None, sanitize: bool, say) -> None:
+@contextlib.contextmanager
+def _work_folder(folder: Path):
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        problem = distrusted(folder)
+        work = tempfile.TemporaryDirectory(dir=folder, prefix="build-")
+    except OSError as error:
+        problem = f"{folder} cannot be written ({error.strerror})"
+    if problem:
+        raise BuildError(f"{problem}; set TF_SG2_CACHE to a folder of your own")
+    with work as path:
+        yield Path(path)
+
+
+def _load_failure(library: Path) -> str | None:
+    """Why TensorFlow cannot load the library, or None. Tried by a process of its own: a library
+    that ends its process ends only that one, and no process can register the ops twice."""
+    code = "import sys, tensorflow as tf; tf.load_op_library(sys.argv[1])"
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(library)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""},
+    )
+    if result.returncode == 0:
+        return None
+    lines = result.stderr.strip().splitlines()
+    return lines[-1] if lines else f"loading it ends the process with code {result.returncode}"
+
+
+def _compile(library: Path, nvcc: str | None, sanitize: bool, strict: bool, say) -> None:
     import tensorflow as tf
 
-    cxx = compiler()
-    extra = SANITIZERS if sanitize else []
-    kernel_extra = [*SANITIZERS, *KERNEL_SANITIZERS] if sanitize else []
+    work, cxx = library.parent, compiler()
+    strictness = ["-Werror"] if strict else []
+    extra = [*(SANITIZERS if sanitize else []), *strictness]
+    kernel_extra = [*extra, *(KERNEL_SANITIZERS if sanitize else [])]
     definitions = [f"-DTF_SG2_CUDA={int(nvcc is not None)}"]
-    # TensorFlow's headers warn of their own deprecations by the page.
-    tensorflow_flags = [*tf.sysconfig.get_compile_flags(), "-w"]
+    # As a system's, TensorFlow's headers give no warnings of their own.
+    tensorflow_flags = [
+        part
+        for flag in tf.sysconfig.get_compile_flags()
+        for part in (["-isystem", flag[2:]] if flag.startswith("-I") else [flag])
+    ]
     commands = {}
     for path in sorted(SOURCES.glob("*_cpu.cc")):
         for target, flags in TARGETS.items():
             output = work / f"{path.stem}.{target}.o"
             commands[output] = [
-                *(cxx, *COMMON, *KERNELS, *flags, *kernel_extra, f"-DTF_SG2_TARGET={target}"),
+                *(*cxx, *COMMON, *KERNELS, *flags, *kernel_extra, f"-DTF_SG2_TARGET={target}"),
                 *("-c", str(path), "-o", str(output)),
             ]
     output = work / "cpu_dispatch.o"
     path = SOURCES / "cpu_dispatch.cc"
-    commands[output] = [cxx, *COMMON, *KERNELS, *kernel_extra, "-c", str(path), "-o", str(output)]
+    commands[output] = [*cxx, *COMMON, *KERNELS, *kernel_extra, "-c", str(path), "-o", str(output)]
     for path in sorted(SOURCES.glob("*_op.cc")):
         output = work / f"{path.stem}.o"
         commands[output] = [
-            *(cxx, *COMMON, "-O2", *tensorflow_flags, *definitions, *extra),
+            *(*cxx, *COMMON, "-O2", *tensorflow_flags, *definitions, *extra),
             *("-c", str(path), "-o", str(output)),
         ]
     if nvcc is not None:
@@ -228,10 +308,14 @@ def _compile(work: Path, nvcc: str | None, sanitize: bool, say) -> None:
     workers = os.cpu_count() or 1
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         jobs = {pool.submit(_run, command): output for output, command in commands.items()}
+        shown = {""}
         for done, job in enumerate(concurrent.futures.as_completed(jobs), 1):
-            job.result()
+            warnings = job.result()
             say(f"[{done}/{len(jobs)}] {jobs[job].name}")
-    link = [cxx, "-shared", *kernel_extra, *map(str, commands), "-o", str(work / LIBRARY)]
+            if warnings not in shown:  # Each instruction set has those of the same source.
+                shown.add(warnings)
+                say(warnings)
+    link = [*cxx, "-shared", *kernel_extra, *map(str, commands), "-o", str(library)]
     link += tf.sysconfig.get_link_flags()
     if nvcc is not None:
         # The static runtime: the library loads where there is no CUDA.
@@ -265,12 +349,14 @@ def _cuda_libraries(nvcc: str) -> list[Path]:
     return [home / "lib64", home / "lib", home / "targets" / "x86_64-linux" / "lib"]
 
 
-def _run(command: list[str]) -> None:
+def _run(command: list[str]) -> str:
+    """Runs a compiler; returns its warnings."""
     result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode:
         lines = (result.stderr or result.stdout).strip().splitlines()
         shown = next((line for line in lines if "error" in line), lines[-1] if lines else "")
         raise BuildError(
             f"{Path(command[0]).name} failed with code {result.returncode}: {shown.strip()} "
-            f"(command: {' '.join(command)})"
+            f"(command: {shlex.join(command)})"
         )
+    return result.stderr.strip()

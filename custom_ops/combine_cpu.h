@@ -22,7 +22,7 @@ struct Ahead {
   const char* row = nullptr;
   int64_t rows = 0, row_bytes = 0, row_stride = 0, lines = 0, offset = 0;
 
-  TF_SG2_INLINE void ask() {
+  TF_SG2_ALWAYS_INLINE void ask() {
     for (int64_t k = 0; k < lines && rows > 0; ++k) {
       __builtin_prefetch(row + offset, 0, 2); /* To the second level: the first is busy. */
       offset += kCacheLine;

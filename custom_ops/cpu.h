@@ -21,7 +21,7 @@
 #define TF_SG2_JOIN(name, target) TF_SG2_JOIN2(name, target)
 /* The name of a function in this build of the file. */
 #define TF_SG2_CPU(name) TF_SG2_JOIN(name, TF_SG2_TARGET)
-#define TF_SG2_INLINE inline __attribute__((always_inline))
+#define TF_SG2_ALWAYS_INLINE inline __attribute__((always_inline))
 
 namespace {
 

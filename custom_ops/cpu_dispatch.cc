@@ -59,19 +59,22 @@ TF_SG2_DISPATCH(void, tf_sg2_upfirdn2d_cpu,
 
 TF_SG2_DISPATCH(int64_t, tf_sg2_bias_act_cpu_tasks, (const TfSg2BiasAct* shape), (shape))
 TF_SG2_DISPATCH(size_t, tf_sg2_bias_act_cpu_partials, (const TfSg2BiasAct* shape), (shape))
+TF_SG2_DISPATCH(size_t, tf_sg2_bias_act_cpu_scratch, (const TfSg2BiasAct* shape, int32_t order),
+                (shape, order))
 TF_SG2_DISPATCH(void, tf_sg2_bias_act_cpu,
-                (const TfSg2BiasAct* shape, const TfSg2BiasActPoint* at, void* y, int64_t first,
-                 int64_t last),
-                (shape, at, y, first, last))
+                (const TfSg2BiasAct* shape, const TfSg2BiasActPoint* at, void* y, void* scratch,
+                 int64_t first, int64_t last),
+                (shape, at, y, scratch, first, last))
 TF_SG2_DISPATCH(void, tf_sg2_bias_act_gradient_cpu,
                 (const TfSg2BiasAct* shape, const TfSg2BiasActPoint* at, const void* dy,
-                 const TfSg2BiasActGradient* out, void* partials, int64_t first, int64_t last),
-                (shape, at, dy, out, partials, first, last))
+                 const TfSg2BiasActGradient* out, void* partials, void* scratch, int64_t first,
+                 int64_t last),
+                (shape, at, dy, out, partials, scratch, first, last))
 TF_SG2_DISPATCH(void, tf_sg2_bias_act_gradient2_cpu,
                 (const TfSg2BiasAct* shape, const TfSg2BiasActPoint* at, const void* dy,
                  const TfSg2BiasActCotangent* u, void* out_dy, const TfSg2BiasActGradient* out,
-                 void* partials, int64_t first, int64_t last),
-                (shape, at, dy, u, out_dy, out, partials, first, last))
+                 void* partials, void* scratch, int64_t first, int64_t last),
+                (shape, at, dy, u, out_dy, out, partials, scratch, first, last))
 TF_SG2_DISPATCH(void, tf_sg2_bias_act_finish_cpu,
                 (const TfSg2BiasAct* shape, const TfSg2BiasActGradient* out, const void* partials),
                 (shape, out, partials))

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import tensorflow as tf
 
-from tf_sg2.custom_ops.build import Build, find_build
+from tf_sg2.custom_ops.build import Build, distrusted, find_builds
 
 COMMAND = "tf-sg2 build-ops"
 # A path here is loaded in place of the build that fits, whatever it was made for: for tests.
@@ -35,20 +35,30 @@ class Loaded:
 
 @functools.lru_cache(maxsize=1)
 def load() -> Loaded:
-    """Loads the build that fits; never raises for want of one."""
+    """Loads the preferred build of those that fit and can be loaded; never raises without one."""
     override = os.environ.get(OVERRIDE)
     if override:
-        build = Build(Path(override), tf.__version__, cuda=False)
-    else:
-        build = find_build()
-    if build is None:
-        return Loaded(None, None, f"no build fits TensorFlow {tf.__version__} and these sources")
+        return _load(Build(Path(override), tf.__version__, cuda=False), trusted=True)
+    failed = None
+    for build in find_builds():
+        loaded = _load(build)
+        if loaded.ops is not None:
+            return loaded
+        failed = failed or loaded
+    reason = f"no build fits TensorFlow {tf.__version__} and these sources"
+    return failed or Loaded(None, None, reason)
+
+
+def _load(build: Build, trusted: bool = False) -> Loaded:
     try:
+        problem = None if trusted else distrusted(build.library)
+        if problem:
+            return Loaded(None, build, f"{build.library} is not loaded: {problem}")
         ops = tf.load_op_library(str(build.library))
-    except (tf.errors.NotFoundError, OSError) as error:
+        library = ctypes.CDLL(str(build.library))
+        library.tf_sg2_cpu_target.restype = ctypes.c_char_p
+    except (tf.errors.OpError, OSError, AttributeError) as error:
         reason = str(error).splitlines()[0]
         return Loaded(None, build, f"{build.library} cannot be loaded ({reason})")
-    library = ctypes.CDLL(str(build.library))
-    library.tf_sg2_cpu_target.restype = ctypes.c_char_p
     name = library.tf_sg2_cpu_target().decode()
     return Loaded(ops, build, f"{build.library} is loaded", name)

@@ -2,6 +2,7 @@
 #ifndef TF_SG2_OP_SUPPORT_H_
 #define TF_SG2_OP_SUPPORT_H_
 
+#include <atomic>
 #include <cstdlib>
 
 #include "absl/status/status.h"
@@ -48,6 +49,24 @@ class Scratch {
  private:
   void* data_;
 };
+
+/* Runs pieces of work, each thread with `bytes` of its own; says where there is no memory for it. */
+template <typename Work>
+void share_with_scratch(tensorflow::OpKernelContext* context, const char* op, int64_t tasks,
+                        int64_t cost, int64_t bytes, Work work) {
+  std::atomic<bool> exhausted{false};
+  share(context, tasks, cost, [&](int64_t first, int64_t last) {
+    Scratch scratch(bytes);
+    if (scratch.data() == nullptr) {
+      exhausted = true;
+      return;
+    }
+    work(scratch.data(), first, last);
+  });
+  OP_REQUIRES(context, !exhausted,
+              absl::ResourceExhaustedError(absl::StrCat(
+                  op, ": there is no memory for the ", bytes, " bytes that each thread needs")));
+}
 
 #if TF_SG2_CUDA
 inline void* stream_of(tensorflow::OpKernelContext* context) {

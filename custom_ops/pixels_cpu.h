@@ -16,7 +16,7 @@ namespace {
 constexpr int64_t kPixelPiece = 4;
 
 template <typename A>
-TF_SG2_INLINE void copy_pixel(const A* from, A* to, int64_t channels) {
+TF_SG2_ALWAYS_INLINE void copy_pixel(const A* from, A* to, int64_t channels) {
   if (channels == 1) {
     *to = *from;
   } else {
@@ -27,7 +27,7 @@ TF_SG2_INLINE void copy_pixel(const A* from, A* to, int64_t channels) {
 }
 
 template <typename A>
-TF_SG2_INLINE void deal_inline(const A* __restrict line, int64_t pixels, int64_t channels,
+TF_SG2_ALWAYS_INLINE void deal_inline(const A* __restrict line, int64_t pixels, int64_t channels,
                                int64_t count, int64_t stride, A* __restrict lanes) {
   const int64_t rounds = pixels / count;
   for (int64_t r = 0; r < rounds; ++r) {
@@ -41,7 +41,7 @@ TF_SG2_INLINE void deal_inline(const A* __restrict line, int64_t pixels, int64_t
 }
 
 template <typename A>
-TF_SG2_INLINE void join_inline(const A* __restrict lanes, int64_t pixels, int64_t channels,
+TF_SG2_ALWAYS_INLINE void join_inline(const A* __restrict lanes, int64_t pixels, int64_t channels,
                                int64_t count, int64_t stride, A* __restrict line) {
   const int64_t rounds = maximum(pixels - 1, 0) / count;
   for (int64_t r = 0; r < rounds; ++r) {

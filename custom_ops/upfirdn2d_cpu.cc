@@ -236,16 +236,18 @@ class Worker {
         T* row = y_ + ((n * s_.out_height + o) * s_.out_width + strip.from) * s_.channels;
         const int64_t first = maximum(rows_.first(o), 0);
         const int64_t count = maximum(minimum(rows_.last(o), rows_.in - 1) - first + 1, 0);
+        // Rows that the next row of the output reads and this one does not: strides skip some.
+        const int64_t soon = maximum(first + count, rows_.first(o + 1));
         const int64_t next = o + 1 < to ? minimum(rows_.last(o + 1), rows_.in - 1) : -1;
         if constexpr (std::is_same<T, A>::value) {
           if (slides_) {
-            slide_row(n, o, first, count, next, strip, row);
+            slide_row(n, o, first, count, soon, next, strip, row);
             continue;
           }
         }
         if (weights_.separable) {
           read_line(n, o, first, count, strip);
-          Ahead ahead = rows_ahead(n, first + count, next, strip);
+          Ahead ahead = rows_ahead(n, soon, next, strip);
           put(strip, row, &ahead);
         } else {
           put_all(n, o, first, count, strip, row);
@@ -261,8 +263,8 @@ class Worker {
   }
 
   // Makes a strip of row o from rows first ... first + count - 1 of the input, without a line.
-  // Rows up to `next` will be needed next.
-  void slide_row(int64_t n, int64_t o, int64_t first, int64_t count, int64_t next,
+  // Rows soon ... next will be needed next.
+  void slide_row(int64_t n, int64_t o, int64_t first, int64_t count, int64_t soon, int64_t next,
                  const Strip& strip, T* row) {
     if (count == 0) {
       memset(row, 0, (strip.to - strip.from) * s_.channels * sizeof(T));
@@ -281,8 +283,8 @@ class Worker {
     s.channels = s_.channels;
     s.first = strip.base;
     s.outputs = strip.to - strip.from;
-    s.ahead = input_row(n, first + count);
-    s.ahead_count = maximum(next - (first + count) + 1, 0);
+    s.ahead = input_row(n, soon);
+    s.ahead_count = maximum(next - soon + 1, 0);
     s.row_elements = s_.in_width * s_.channels;
     s.ring = line_;
     slide(s, columns_.down, row, past_caches_ && aligned(row));

@@ -1,7 +1,5 @@
 // Registers upfirdn2d with TensorFlow: its signature, shapes, checks, and the kernels' launch.
 
-#include <atomic>
-#include <cstdlib>
 #include <vector>
 
 #include "op_support.h"
@@ -45,7 +43,7 @@ absl::Status check_padding(const Tensor& padding) {
   }
   const auto values = padding.flat<int64_t>();
   for (int i = 0; i < 4; ++i) {
-    if (std::abs(values(i)) > kMaximumPadding) {
+    if (values(i) < -kMaximumPadding || values(i) > kMaximumPadding) {
       return refuse("upfirdn2d: padding is ", values(i), "; it must be within ", kMaximumPadding);
     }
   }
@@ -176,18 +174,10 @@ class Upfirdn2dCpuOp : public Upfirdn2dOp {
     const int64_t outputs = s.batch * s.out_height * s.out_width * s.channels;
     const int64_t arithmetic = outputs * (s.kernel_rows + s.kernel_columns) / 8;
     const int64_t cost = (inputs + outputs + arithmetic) / tasks + 1;
-    std::atomic<bool> exhausted{false};
-    share(context, tasks, cost, [&](int64_t first, int64_t last) {
-      Scratch scratch(scratch_bytes);
-      if (scratch.data() == nullptr) {
-        exhausted = true;
-        return;
-      }
-      tf_sg2_upfirdn2d_cpu(&s, kernel, x, y, scratch.data(), first, last);
-    });
-    OP_REQUIRES(context, !exhausted,
-                absl::ResourceExhaustedError(absl::StrCat(
-                    "upfirdn2d: there is no memory for lines of ", scratch_bytes, " bytes")));
+    share_with_scratch(context, "upfirdn2d", tasks, cost, scratch_bytes,
+                       [&](void* scratch, int64_t first, int64_t last) {
+                         tf_sg2_upfirdn2d_cpu(&s, kernel, x, y, scratch, first, last);
+                       });
   }
 };
 

@@ -19,10 +19,10 @@ LEFT_OUT = "not instruction_set and not missing"
 
 def main() -> int:
     """Builds, tests, and returns the tests' exit status."""
-    library = build.build(cuda=False, sanitize=True).library
+    library = build.build(cuda=False, sanitize=True, warnings_as_errors=True).library
     runtimes = [
         subprocess.run(
-            [build.compiler(), f"-print-file-name={name}"],
+            [*build.compiler(), f"-print-file-name={name}"],
             capture_output=True,
             text=True,
             check=True,

@@ -117,6 +117,46 @@ def test_clamped_values_have_no_gradient():
     np.testing.assert_array_equal(tape.gradient(y, x), [0, 1, 1, 0])
 
 
+@pytest.mark.parametrize("activation", ["linear", "relu", "lrelu", "elu"])
+def test_clamps_and_nan_stop_infinite_gradients(activation):
+    """Where the clamp holds the value back, and at NaN, no derivative passes: the same in both."""
+    x = tf.constant([3.0, 3.0, np.inf, np.nan, np.nan, 0.5, 0.5] * 3)
+    dy = tf.constant([np.inf, -np.inf, 1.0, 1.0, np.inf, 2.0, np.inf] * 3)
+    with tf.GradientTape() as outer:
+        outer.watch([x, dy])
+        with tf.GradientTape() as inner:
+            inner.watch(x)
+            y = bias_act(x, activation=activation, gain=1.0, clamp=0.7)
+        first = inner.gradient(y, x, dy)
+    second = outer.gradient(first, dy, tf.fill(x.shape, np.inf))
+    for derivative in (first, second):
+        np.testing.assert_array_equal(tf.reshape(derivative, [3, 7])[:, :5], np.zeros([3, 5]))
+        assert np.all(tf.reshape(derivative, [3, 7])[:, 5:] > 0)
+    np.testing.assert_array_equal(np.isnan(y), np.isnan(x))
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 0), (5, 0)])
+def test_no_channels_have_gradients_of_zero(shape):
+    """Of all terms, to second order; noise has pixels even so."""
+    x = tf.zeros(shape)
+    terms = {"bias": tf.zeros([0])}
+    if len(shape) == 4:
+        terms |= {"scale": tf.zeros([2, 0]), "noise": tf.ones([2, 3, 4])}
+    with tf.GradientTape() as outer:
+        outer.watch(terms)
+        with tf.GradientTape() as inner:
+            inner.watch([x, terms])
+            y = bias_act(x, activation="swish", **terms)
+        first = inner.gradient(y, {"x": x, **terms})
+        total = tf.add_n([tf.reduce_sum(value) for value in first.values()])
+    second = outer.gradient(total, terms, unconnected_gradients="zero")
+    assert y.shape == shape
+    for found in (first, second):
+        for name, value in found.items():
+            assert value.shape == ({"x": x, **terms}[name]).shape
+            np.testing.assert_array_equal(value, np.zeros(value.shape))
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [

@@ -44,7 +44,8 @@ def device(tmp_path_factory):
     sources = [*sorted(build.SOURCES.glob("*.cu")), EMULATION / "controls.cc"]
     subprocess.run(
         [
-            *(build.compiler(), "-std=c++17", "-O1", "-fPIC", "-shared", "-Wno-unknown-pragmas"),
+            *(*build.compiler(), "-std=c++17", "-O1", "-fPIC", "-shared"),
+            *("-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"),
             *("-fsanitize=bounds,signed-integer-overflow", "-fno-sanitize-recover"),
             *(f"-I{EMULATION}", f"-I{build.SOURCES}", "-x", "c++"),
             *(*map(str, sources), "-o", str(library)),
@@ -264,7 +265,7 @@ def test_an_nvcc_that_is_too_old_is_named_and_the_cpu_goes_without(tmp_path, mon
     with pytest.raises(build.BuildError, match="nvcc 11.8 is older than CUDA 12.1; .* --cuda=off"):
         build.build(cuda=True)
     compiled = []
-    monkeypatch.setattr(build, "find_build", lambda: None)
+    monkeypatch.setattr(build, "find_builds", lambda: [])
     monkeypatch.setattr(build, "_compile", lambda *arguments: compiled.append(arguments) or 1 / 0)
     said = []
     with pytest.raises(ZeroDivisionError):

@@ -270,6 +270,10 @@ PARAMETERS = tf.constant([0.2, 1.0, -1.0], tf.float64)
         (dict(padding=PADDING[:3]), "padding has shape \\[3\\]; it must be four numbers"),
         (dict(padding=PADDING + 2**41), "padding is 2199023255552; it must be within"),
         (dict(padding=PADDING - 2**62), "padding is -4611686018427387904; it must be within"),
+        (
+            dict(padding=PADDING + tf.int64.min),
+            "padding is -9223372036854775808; it must be within",
+        ),
         (dict(padding=PADDING - 1), "rows 4 \\* up 1 with padding \\(-1, -1\\) are fewer"),
         (dict(up=[0, 1]), "up is 0; it must be 1 to 65536"),
         (dict(down=[1, -2]), "down is -2; it must be 1 to 65536"),
@@ -329,6 +333,32 @@ def test_bias_act_op_refuses_gradients_of_another_shape():
         ops.tf_sg2_bias_act_gradient2(ux=X, uscale=NONE, unoise=NONE, ubias=X, dy=X, **good)
 
 
+LITTLE_MEMORY = """
+import resource, tensorflow as tf
+from tf_sg2.ops import bias_act, use_implementation
+def limit(spare):
+    with open("/proc/self/statm") as file:
+        used = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + spare, resource.RLIM_INFINITY))
+x = tf.zeros([16 << 20])
+with use_implementation("native"):
+    bias_act(tf.zeros([8]), activation="lrelu")
+    limit(100 << 20)  # Enough for the result, too little for what the kernel needs beside it.
+    try:
+        bias_act(x, activation="lrelu")
+    except tf.errors.ResourceExhaustedError as error:
+        print(error.message)
+"""
+
+
+def test_bias_act_op_refuses_more_memory_than_there_is():
+    found = subprocess.run(
+        [sys.executable, "-c", LITTLE_MEMORY], capture_output=True, text=True, timeout=120
+    )
+    assert found.returncode == 0, found.stderr
+    assert "bias_act: there is no memory for the 134217728 bytes" in found.stdout
+
+
 def test_mismatched_types_are_refused():
     with pytest.raises(InputError, match="scale is float64 but x is float32"):
         bias_act(X, scale=tf.ones([1, 3], tf.float64))
@@ -349,6 +379,51 @@ def test_shapes_are_inferred_as_far_as_they_are_known():
         return gradient
 
     assert run(tf.ones([2, 5, 8, 3])).shape == [2, 5, 8, 3]
+
+
+def test_noise_of_unknown_rank_has_a_gradient_of_its_own_shape():
+    @tf.function(input_signature=[tf.TensorSpec([2, 4, 4, 3]), tf.TensorSpec(None)])
+    def derivatives(x, noise):
+        with tf.GradientTape() as outer:
+            outer.watch([x, noise])
+            with tf.GradientTape() as inner:
+                inner.watch(noise)
+                y = bias_act(x, activation="swish", noise=noise)
+            first = inner.gradient(y, noise)
+        return first, outer.gradient(first, noise)
+
+    x = tf.random.stateless_normal([2, 4, 4, 3], [1, 2])
+    for noise in (x[:1, ..., 0], x[..., 0]):
+        found = derivatives(x, noise)
+        with use_implementation("tensorflow"):
+            expected = tf.function(derivatives.python_function)(x, noise)
+        for ours, theirs in zip(found, expected, strict=True):
+            assert ours.shape == noise.shape
+            np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_what_kernels_read_on_the_host_is_made_there():
+    """Else a GPU would copy it at every call. Placement is told from the graph alone."""
+
+    @tf.function
+    def derivative(x):
+        with tf.device("GPU:0"), tf.GradientTape() as tape:
+            tape.watch(x)
+            y = bias_act(upfirdn2d(x, np.ones([4, 4]), padding=(2, 1, 2, 1)), tf.ones([3]))
+        return tape.gradient(y, x)
+
+    for shape in ([1, 4, 4, 3], [None, None, None, 3]):
+        graph = derivative.get_concrete_function(tf.TensorSpec(shape)).graph
+        nodes = {node.name: node for node in graph.as_graph_def().node}
+        for function in graph.as_graph_def().library.function:
+            nodes |= {node.name: node for node in function.node_def}
+        ops = [node for node in nodes.values() if node.op.startswith("TfSg2>")]
+        assert len(ops) >= 3
+        for op in ops:
+            on_host = op.input[1:3] if "Upfirdn2d" in op.op else op.input[-1:]
+            for name in on_host:
+                made = nodes.get(name.split(":")[0])
+                assert made is None or "CPU:0" in made.device, (op.name, name)
 
 
 def test_native_ops_run_in_a_data_pipeline_and_on_mirrored_devices():
@@ -375,6 +450,26 @@ def test_auto_takes_the_native_ops_but_in_what_xla_compiles():
         np.testing.assert_allclose(compiled(X), np.full([1, 2, 2, 3], 5 * 2**0.5), rtol=1e-6)
     with pytest.raises(InputError, match="which cannot hold them"):
         tf.function(bias_act, jit_compile=True, autograph=False)(X)
+
+
+def test_xla_refuses_what_was_traced_with_native_ops_and_names_the_op():
+    """As `current_implementation` says; traced with "tensorflow", the function is compiled."""
+
+    def pool(x):
+        return upfirdn2d(x, np.ones([2, 2]), down=2)
+
+    def compile_around(traced):
+        return tf.function(lambda x: traced(x) + 1, jit_compile=True, autograph=False)(X)
+
+    traced = tf.function(pool)
+    with use_implementation("auto"):
+        traced(X)
+        with pytest.raises(tf.errors.InvalidArgumentError, match="TfSg2>Upfirdn2d"):
+            compile_around(traced)
+    traced = tf.function(pool)
+    with use_implementation("tensorflow"):
+        traced(X)
+    np.testing.assert_allclose(compile_around(traced), np.full([1, 2, 2, 3], 5), rtol=1e-6)
 
 
 PROBE = """

@@ -22,6 +22,17 @@ CASES = [
     ((5, 2), (2, 1), (1, 3), (-1, 5, 0, 3), True),
     ((1, 6), (3, 2), (2, 2), (3, -2, -1, 7), False),
     ((8, 8), 1, 1, (9, 10, 12, 9), False),
+    # The wanted window, or a part of that of the gradient, lies outside the image.
+    ((1, 1), 1, 1, (10, -8, 0, 0), False),
+    ((1, 1), 1, 1, (-8, 10, 0, 0), False),
+    ((2, 3), 1, 1, (11, -9, -10, 12), False),
+    ((2, 2), 1, 2, (9, -7, 0, 0), True),
+    ((3, 1), (2, 1), 1, (-14, 8, 14, -9), False),
+    ((2, 2), 2, 1, (20, -13, 1, 0), False),
+    ((2, 2), 2, 3, (-15, 9, 18, -15), False),
+    ((1, 2), 1, 5, (8, 0, 9, 3), False),
+    ((1, 1), 3, 7, (6, 4, 0, 5), False),
+    ((3, 2), (3, 2), (7, 5), (6, 20, 11, 4), True),
 ]
 
 
@@ -111,6 +122,31 @@ def test_upfirdn2d_takes_an_empty_batch():
         assert y.shape[0] == 0
 
 
+@pytest.mark.parametrize("static", [True, False])
+@pytest.mark.parametrize("kernel_shape, up, down", [((3, 2), 1, 1), ((1, 4), 2, 1), ((2, 2), 3, 2)])
+@pytest.mark.parametrize("shape", [(2, 0, 3, 2), (2, 3, 0, 2), (1, 0, 0, 1)])
+def test_upfirdn2d_of_no_pixels_is_zero_and_has_a_gradient(shape, kernel_shape, up, down, static):
+    @tf.function(
+        input_signature=[tf.TensorSpec(shape if static else [None] * 3 + [shape[3]], tf.float32)]
+    )
+    def run(x):
+        with tf.GradientTape() as outer:
+            factor = tf.ones([])
+            outer.watch(factor)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                y = upfirdn2d(x, np.ones(kernel_shape), up, down, (4, 5, 6, 3))
+            gradient = inner.gradient(y, x, factor * tf.ones_like(y))
+        return y, gradient, outer.gradient(gradient, factor)
+
+    x = np.zeros(shape, np.float32)
+    y, gradient, second = run(x)
+    up, down = _pair(up), _pair(down)
+    expected = oracles.upfirdn2d(x, np.ones(kernel_shape), up, down, (4, 5, 6, 3), 1, False)
+    np.testing.assert_array_equal(y, expected)
+    assert gradient.shape == shape and second == 0
+
+
 def test_upfirdn2d_upsampling_equals_scipy_upfirdn():
     """A second oracle, for the 1-D operation that names this one."""
     x, _ = _inputs((1, 9, 1, 1), (1, 1))
@@ -134,6 +170,9 @@ def test_resample_kernel_sums_to_one():
         (dict(down=(1, -2)), r"down is \(1, -2\)"),
         (dict(padding=(1, 1)), "four integers"),
         (dict(padding=(1.5, 1, 1, 1)), "four integers"),
+        (dict(padding=(1, 1, -(2**63), 1)), "must be within 1073741824"),
+        (dict(padding=(2**70, 1, 1, 1)), "must be within 1073741824"),
+        (dict(up=2**40), "up is 1099511627776; it must be 1 to 65536"),
         (dict(kernel=np.ones(4)), "kernel has shape"),
         (dict(kernel=np.full((2, 2), np.nan)), "NaN"),
         (dict(padding=(-4, 0, 0, 0)), "rows 4"),

@@ -18,9 +18,10 @@ Compiles the native ops (upfirdn2d, bias_act) against the installed TensorFlow.
   tf-sg2 build-ops --into_package && pip wheel --no-deps .
 
 The result goes to the user's cache ($TF_SG2_CACHE, else ~/.cache/tf_sg2) and is used from then on
-by every process that runs the same TensorFlow and the same sources; where nothing changed, nothing
-is done. Without a build everything works on TensorFlow's own operations, slower. Needs a C++
-compiler that knows C++17: $CXX, g++, c++ or clang++; and nvcc for the CUDA kernels.
+by every process that runs the same TensorFlow and the same sources. Where nothing changed, it only
+checks that TensorFlow loads the library. Without a build everything works on TensorFlow's own
+operations, slower. Needs a C++ compiler that knows C++17: $CXX, g++, c++ or clang++; and nvcc for
+the CUDA kernels.
 """
 
 
@@ -30,7 +31,7 @@ def define_flags(values: flags.FlagValues) -> None:
         "cuda",
         "auto",
         ["auto", "on", "off"],
-        "whether to build the CUDA kernels; auto: where there is an nvcc",
+        "whether to build the CUDA kernels; auto: where there is an nvcc, or a build has them",
         flag_values=values,
     )
     flags.DEFINE_boolean(
@@ -40,6 +41,12 @@ def define_flags(values: flags.FlagValues) -> None:
         flag_values=values,
     )
     flags.DEFINE_boolean("force", False, "build even if nothing changed", flag_values=values)
+    flags.DEFINE_boolean(
+        "warnings_as_errors",
+        False,
+        "let a warning of the C++ compiler fail the build: for continuous integration",
+        flag_values=values,
+    )
     flags.DEFINE_boolean(
         "optional",
         False,
@@ -58,6 +65,7 @@ def main(arguments: Sequence[str]) -> None:
             cuda={"auto": None, "on": True, "off": False}[values.cuda],
             into_package=values.into_package,
             force=values.force,
+            warnings_as_errors=values.warnings_as_errors,
         )
     except build.NoCompilerError as error:
         if not values.optional:

@@ -75,7 +75,7 @@ def _tools() -> list[tuple[str, str]]:
     from tf_sg2.custom_ops import build
 
     try:
-        compiler = _first_line([build.compiler(), "--version"])
+        compiler = _first_line([*build.compiler(), "--version"])
     except build.NoCompilerError as error:
         compiler = str(error)
     nvcc = build.cuda_compiler()

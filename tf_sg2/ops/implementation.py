@@ -42,8 +42,9 @@ def native_missing() -> str | None:
 def current_implementation() -> str:
     """Returns which implementation a call made here takes: "native" or "tensorflow".
 
-    "auto" is "native" where the native ops are built for this TensorFlow and its devices, but for
-    functions that XLA compiles (`jit_compile=True`), which hold no custom op.
+    "auto" is "native" where the native ops are built for this TensorFlow and its devices, except
+    inside functions that XLA compiles (`jit_compile=True`), which hold no custom op. A function
+    that was traced elsewhere keeps its native ops: XLA refuses to compile it and names the op.
     """
     name = _requested.get()
     if name == "tensorflow" or (name == "auto" and in_compiled_graph()):
@@ -60,7 +61,8 @@ def current_implementation() -> str:
 def use_implementation(name: str) -> Iterator[None]:
     """Chooses the implementation of `upfirdn2d` and `bias_act` for the block.
 
-    A `tf.function` keeps what it was traced with.
+    A `tf.function` keeps the implementation it was traced with. One that is called by functions
+    that XLA compiles must be traced with "tensorflow", or first called inside them.
 
     Args:
         name: "auto" (native where it is built), "native" or "tensorflow".

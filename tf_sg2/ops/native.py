@@ -14,6 +14,10 @@ import tensorflow as tf
 from tf_sg2.custom_ops import loader
 from tf_sg2.ops.activations import composed
 
+# The kernels read small inputs in the host's memory. Made on a GPU, each would have to be copied
+# from there at every call, after all work that waits on the GPU.
+HOST = "CPU:0"
+
 
 def _ops() -> ModuleType:
     return loader.load().ops
@@ -27,31 +31,45 @@ def upfirdn2d(
     padding: tuple | tf.Tensor,
 ) -> tf.Tensor:
     """Upsamples, pads, convolves with `kernel` and downsamples `x`, [N, H, W, C]."""
+    with tf.device(HOST):
+        kernel, padding = tf.cast(kernel, tf.float64), tf.cast(padding, tf.int64)
     return _ops().tf_sg2_upfirdn2d(
-        x=x,
-        kernel=tf.cast(kernel, tf.float64),
-        padding=tf.cast(padding, tf.int64),
-        up=list(up),
-        down=list(down),
+        x=x, kernel=kernel, padding=padding, up=list(up), down=list(down)
     )
 
 
 @tf.RegisterGradient("TfSg2>Upfirdn2d")
 def _upfirdn2d_gradient(op: tf.Operation, upstream: tf.Tensor) -> list[tf.Tensor | None]:
     """The same operation with factors swapped and the kernel flipped (transposition)."""
+    x = op.inputs[0]
+    sizes = x.shape[1], x.shape[2]
+
+    def empty():
+        # The operation makes no result without pixels. This one depends on `upstream` as it would.
+        return tf.reshape(upstream[:0], tf.shape(x))
+
+    if 0 in sizes:
+        gradient = empty()
+    elif None not in sizes:
+        gradient = _transposed(op, upstream)
+    else:
+        gradient = tf.cond(tf.equal(tf.size(x), 0), empty, lambda: _transposed(op, upstream))
+    return [tf.ensure_shape(gradient, x.shape), None, None]
+
+
+def _transposed(op: tf.Operation, upstream: tf.Tensor) -> tf.Tensor:
     x, kernel, padding = op.inputs
     up, down = op.get_attr("up"), op.get_attr("down")
-    taps = tf.shape(kernel, tf.int64)
     inside, outside = tf.shape(x, tf.int64), tf.shape(upstream, tf.int64)
-    amounts = []
-    for axis in (0, 1):
-        before = padding[2 * axis]
-        sizes = inside[1 + axis] * up[axis] - outside[1 + axis] * down[axis]
-        amounts += [taps[axis] - 1 - before, sizes + before - up[axis] + 1]
-    gradient = upfirdn2d(upstream, kernel[::-1, ::-1], down, up, tf.stack(amounts))
-    if x.shape.rank is not None:
-        gradient = tf.ensure_shape(gradient, x.shape)
-    return [gradient, None, None]
+    with tf.device(HOST):
+        taps = tf.shape(kernel, tf.int64)
+        amounts = []
+        for axis in (0, 1):
+            before = padding[2 * axis]
+            sizes = inside[1 + axis] * up[axis] - outside[1 + axis] * down[axis]
+            amounts += [taps[axis] - 1 - before, sizes + before - up[axis] + 1]
+        amounts, flipped = tf.stack(amounts), kernel[::-1, ::-1]
+    return upfirdn2d(upstream, flipped, down, up, amounts)
 
 
 def bias_act(
@@ -66,19 +84,21 @@ def bias_act(
 ) -> tf.Tensor:
     """Returns clip(activation(x * scale + noise + bias) * gain, -clamp, clamp)."""
     absent = tf.zeros([0], x.dtype)
+    with tf.device(HOST):
+        parameters = tf.constant([alpha, gain, -1.0 if clamp is None else clamp], tf.float64)
     return _ops().tf_sg2_bias_act(
         x=x,
         scale=absent if scale is None else scale,
         noise=absent if noise is None else noise,
         bias=absent if bias is None else bias,
-        parameters=tf.constant([alpha, gain, -1.0 if clamp is None else clamp], tf.float64),
+        parameters=parameters,
         activation=activation,
     )
 
 
 def _to_noise(gradient: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
     """Sums the gradients by each sample's noise where all samples share one noise image."""
-    if noise.shape.rank != 3 or noise.shape[0] not in (1, None):
+    if noise.shape.rank not in (3, None) or noise.shape[0] not in (1, None):
         return gradient
     if noise.shape[0] == 1:
         return tf.reduce_sum(gradient, axis=0, keepdims=True)

@@ -17,6 +17,8 @@ from tf_sg2.ops import native
 from tf_sg2.ops.implementation import current_implementation
 
 MAXIMUM_TAPS = 32
+MAXIMUM_FACTOR = 1 << 16
+MAXIMUM_PADDING = 1 << 30  # TensorFlow counts unknown sizes in 32 bits.
 TYPES = (tf.float16, tf.bfloat16, tf.float32, tf.float64)
 
 
@@ -68,6 +70,8 @@ def upfirdn2d(
         raise InputError(
             f"upfirdn2d: padding {padding} must be four integers: top, bottom, left, right"
         )
+    if max(map(abs, map(int, padding))) > MAXIMUM_PADDING:
+        raise InputError(f"upfirdn2d: padding {padding} must be within {MAXIMUM_PADDING}")
     filtered = (kernel[::-1, ::-1] if flip_kernel else kernel) * gain
     starts, lengths = [], []
     for axis in (0, 1):
@@ -90,8 +94,10 @@ def upfirdn2d(
 
 def _pair(factor: int | tuple[int, int], name: str) -> tuple[int, int]:
     pair = (factor, factor) if isinstance(factor, (int, np.integer)) else tuple(factor)
-    if len(pair) != 2 or not all(isinstance(f, (int, np.integer)) and f >= 1 for f in pair):
-        raise InputError(f"upfirdn2d: {name} is {factor!r}; it must be one or two integers above 0")
+    if len(pair) != 2 or not all(isinstance(f, (int, np.integer)) for f in pair):
+        raise InputError(f"upfirdn2d: {name} is {factor!r}; it must be one or two integers")
+    if not all(1 <= f <= MAXIMUM_FACTOR for f in pair):
+        raise InputError(f"upfirdn2d: {name} is {factor!r}; it must be 1 to {MAXIMUM_FACTOR}")
     return int(pair[0]), int(pair[1])
 
 
@@ -143,6 +149,25 @@ def _spatial_shape(x: tf.Tensor) -> tuple:
 def _forward(x, kernel, up, down, starts, lengths):
     if x.shape[3] is None:
         raise InputError("upfirdn2d: the channel count of x must be known when the graph is built")
+
+    def zeros():
+        return tf.zeros([tf.shape(x)[0], *lengths, x.shape[3]], x.dtype)
+
+    # TensorFlow's convolutions end the process, or refuse, where there are no pixels.
+    sizes = [*_spatial_shape(x), *lengths]
+    if any(isinstance(n, int) and n == 0 for n in sizes):
+        return zeros()
+    unknown = [n for n in sizes if not isinstance(n, int)]
+    if not unknown:
+        return _filter(x, kernel, up, down, starts, lengths)
+    return tf.cond(
+        tf.reduce_any(tf.equal(tf.stack(unknown), 0)),
+        zeros,
+        lambda: _filter(x, kernel, up, down, starts, lengths),
+    )
+
+
+def _filter(x, kernel, up, down, starts, lengths):
     spans = [(n - 1) * d + 1 for n, d in zip(lengths, down, strict=True)]
     if up != (1, 1) and up[0] == up[1]:
         y = _window(_transposed(x, kernel, up[0]), starts, spans)
@@ -164,35 +189,38 @@ def _insert_zeros(x, up):
     return tf.reshape(x, [shape[0], shape[1] * up[0], shape[2] * up[1], x.shape[5]])
 
 
-def _margins(x, start, length):
-    """How far start ... start + length - 1 reaches over `x`: [[before, after]] of rows, columns.
+def _cut(x, start, length):
+    """Cuts the samples start ... start + length - 1 of rows and columns out of `x`.
 
-    Negative values are samples to drop. Entries are tensors where the size of `x` is unknown.
+    Returns:
+        The samples that exist, and how many zeros stand for the others: [[before, after]] of rows
+        and of columns. Entries are tensors where the size of `x` is unknown.
     """
-    return [[-s, s + n - size] for s, n, size in zip(start, length, _spatial_shape(x), strict=True)]
+    slices, zeros, whole = [], [], True
+    for size, first, count in zip(_spatial_shape(x), start, length, strict=True):
+        known = isinstance(size, int) and isinstance(count, int)
+        least, most = (min, max) if known else (tf.minimum, tf.maximum)
+        begin = least(max(first, 0), size)
+        end = least(most(first + count, begin), size)
+        before = least(max(-first, 0), count)
+        slices.append(slice(begin, end))
+        zeros.append([before, count - before - (end - begin)])
+        whole = whole and known and begin == 0 and end == size
+    return x if whole else x[:, slices[0], slices[1]], zeros
 
 
-def _crop(x, margins):
-    """Drops what negative margins say; returns the result and the margins that are left to add."""
-    slices, left = [], []
-    for before, after in margins:
-        if not isinstance(after, int):
-            slices.append(slice(max(-before, 0), tf.where(after < 0, after, tf.int32.max)))
-            left.append([max(before, 0), tf.maximum(after, 0)])
-            continue
-        slices.append(slice(max(-before, 0), after if after < 0 else None))
-        left.append([max(before, 0), max(after, 0)])
-    if any(s != slice(0, None) for s in slices):
-        x = x[:, slices[0], slices[1]]
-    return x, left
+def _known(counts):
+    return all(isinstance(count, int) for pair in counts for count in pair)
+
+
+def _pad(x, zeros):
+    return tf.pad(x, [[0, 0], *zeros, [0, 0]])
 
 
 def _window(x, start, length):
     """Samples start ... start + length - 1 of rows and columns of `x`, zeros outside it."""
-    x, left = _crop(x, _margins(x, start, length))
-    if all(isinstance(margin, int) and margin == 0 for pair in left for margin in pair):
-        return x
-    return tf.pad(x, [[0, 0], *left, [0, 0]])
+    x, zeros = _cut(x, start, length)
+    return x if _known(zeros) and not any(map(any, zeros)) else _pad(x, zeros)
 
 
 @functools.lru_cache(maxsize=256)
@@ -209,12 +237,12 @@ def _depthwise_filter(kernel, x):
 
 def _depthwise(x, kernel, stride, start, length):
     """Strided convolution of the window start ... start + length - 1 of `x`."""
-    x, margins = _crop(x, _margins(x, start, length))
-    if all(isinstance(after, int) for _, after in margins):
+    x, zeros = _cut(x, start, length)
+    if _known(zeros) and 0 not in x.shape[1:3]:
         # Padding inside the operation is twice as fast as a padded copy.
-        padding = [[0, 0], *margins, [0, 0]]
+        padding = [[0, 0], *zeros, [0, 0]]
     else:
-        x, padding = tf.pad(x, [[0, 0], *margins, [0, 0]]), "VALID"
+        x, padding = _pad(x, zeros), "VALID"
     # A depthwise convolution correlates, hence the flip.
     weights = _depthwise_filter(kernel[::-1, ::-1], x)
     y = tf.nn.depthwise_conv2d(x, weights, [1, stride, stride, 1], padding)
