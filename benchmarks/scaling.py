@@ -20,8 +20,10 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
-from tf_sg2 import presets
+from tf_sg2 import InputError, presets
+from tf_sg2.config import Config
 from tf_sg2.training import scaling
+from tf_sg2.training.begin import check_batch
 from tf_sg2.training.scaling import CLUSTERS, NVLINK, Cluster, expected, simulate
 
 GPUS = (1, 2, 4, 8, 16, 32, 64)
@@ -61,6 +63,15 @@ def percent(value: float) -> str:
     return f"{value:.1%}"
 
 
+def starts(config: Config, gpus: int) -> bool:
+    """Whether a run of `config` can be shared among so many GPUs."""
+    try:
+        check_batch(config, gpus)
+    except InputError:
+        return False
+    return True
+
+
 def work_table(passes_of: dict[str, tuple]) -> None:
     """What each preset computes and sends."""
     rows = []
@@ -92,7 +103,10 @@ def efficiency_tables(name: str, passes: tuple, accelerator: scaling.Accelerator
     config = presets.get(name)
     batch = config.training.batch_size
     for title, images_of in (
-        (f"the preset's batch of {batch}", lambda gpus: batch / gpus if gpus <= batch else None),
+        (
+            f"the preset's batch of {batch}",
+            lambda gpus: batch / gpus if starts(config, gpus) else None,
+        ),
         ("4 images a GPU: the batch grows", lambda gpus: 4),
     ):
         rows = []
@@ -148,10 +162,11 @@ def days_table(passes_of: dict[str, tuple]) -> None:
     for accelerator in scaling.ACCELERATORS.values():
         rows = []
         for name, passes in passes_of.items():
-            training = presets.get(name).training
+            config = presets.get(name)
+            training = config.training
             cells = []
             for gpus in GPUS:
-                if gpus > training.batch_size // 4 and gpus > 1:
+                if not starts(config, gpus):
                     cells.append("-")
                     continue
                 images = training.batch_size / gpus

@@ -7,7 +7,7 @@ import tensorflow as tf
 from conftest import require_native
 from tf_sg2.compat import raw_variable
 from tf_sg2.ops import use_implementation
-from tf_sg2.training import regularizers, sampling
+from tf_sg2.training import losses, regularizers, sampling
 from tf_sg2.training.distribute import choose_strategy, deal
 from tf_sg2.training.sampling import Phase
 from tf_sg2.training.state import create_state
@@ -120,15 +120,15 @@ def test_path_length_gradient_equals_the_formula():
     state = create_state(config, strategy)
     state.path_length_mean.assign(0.4)
     positions, images, labels = batch_of(config, 0)
-    here = positions[: training.batch_size // 2]
+    half = positions[: training.batch_size // 2]
     variables = [raw_variable(v) for v in state.generator.trainable_variables]
     with tf.GradientTape() as tape:
-        w, _ = sampling.sample_w(state.generator, None, here, training.seed, Phase.PATH_LENGTH, 0.9)
-        seeds = sampling.noise_seeds(here, training.seed, Phase.PATH_LENGTH)
+        w, _ = sampling.sample_w(state.generator, None, half, training.seed, Phase.PATH_LENGTH, 0.9)
+        seeds = sampling.noise_seeds(half, training.seed, Phase.PATH_LENGTH)
         lengths = regularizers.path_lengths(
             lambda w: state.generator.synthesis(w, noise_mode="random", noise_seeds=seeds),
             w,
-            sampling.image_noise(state.generator, here, training.seed, Phase.PATH_LENGTH),
+            sampling.image_noise(state.generator, half, training.seed, Phase.PATH_LENGTH),
         )
         target = 0.4 + training.path_length_decay * (tf.reduce_mean(lengths) - 0.4)
         loss = training.path_length_weight * tf.reduce_mean(tf.square(lengths - target))
@@ -178,6 +178,82 @@ def test_style_mixing_has_its_probability_and_crosses_everywhere():
     assert counts[0] == 0
     assert counts[num_ws] == pytest.approx(1000, abs=120)
     assert counts[1:num_ws] == pytest.approx(1000 / (num_ws - 1), rel=0.35)
+
+
+@pytest.fixture
+def poisoned(monkeypatch):
+    """Returns a variable: the replica of this number gets a NaN gradient in the generator's loss.
+
+    The loss itself stays as it is. -1 is no replica.
+    """
+    victim = tf.Variable(-1, dtype=tf.int32, trainable=False)
+    real = losses.generator_loss
+
+    @tf.custom_gradient
+    def poison(values):
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        bad = tf.equal(tf.cast(replica, tf.int32), victim)
+        return values, lambda upstream: tf.where(bad, np.nan, upstream)
+
+    monkeypatch.setattr(losses, "generator_loss", lambda scores: poison(real(scores)))
+    return victim
+
+
+@pytest.mark.parametrize("devices, parts", [("auto", 1), ("cpu:2", 2)])
+def test_update_with_a_nan_gradient_is_skipped_on_every_replica(poisoned, devices, parts):
+    config = tiny_config(
+        training__accumulation_steps=parts,
+        training__path_length_weight=0,
+        training__r1_gamma=0,
+    )
+    strategy = choose_strategy(devices)
+    state = create_state(config, strategy)
+    step = TrainStep(state, config, strategy)
+    last = strategy.num_replicas_in_sync - 1
+
+    def run(iteration, victim):
+        poisoned.assign(victim)
+        return step.run(iteration, deal(strategy, batch_of(config, iteration)))
+
+    run(0, -1)
+    before = values_of(state)
+    scalars = run(1, last)
+    assert all(np.isfinite(float(value)) for value in scalars.values())
+    after = values_of(state)
+    for name, value in before.items():
+        if name.startswith(("generator/", "generator_optimizer/")):
+            np.testing.assert_array_equal(value, after[name], err_msg=name)
+    for network in ("discriminator/", "generator_ema/"):  # The rest of the iteration runs.
+        names = [name for name in before if name.startswith(network)]
+        assert any(np.any(before[name] != after[name]) for name in names)
+    assert list(after["generator_skips"]) == [1, 1]
+    assert list(after["discriminator_skips"]) == [0, 0]
+    assert int(scalars["skipped_in_a_row/generator"]) == 1
+    run(2, -1)
+    final = values_of(state)
+    assert list(final["generator_skips"]) == [1, 0]
+    assert any(
+        np.any(after[name] != final[name]) for name in after if name.startswith("generator/")
+    )
+    for variable in state.generator.variables:  # All replicas agree.
+        copies = strategy.experimental_local_results(raw_variable(variable))
+        for copy in copies[1:]:
+            np.testing.assert_array_equal(copies[0], copy)
+
+
+def test_variable_that_is_not_finite_is_found_on_any_replica():
+    config, strategy = tiny_config(), choose_strategy("cpu:2")
+    state = create_state(config, strategy)
+    step = TrainStep(state, config, strategy)
+    assert step.not_finite() == []
+    name, weight = next(
+        (name, v)
+        for name, v in state.variables().items()
+        if name.startswith("generator_opt") and tf.as_dtype(v.dtype).is_floating and v.shape.rank
+    )
+    copies = strategy.experimental_local_results(raw_variable(weight))
+    copies[1].assign(tf.fill(copies[1].shape, np.inf))
+    assert step.not_finite() == [name]
 
 
 @pytest.mark.slow

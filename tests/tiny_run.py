@@ -41,6 +41,8 @@ def tiny_state(config, seed: int = 0) -> dict[str, object]:
         "path_length_mean": tf.Variable(1.5),
         "images_seen": tf.Variable(IMAGES_SEEN, dtype=tf.int64),
         "iteration": tf.Variable(ITERATION, dtype=tf.int64),
+        "generator_skips": tf.Variable([0, 0], dtype=tf.int64),
+        "discriminator_skips": tf.Variable([0, 0], dtype=tf.int64),
     }
 
 

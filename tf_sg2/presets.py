@@ -167,6 +167,8 @@ def _auto(image_size: tuple[int, int], replicas: int) -> dict[str, object]:
         "discriminator.minibatch_stddev_group": min(batch // replicas, 4),
         "learning_rate": 0.002 if resolution >= 1024 else 0.0025,
         "training.batch_size": batch,
+        # A device with one image cannot take half of it.
+        "training.path_length_batch_divisor": min(batch // replicas, 2),
         "training.r1_gamma": 0.0002 * resolution**2 / batch,
         "training.ema_kimg": batch * 10 / 32,
         "training.ema_rampup": 0.05,

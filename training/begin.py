@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -43,6 +44,22 @@ class Run:
         restored = self.workers.cluster.is_chief and checkpoint.restore(self.checkpoints)
         self.workers.watch.reached("the checkpoint")
         return bool(self.workers.gather([restored])[0, 0])
+
+    def restore_before(self) -> bool:
+        """Sets the newest checkpoint aside and restores the one before.
+
+        Returns:
+            False, on every worker, where there is none before; nothing is changed then.
+        """
+        there = False
+        if self.workers.cluster.is_chief and len(self.directory.checkpoint_numbers()) > 1:
+            checkpoint.set_newest_aside(self.directory, self.log.say)
+            self.checkpoints = checkpoint.checkpoint_manager(
+                self.state, self.config, self.directory
+            )
+            there = checkpoint.restore(self.checkpoints)
+        self.workers.watch.reached("the checkpoint before")
+        return bool(self.workers.gather([there])[0, 0])
 
     def hand_out(self) -> None:
         """Gives every worker the chief's state."""
@@ -128,24 +145,56 @@ def _initialize(state: TrainState, source: str | Path) -> str:
 
 
 def check_batch(config: Config, replicas: int) -> None:
-    """Holds the batch to one that divides among replicas and parts, with whole groups in each.
+    """Holds the batch to one whose shares compute what the whole batch on one device computes.
+
+    A share is what one device takes at a time. Minibatch-stddev groups must lie whole in it, and
+    the path-length term must take the same samples of it.
 
     Raises:
-        InputError: if it does not.
+        InputError: if they do not, with the numbers that would work.
     """
-    training = config.training
-    shares = replicas * training.accumulation_steps
-    if training.batch_size % shares:
-        raise InputError(
-            f"training.batch_size {training.batch_size} does not divide among {replicas} device(s) "
-            f"times {training.accumulation_steps} accumulation step(s)"
-        )
-    share, group = training.batch_size // shares, config.discriminator.minibatch_stddev_group
-    if group and share % min(group, share):
-        raise InputError(
-            f"{share} images at a time do not divide into minibatch-stddev groups of {group}; "
-            "change training.batch_size or discriminator.minibatch_stddev_group"
-        )
+    training, network = config.training, config.discriminator
+    batch, steps = training.batch_size, training.accumulation_steps
+    wanted = network.minibatch_stddev_group
+    divisor = training.path_length_batch_divisor
+    if not (training.path_length_weight and training.path_length_interval):
+        divisor = 1
+
+    def fault(batch: int, shares: int, group: int = wanted, divisor: int = divisor) -> str | None:
+        if batch % shares:
+            return "they do not divide evenly"
+        share, group = batch // shares, min(group, batch)
+        if group and share % group:
+            return (
+                f"shares of {share} images do not divide into minibatch-stddev groups of {group} "
+                "(discriminator.minibatch_stddev_group)"
+            )
+        if max(share // divisor, 1) * shares != max(batch // divisor, 1):
+            return (
+                f"shares of {share} images do not divide by {divisor} "
+                "(training.path_length_batch_divisor)"
+            )
+        return None
+
+    shares = replicas * steps
+    found = fault(batch, shares)
+    if found is None:
+        return
+    larger = next(n for n in itertools.count(batch + 1) if fault(n, shares) is None)
+    ways = [f"training.batch_size {larger}"]
+    fewer = [n for n in range(1, batch + 1) if fault(batch, replicas * n) is None]
+    if fewer:
+        ways.append(f"training.accumulation_steps {' or '.join(map(str, fewer))}")
+    devices = [n for n in range(1, batch + 1) if fault(batch, n * steps) is None]
+    if devices:
+        ways.append(f"{' or '.join(map(str, devices))} device(s)")
+    groups = [n for n in range(1, wanted) if fault(batch, shares, group=n) is None]
+    if groups:
+        ways.append(f"discriminator.minibatch_stddev_group {groups[-1]} (another objective)")
+    raise InputError(
+        f"training.batch_size {batch} cannot be shared among {replicas} device(s) times "
+        f"{steps} accumulation step(s): {found}; take one of: {'; '.join(ways)}"
+    )
 
 
 def _open_data(config: Config) -> ImageSource:

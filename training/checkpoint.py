@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import tensorflow as tf
@@ -63,7 +63,9 @@ def save(manager: tf.train.CheckpointManager, state: TrainState) -> str:
         ) from error
 
 
-def set_damaged_aside(run: RunDirectory, say: Callable[[str], None]) -> None:
+def set_damaged_aside(
+    run: RunDirectory, say: Callable[[str], None], known: Collection[str] = ()
+) -> None:
     """Reads the newest checkpoint in full; where that fails, renames it and tries the one before.
 
     Afterwards TensorFlow's index of the folder names those that are there. A run that was killed
@@ -72,19 +74,19 @@ def set_damaged_aside(run: RunDirectory, say: Callable[[str], None]) -> None:
     Args:
         run: the run directory.
         say: is told of each checkpoint that is set aside.
+        known: names of checkpoints that were set aside before, so it is not told of them.
 
     Raises:
         InputError: if there were checkpoints and none of them is sound.
     """
     folder = run.checkpoints
-    lost = []
+    lost = list(known)
     while numbers := run.checkpoint_numbers():
         prefix = folder / f"{CHECKPOINT_NAME}-{numbers[-1]}"
         reason = _fault(prefix)
         if reason is None:
             break
-        for path in folder.glob(f"{prefix.name}.*"):
-            os.replace(path, folder / f"damaged-{path.name}")
+        _rename(prefix)
         lost.append(prefix.name)
         say(f"checkpoint {prefix} is damaged ({reason}); set aside as damaged-{prefix.name}")
     state = tf.train.get_checkpoint_state(str(folder))
@@ -105,6 +107,24 @@ def set_damaged_aside(run: RunDirectory, say: Callable[[str], None]) -> None:
             f"no checkpoint in {folder} is sound, so {run.path} cannot be resumed; put one back "
             "from a copy, or start another run directory"
         )
+
+
+def set_newest_aside(run: RunDirectory, say: Callable[[str], None]) -> None:
+    """Renames the newest checkpoint, from which the run diverged at once, as a damaged one is.
+
+    Args:
+        run: the run directory, with at least two checkpoints.
+        say: is told of it.
+    """
+    prefix = run.checkpoints / f"{CHECKPOINT_NAME}-{run.checkpoint_numbers()[-1]}"
+    _rename(prefix)
+    say(f"the run diverged at once from checkpoint {prefix}; set aside as damaged-{prefix.name}")
+    set_damaged_aside(run, say, {prefix.name})
+
+
+def _rename(prefix: Path) -> None:
+    for path in prefix.parent.glob(f"{prefix.name}.*"):
+        os.replace(path, prefix.parent / f"damaged-{path.name}")
 
 
 def _fault(prefix: Path) -> str | None:

@@ -30,9 +30,16 @@ from tf_sg2.training.step import TrainStep
 from tf_sg2.training.tick import Tick
 from tf_sg2.training.workers import Workers
 
+# Updates of a network that may be skipped one after the other, because a gradient was not finite.
+MOST_SKIPS_IN_A_ROW = 20
+
 
 class DivergenceError(InputError, MetByEveryWorker):
-    """A loss became NaN or infinite; the message names it, the step and the last checkpoint."""
+    """The run cannot go on; the message names what is not finite, the step and the checkpoint.
+
+    A loss became NaN or infinite, or a variable that a checkpoint would hold did, or too many
+    updates of a network in a row were skipped because a gradient was not finite.
+    """
 
 
 def steps_for(kimg: float, batch_size: int) -> int:
@@ -67,8 +74,9 @@ def train(
         profile_iterations: how many iterations TensorBoard's profiler records, after the tenth.
         stop_after_minutes: wall-clock time after which to checkpoint and return, for jobs with a
             time limit; the run can be resumed.
-        on_nan: "stop", or "rollback" to go on from the last checkpoint with another random stream,
-            `rollback.MOST` times at most from any one checkpoint.
+        on_nan: what a `DivergenceError` does: "stop", or "rollback" to go on from the last
+            checkpoint with another random stream, `rollback.MOST` times at most from any one
+            checkpoint. One from which the run diverges at once is set aside for the one before.
         on_bad_image: "stop", or "skip" to name and count images that cannot be read any more; the
             next one takes the place of each.
         worker_timeout: seconds from one iteration of a worker to the next, after which the others
@@ -81,7 +89,8 @@ def train(
     Raises:
         InputError: for a data set, configuration or run directory that cannot be used,
             or another process trains in.
-        DivergenceError: when a loss becomes NaN or infinite.
+        DivergenceError: when a loss or a variable becomes NaN or infinite, or too many updates in a
+            row are skipped.
         Interrupted: after SIGTERM or SIGINT, which let the iteration end and write a checkpoint; in
             every worker, after the same iteration, whichever got the signal.
         LostWorkerError: if another worker is gone.
@@ -103,14 +112,19 @@ def train(
             except DivergenceError as error:
                 if on_nan == "stop":
                     raise
-                _roll_back(run, error)
+                _roll_back(run, error, loop.last_sound)
 
 
-def _roll_back(run: Run, error: DivergenceError) -> None:
-    """Gives the run the state of its last checkpoint, from which it draws a new random stream."""
+def _roll_back(run: Run, error: DivergenceError, last_sound: int) -> None:
+    """Gives the run the state of its last checkpoint, from which it draws a new random stream.
+
+    If no iteration after that checkpoint was sound, it takes the one before.
+    """
     if not run.restore():
         raise error
     run.hand_out()
+    if last_sound < int(run.state.iteration.numpy()) and run.restore_before():
+        run.hand_out()
     iteration, chief = int(run.state.iteration.numpy()), run.workers.cluster.is_chief
     before = rollback.count_at(run.directory, iteration) if chief else 0
     before = int(run.workers.gather([before])[0, 0])
@@ -142,6 +156,8 @@ class _Loop:
             self.report = Report(run, profile_iterations)
         # The scalars of the iteration before, unchecked: reading them does not wait for this one.
         self.pending: tuple[int, dict[str, tf.Tensor]] | None = None
+        # The last iteration known to have finite losses and no skipped update.
+        self.last_sound = -1
 
     def execute(self, deadline: float, stop: StopRequest) -> None:
         training, workers, report = self.config.training, self.run.workers, self.report
@@ -192,6 +208,7 @@ class _Loop:
                 report.sample()
             if iteration % every["checkpoint"] == 0 or last:
                 self._check_pending(tick)
+                self._check_state(iteration)
                 self.run.save()
         if report:
             report.stop_profile()
@@ -226,12 +243,35 @@ class _Loop:
         iteration, tensors = self.pending
         self.pending = None
         scalars = {name: float(value.numpy()) for name, value in tensors.items()}
+        skips = {
+            name: int(scalars.pop(f"skipped_in_a_row/{name}"))
+            for name in ("generator", "discriminator")
+        }
         for name, value in scalars.items():
             if not math.isfinite(value):
-                last = self.run.last_checkpoint()
-                raise DivergenceError(
-                    f"{name} became {value} in iteration {iteration} "
-                    f"({iteration * self.config.training.batch_size / 1000:.1f} kimg); the last "
-                    f"good checkpoint is {last}"
+                raise self._diverged(f"{name} became {value} in iteration {iteration}", iteration)
+        for name, count in skips.items():
+            if count >= MOST_SKIPS_IN_A_ROW:
+                raise self._diverged(
+                    f"{count} updates of the {name} in a row were skipped, because a gradient was "
+                    f"not finite, until iteration {iteration}",
+                    iteration,
                 )
+        if not any(skips.values()):
+            self.last_sound = iteration
         tick.add(scalars)
+
+    def _check_state(self, iteration: int) -> None:
+        """Holds every variable that a checkpoint would hold to finite values."""
+        names = self.step.not_finite()
+        if names:
+            raise self._diverged(
+                f"{names[0]} ({len(names)} variables in all) became NaN or infinite before "
+                f"iteration {iteration}",
+                iteration,
+            )
+
+    def _diverged(self, what: str, iteration: int) -> DivergenceError:
+        kimg = iteration * self.config.training.batch_size / 1000
+        last = self.run.last_checkpoint()
+        return DivergenceError(f"{what} ({kimg:.1f} kimg); the last good checkpoint is {last}")

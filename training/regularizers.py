@@ -32,6 +32,8 @@ def path_lengths(
 ) -> tf.Tensor:
     """Returns the length of J^T y for each sample, [N], with J the Jacobian of image by w.
 
+    An image that does not depend on w has length 0, and this length has gradient 0.
+
     Args:
         synthesize: w -> images.
         w: [N, num_ws, w_dim].
@@ -45,5 +47,39 @@ def path_lengths(
         images = synthesize(w)
         height, width = images.shape[1:3]
         projection = tf.reduce_sum(images * image_noise) / math.sqrt(height * width)
-    gradient = tape.gradient(projection, w)  # [N, num_ws, w_dim]
-    return tf.sqrt(tf.reduce_mean(tf.reduce_sum(tf.square(gradient), axis=2), axis=1))
+    gradient = tape.gradient(
+        projection, w, unconnected_gradients=tf.UnconnectedGradients.ZERO
+    )  # [N, num_ws, w_dim]
+    squares = tf.reduce_mean(tf.reduce_sum(tf.square(gradient), axis=2), axis=1)
+    # The derivative of √x is infinite at 0. Both branches of `where` must be finite.
+    positive = squares > 0
+    return tf.where(positive, tf.sqrt(tf.where(positive, squares, 1.0)), 0.0)
+
+
+def path_length_loss(
+    lengths: tf.Tensor, mean: tf.Tensor, average: tf.Tensor, decay: float, count: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns a loss with the gradient of the penalty, and the penalty: shares of these samples.
+
+    The penalty is P = 1/n sum_i (l_i - a')^2. Its target a' = a + decay * (m - a) moves with the
+    mean length m, and the gradient flows through it, as in the official code. Hence
+
+        dP/dl_i = 2/n [(l_i - a') - decay * 1/n sum_j (l_j - a')]
+                = 2/n [(l_i - a') - decay * (m - a')].
+
+    The loss is sum_i l_i * dP/dl_i with the second factor constant. Its gradient is that of P, but
+    it needs only m of the other samples, which micro-batches and replicas can share.
+
+    Args:
+        lengths: l_i of some of the n samples, [N].
+        mean: m, over all n samples; a constant.
+        average: a, the running mean of the steps before.
+        decay: how far a moves to m in a step.
+        count: n.
+
+    Source: paper equation 4 and appendix B.
+    """
+    values, mean = tf.stop_gradient(lengths), tf.stop_gradient(mean)
+    target = average + decay * (mean - average)
+    slopes = 2 * ((values - target) - decay * (mean - target)) / count
+    return tf.reduce_sum(slopes * lengths), tf.reduce_sum(tf.square(values - target)) / count

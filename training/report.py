@@ -53,6 +53,8 @@ class Report:
         for name in ("generator", "discriminator"):
             optimizer = getattr(self.state, f"{name}_optimizer")
             scalars[f"learning_rate/{name}"] = float(tf.convert_to_tensor(optimizer.learning_rate))
+            skips = getattr(self.state, f"{name}_skips")
+            scalars[f"skipped_steps/{name}"] = int(skips.numpy()[0])
         scalars.update(memory_gib())
         scalars["iteration"] = int(self.state.iteration.numpy())
         self.log.tick(seen, scalars)

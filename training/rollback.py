@@ -40,7 +40,10 @@ def read(directory: RunDirectory) -> list[dict]:
 
 def stream_at(directory: RunDirectory, iteration: int) -> int:
     """Returns the number of the random stream of an iteration, 0 for a run without rollbacks."""
-    return sum(entry["iteration"] <= iteration for entry in read(directory))
+    entries = read(directory)
+    # The newest entry counts: a rollback may go behind the checkpoint of an older one.
+    reached = [n for n, entry in enumerate(entries, 1) if entry["iteration"] <= iteration]
+    return max(reached, default=0)
 
 
 def count_at(directory: RunDirectory, iteration: int) -> int:

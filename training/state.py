@@ -21,6 +21,8 @@ class TrainState:
 
     `iteration` counts optimiser iterations, `images_seen` the real images shown,
     `path_length_mean` is the running mean of path lengths (paper equation 4's a).
+    `generator_skips` and `discriminator_skips` count updates that were skipped because a gradient
+    was not finite: (all, those in a row until now).
     """
 
     generator: Generator
@@ -31,6 +33,8 @@ class TrainState:
     path_length_mean: tf.Variable
     images_seen: tf.Variable
     iteration: tf.Variable
+    generator_skips: tf.Variable
+    discriminator_skips: tf.Variable
 
     def trackables(self) -> dict[str, Any]:
         """Returns the parts by name, as a checkpoint of the run holds them."""
@@ -71,6 +75,12 @@ def create_state(config: Config, strategy: tf.distribute.Strategy) -> TrainState
             generator_optimizer=optimizers[0],
             discriminator_optimizer=optimizers[1],
             path_length_mean=tf.Variable(0.0, trainable=False, name="path_length_mean"),
-            images_seen=tf.Variable(0, dtype=tf.int64, trainable=False, name="images_seen"),
-            iteration=tf.Variable(0, dtype=tf.int64, trainable=False, name="iteration"),
+            images_seen=_counter("images_seen", 0),
+            iteration=_counter("iteration", 0),
+            generator_skips=_counter("generator_skips", [0, 0]),
+            discriminator_skips=_counter("discriminator_skips", [0, 0]),
         )
+
+
+def _counter(name: str, value: Any) -> tf.Variable:
+    return tf.Variable(value, dtype=tf.int64, trainable=False, name=name)

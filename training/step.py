@@ -1,7 +1,9 @@
 """One iteration: the four passes, each a function of (state, seed, positions, images).
 
-Losses are sums over samples divided by the global batch, so gradients add up over micro-batches
-and replicas to those of one large batch. The optimisers add gradients over replicas themselves.
+Each pass is one loss: generator, path length, discriminator, R1. Its gradients are computed on
+every replica, part by part, and one update applies them. Losses are sums over samples divided by
+the global batch, so gradients add up over parts and replicas to those of one large batch. The
+optimisers add gradients over replicas themselves.
 """
 
 from __future__ import annotations
@@ -46,14 +48,9 @@ def _accumulate(compute: Callable[[tf.Tensor | int], Any], parts: int) -> Any:
     return total
 
 
-def _gradients(tape: tf.GradientTape, loss: tf.Tensor, variables: Sequence[Any]) -> list[tf.Tensor]:
-    """Gradients of all `variables`: zero, not None, for those that a regulariser does not reach,
-    so that their optimiser slots decay as in a step with both terms."""
-    return tape.gradient(
-        loss,
-        [raw_variable(variable) for variable in variables],
-        unconnected_gradients=tf.UnconnectedGradients.ZERO,
-    )
+def _over_replicas(value: tf.Tensor) -> tf.Tensor:
+    """Returns the sum over replicas; to be called on each."""
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, value)
 
 
 class TrainStep:
@@ -63,17 +60,23 @@ class TrainStep:
     stream of samples, images uint8 [b, H, W, C], labels float32 [b, label_dim]; and returns a
     dictionary of scalars over the global batch. Variables of the state change in place.
 
+    A pass with a gradient that is not finite, on any replica, changes nothing but the state's count
+    of skipped steps.
+
     Source: paper section 3 and appendix B; order of passes as in the official loop.
     """
 
     def __init__(self, state: TrainState, config: Config, strategy: tf.distribute.Strategy):
         self.state, self.config, self.strategy = state, config, strategy
         self.parts = config.training.accumulation_steps
-        self.generator_main = self._compiled(self._generator_main, self._track_w_avg)
-        self.generator_regularize = self._compiled(self._path_length, self._track_path_length)
-        self.discriminator_main = self._compiled(self._discriminator_main)
-        self.discriminator_regularize = self._compiled(self._r1)
+        self.generator_main = self._compiled("generator", self._generator, self._track_w_avg)
+        self.generator_regularize = self._compiled(
+            "generator", self._path_length, self._track_path_length, self._mean_path_length
+        )
+        self.discriminator_main = self._compiled("discriminator", self._discriminator)
+        self.discriminator_regularize = self._compiled("discriminator", self._r1)
         self.average = tf.function(self._average, autograph=False)
+        self._count_not_finite = tf.function(self._not_finite, autograph=False)
 
     def run(self, iteration: int, inputs: tuple) -> Tensors:
         """Runs the passes that are due in iteration number `iteration`; returns their scalars."""
@@ -81,6 +84,7 @@ class TrainStep:
         scalars = dict(self.generator_main(*inputs))
         if training.path_length_weight and _due(iteration, training.path_length_interval):
             scalars.update(self.generator_regularize(*inputs))
+            scalars["path_length/mean"] = tf.convert_to_tensor(self.state.path_length_mean)
         scalars.update(self.discriminator_main(*inputs))
         self.average()
         if training.r1_gamma and _due(iteration, training.r1_interval):
@@ -89,180 +93,199 @@ class TrainStep:
         self.state.images_seen.assign_add(training.batch_size)
         return scalars
 
-    def _compiled(self, replica_pass: Callable, afterwards: Callable | None = None) -> Callable:
+    def not_finite(self) -> list[str]:
+        """Returns the names of the state's variables that hold NaN or infinity on any replica."""
+        counts = self._count_not_finite().numpy()
+        return [name for name, count in zip(self._floats(), counts, strict=True) if count]
+
+    def _floats(self) -> dict[str, Any]:
+        return {
+            name: raw_variable(variable)
+            for name, variable in self.state.variables().items()
+            if tf.as_dtype(variable.dtype).is_floating
+        }
+
+    def _compiled(
+        self,
+        name: str,
+        loss_of: Callable[..., tuple[tf.Tensor, Tensors]],
+        track: Callable[[Tensors], None] = lambda scalars: None,
+        prepare: Callable[[Callable], tuple] = lambda part: (),
+    ) -> Callable[..., Tensors]:
+        """Compiles a pass that updates the network `name`.
+
+        Args:
+            name: "generator" or "discriminator".
+            loss_of: (positions, images, labels) of a part and what `prepare` returned
+                -> (loss, scalars). Scalars whose names begin with "_" are only for `track`.
+            track: changes further variables, given the scalars over the global batch.
+            prepare: computes what a part must know of the others, given a function from a part's
+                index to its (positions, images, labels).
+        """
+        network, optimizer = getattr(self.state, name), getattr(self.state, f"{name}_optimizer")
+        skips, variables = getattr(self.state, f"{name}_skips"), network.trainable_variables
+
+        def compute_gradients(*inputs):
+            def part(index):
+                positions, images, labels = (_take(value, index, self.parts) for value in inputs)
+                return positions, images, labels if network.config.label_dim else None
+
+            prepared = prepare(part)
+
+            def compute(index):
+                watched = [raw_variable(variable) for variable in variables]
+                # Only this network is watched: what the other one computes is a constant.
+                with tf.GradientTape(watch_accessed_variables=False) as tape:
+                    tape.watch(watched)
+                    loss, scalars = loss_of(*part(index), *prepared)
+                # Zero, not None, for variables that a regulariser does not reach, so that their
+                # optimiser slots decay as in a step with both terms.
+                zero = tf.UnconnectedGradients.ZERO
+                return tape.gradient(loss, watched, unconnected_gradients=zero), scalars
+
+            gradients, scalars = _accumulate(compute, self.parts)
+            return gradients, {**scalars, "_unusable": self._unusable(gradients)}
+
+        def apply_gradients(gradients):
+            optimizer.apply_gradients(zip(gradients, variables, strict=True))
+
         @tf.function(autograph=False)  # No Python control flow depends on a tensor.
         def compiled(*inputs):
-            per_replica = self.strategy.run(replica_pass, args=inputs)
+            gradients, per_replica = self.strategy.run(compute_gradients, args=inputs)
             scalars = {
-                name: self.strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None)
-                for name, value in per_replica.items()
+                key: self.strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None)
+                for key, value in per_replica.items()
             }
-            if afterwards is not None:
-                afterwards(scalars)
-            return scalars
+
+            def update():
+                self.strategy.run(apply_gradients, args=(gradients,))
+                track(scalars)
+                return tf.stack([skips[0], 0])
+
+            # One decision for all replicas, because each has the same sum.
+            counts = tf.cond(scalars["_unusable"] > 0, lambda: skips + 1, update)
+            skips.assign(counts)
+            shown = {key: value for key, value in scalars.items() if not key.startswith("_")}
+            return {**shown, f"skipped_in_a_row/{name}": counts[1]}
 
         return compiled
 
-    # What follows runs on each replica.
+    def _unusable(self, gradients: Sequence[tf.Tensor]) -> tf.Tensor:
+        """Returns 1.0 where a gradient is not finite, or so large that the sum may not be."""
+        replicas = self.strategy.num_replicas_in_sync
+        finite = [tf.reduce_all(tf.math.is_finite(gradient * replicas)) for gradient in gradients]
+        return 1.0 - tf.cast(tf.reduce_all(finite), tf.float32)
 
-    def _labels(self, labels: tf.Tensor) -> tf.Tensor | None:
-        return labels if self.config.generator.label_dim else None
+    # The losses of one part on one replica.
 
-    def _fakes(self, positions, labels, phase: Phase) -> tuple[tf.Tensor, tf.Tensor]:
+    def _sample_w(self, positions, labels, phase: Phase) -> tuple[tf.Tensor, tf.Tensor]:
         training = self.config.training
-        w, first = sampling.sample_w(
-            self.state.generator,
-            labels,
-            positions,
-            training.seed,
-            phase,
-            training.style_mixing_probability,
+        probability = training.style_mixing_probability
+        return sampling.sample_w(
+            self.state.generator, labels, positions, training.seed, phase, probability
         )
-        seeds = sampling.noise_seeds(positions, training.seed, phase)
-        return self.state.generator.synthesis(w, noise_mode="random", noise_seeds=seeds), first
 
-    def _apply(self, optimizer: Any, variables: Sequence[Any], gradients: Sequence[Any]) -> None:
-        optimizer.apply_gradients(zip(gradients, variables, strict=True))
+    def _synthesize(self, w, positions, phase: Phase) -> tf.Tensor:
+        seeds = sampling.noise_seeds(positions, self.config.training.seed, phase)
+        return self.state.generator.synthesis(w, noise_mode="random", noise_seeds=seeds)
 
-    def _generator_main(self, positions, images, labels) -> Tensors:
-        state, batch = self.state, self.config.training.batch_size
-        variables = state.generator.trainable_variables
+    def _generator(self, positions, images, labels) -> tuple[tf.Tensor, Tensors]:
+        batch = self.config.training.batch_size
+        w, first = self._sample_w(positions, labels, Phase.GENERATOR)
+        fakes = self._synthesize(w, positions, Phase.GENERATOR)
+        scores = self.state.discriminator(fakes, labels)
+        loss = tf.reduce_sum(losses.generator_loss(scores)) / batch
+        return loss, {
+            "loss/generator": loss,
+            "scores/fake_sign": tf.reduce_sum(tf.sign(scores)) / batch,
+            "_w_mean": tf.reduce_sum(first, axis=0) / batch,
+        }
 
-        def compute(part):
-            here = _take(positions, part, self.parts)
-            there = self._labels(_take(labels, part, self.parts))
-            with tf.GradientTape() as tape:
-                fakes, w = self._fakes(here, there, Phase.GENERATOR)
-                scores = state.discriminator(fakes, there)
-                loss = tf.reduce_sum(losses.generator_loss(scores)) / batch
-            return _gradients(tape, loss, variables), {
-                "loss/generator": loss,
-                "scores/fake_sign": tf.reduce_sum(tf.sign(scores)) / batch,
-                "w_mean": tf.reduce_sum(w, axis=0) / batch,
-            }
+    def _path_length(self, positions, images, labels, mean) -> tuple[tf.Tensor, Tensors]:
+        training = self.config.training
+        lengths, count = self._path_lengths(positions, labels)
+        own_mean = tf.reduce_sum(lengths) / count
+        local_loss, penalty = regularizers.path_length_loss(
+            lengths,
+            _over_replicas(own_mean) if mean is None else mean,
+            self.state.path_length_mean,
+            training.path_length_decay,
+            count,
+        )
+        weight = training.path_length_weight * training.path_length_interval
+        return local_loss * weight, {
+            "loss/path_length": penalty * training.path_length_weight,
+            "path_length/mean_of_batch": own_mean,
+        }
 
-        gradients, scalars = _accumulate(compute, self.parts)
-        self._apply(state.generator_optimizer, variables, gradients)
-        return scalars
+    def _path_lengths(self, positions, labels) -> tuple[tf.Tensor, int]:
+        """Returns path lengths of a part's first samples, and how many all parts compute."""
+        # The first samples of the shares are the first of the global batch.
+        share = max(positions.shape[0] // self.config.training.path_length_batch_divisor, 1)
+        positions, labels = positions[:share], None if labels is None else labels[:share]
+        w, _ = self._sample_w(positions, labels, Phase.PATH_LENGTH)
+        seed = self.config.training.seed
+        lengths = regularizers.path_lengths(
+            lambda w: self._synthesize(w, positions, Phase.PATH_LENGTH),
+            w,
+            sampling.image_noise(self.state.generator, positions, seed, Phase.PATH_LENGTH),
+        )
+        return lengths, share * self.parts * self.strategy.num_replicas_in_sync
 
-    def _path_length(self, positions, images, labels) -> Tensors:
-        state, training = self.state, self.config.training
-        variables = state.generator.trainable_variables
-        # The first samples of the replica's share are the first of the global batch.
-        share = max(positions.shape[0] // (training.path_length_batch_divisor * self.parts), 1)
-        total = share * self.parts * self.strategy.num_replicas_in_sync
-        decay = training.path_length_decay
+    def _mean_path_length(self, part) -> tuple[tf.Tensor | None]:
+        """Returns the mean over all parts, which each needs; None where there is one part."""
+        if self.parts == 1:
+            return (None,)
 
-        def lengths(part):
-            here = _take(positions, part, self.parts)[:share]
-            there = self._labels(_take(labels, part, self.parts)[:share])
-            w, _ = sampling.sample_w(
-                state.generator,
-                there,
-                here,
-                training.seed,
-                Phase.PATH_LENGTH,
-                training.style_mixing_probability,
-            )
-            seeds = sampling.noise_seeds(here, training.seed, Phase.PATH_LENGTH)
-            return regularizers.path_lengths(
-                lambda w: state.generator.synthesis(w, noise_mode="random", noise_seeds=seeds),
-                w,
-                sampling.image_noise(state.generator, here, training.seed, Phase.PATH_LENGTH),
-            )
+        def share_of_mean(index):
+            positions, _, labels = part(index)
+            lengths, count = self._path_lengths(positions, labels)
+            return tf.reduce_sum(lengths) / count
 
-        def over_replicas(value):
-            context = tf.distribute.get_replica_context()
-            return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
+        return (_over_replicas(_accumulate(share_of_mean, self.parts)),)
 
-        if self.parts > 1:  # The mean over all parts is needed before the first gradient.
-            known = over_replicas(
-                _accumulate(lambda part: tf.reduce_sum(lengths(part)), self.parts) / total
-            )
+    def _discriminator(self, positions, images, labels) -> tuple[tf.Tensor, Tensors]:
+        batch = self.config.training.batch_size
+        w, _ = self._sample_w(positions, labels, Phase.DISCRIMINATOR)
+        fakes = self._synthesize(w, positions, Phase.DISCRIMINATOR)
+        real_scores = self.state.discriminator(image_values.from_uint8(images), labels)
+        fake_scores = self.state.discriminator(fakes, labels)
+        real_loss = tf.reduce_sum(losses.discriminator_loss_real(real_scores)) / batch
+        fake_loss = tf.reduce_sum(losses.discriminator_loss_fake(fake_scores)) / batch
+        return real_loss + fake_loss, {
+            "loss/discriminator": real_loss + fake_loss,
+            "scores/real": tf.reduce_sum(real_scores) / batch,
+            "scores/fake": tf.reduce_sum(fake_scores) / batch,
+            "scores/real_sign": tf.reduce_sum(tf.sign(real_scores)) / batch,
+        }
 
-        def compute(part):
-            with tf.GradientTape() as tape:
-                each = lengths(part)
-                values = tf.stop_gradient(each)
-                if self.parts > 1:
-                    mean = known
-                else:
-                    mean = over_replicas(tf.reduce_sum(values) / total)
-                target = state.path_length_mean + decay * (mean - state.path_length_mean)
-                # Derivative of mean((l_i - target)^2) by l_i, with target a function of all l
-                # as in the official code; equal to it, yet local to a micro-batch.
-                slope = 2 * ((values - target) - decay * (mean - target)) / total
-                weight = training.path_length_weight * training.path_length_interval
-                loss = weight * tf.reduce_sum(slope * each)
-            gradients = _gradients(tape, loss, variables)
-            penalty = tf.reduce_sum(tf.square(values - target)) / total
-            return gradients, {
-                "loss/path_length": penalty * training.path_length_weight,
-                "path_length/mean_of_batch": tf.reduce_sum(values) / total,
-            }
-
-        gradients, scalars = _accumulate(compute, self.parts)
-        self._apply(state.generator_optimizer, variables, gradients)
-        return scalars
-
-    def _discriminator_main(self, positions, images, labels) -> Tensors:
-        state, batch = self.state, self.config.training.batch_size
-        variables = state.discriminator.trainable_variables
-
-        def compute(part):
-            here = _take(positions, part, self.parts)
-            there = self._labels(_take(labels, part, self.parts))
-            reals = image_values.from_uint8(_take(images, part, self.parts))
-            fakes, _ = self._fakes(here, there, Phase.DISCRIMINATOR)
-            with tf.GradientTape() as tape:
-                real_scores = state.discriminator(reals, there)
-                fake_scores = state.discriminator(fakes, there)
-                real_loss = tf.reduce_sum(losses.discriminator_loss_real(real_scores)) / batch
-                fake_loss = tf.reduce_sum(losses.discriminator_loss_fake(fake_scores)) / batch
-                loss = real_loss + fake_loss
-            return _gradients(tape, loss, variables), {
-                "loss/discriminator": loss,
-                "scores/real": tf.reduce_sum(real_scores) / batch,
-                "scores/fake": tf.reduce_sum(fake_scores) / batch,
-                "scores/real_sign": tf.reduce_sum(tf.sign(real_scores)) / batch,
-            }
-
-        gradients, scalars = _accumulate(compute, self.parts)
-        self._apply(state.discriminator_optimizer, variables, gradients)
-        return scalars
-
-    def _r1(self, positions, images, labels) -> Tensors:
-        state, training = self.state, self.config.training
-        variables = state.discriminator.trainable_variables
-
-        def compute(part):
-            there = self._labels(_take(labels, part, self.parts))
-            reals = image_values.from_uint8(_take(images, part, self.parts))
-            with tf.GradientTape() as tape:
-                penalties, _ = regularizers.r1_penalties(
-                    lambda x: state.discriminator(x, there), reals
-                )
-                penalty = tf.reduce_sum(penalties) / training.batch_size
-                loss = penalty * (training.r1_gamma / 2 * training.r1_interval)
-            gradients = _gradients(tape, loss, variables)
-            return gradients, {
-                "loss/r1": penalty * training.r1_gamma / 2,
-                "r1/penalty": penalty,
-            }
-
-        gradients, scalars = _accumulate(compute, self.parts)
-        self._apply(state.discriminator_optimizer, variables, gradients)
-        return scalars
+    def _r1(self, positions, images, labels) -> tuple[tf.Tensor, Tensors]:
+        training = self.config.training
+        penalties, _ = regularizers.r1_penalties(
+            lambda x: self.state.discriminator(x, labels), image_values.from_uint8(images)
+        )
+        penalty = tf.reduce_sum(penalties) / training.batch_size
+        loss = penalty * (training.r1_gamma / 2)
+        return loss * training.r1_interval, {"loss/r1": loss, "r1/penalty": penalty}
 
     # What follows runs once, over all replicas.
 
     def _track_w_avg(self, scalars: Tensors) -> None:
-        self.state.generator.mapping.track_w_avg(scalars.pop("w_mean"))
+        self.state.generator.mapping.track_w_avg(scalars["_w_mean"])
 
     def _track_path_length(self, scalars: Tensors) -> None:
         mean, decay = self.state.path_length_mean, self.config.training.path_length_decay
         mean.assign(mean + decay * (scalars["path_length/mean_of_batch"] - mean))
-        scalars["path_length/mean"] = tf.convert_to_tensor(mean)
+
+    def _not_finite(self) -> tf.Tensor:
+        """Returns, for each of `_floats`, how many replicas hold a value that is not finite."""
+
+        def on_replica():
+            finite = [tf.reduce_all(tf.math.is_finite(v)) for v in self._floats().values()]
+            return 1.0 - tf.cast(tf.stack(finite), tf.float32)
+
+        counts = self.strategy.run(on_replica)
+        return self.strategy.reduce(tf.distribute.ReduceOp.SUM, counts, axis=None)
 
     def _average(self) -> None:
         state = self.state
