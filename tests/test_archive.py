@@ -185,3 +185,11 @@ def test_malformed_directories_are_one_sentence(tmp_path, offset, value):
     path.write_bytes(data)
     with pytest.raises(InputError, match=r"cannot be opened as a zip|is damaged"):
         open_source(str(path))
+
+
+def test_names_that_begin_at_the_current_folder_are_taken(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("./x/a.png", png(PIXELS[0]))
+        archive.writestr("./dataset.json", json.dumps({"labels": [["x/a.png", 1]]}))
+    source = open_source(str(tmp_path / "a.zip"))
+    assert (len(source), source.label_dim) == (1, 2)

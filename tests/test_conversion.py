@@ -214,3 +214,10 @@ def test_a_name_too_long_is_one_sentence(folder, tmp_path, suffix):
 def test_a_size_beyond_any_image_is_refused(folder):
     with pytest.raises(InputError, match="65536x65536 is more than 89 megapixels"):
         convert(folder, image_size=(65536, 65536))
+
+
+def test_a_check_of_levels_looks_at_the_wanted_one(tmp_path):
+    source = write_folder(tmp_path / "images", 2, 32, 32)
+    convert(source, str(tmp_path / "a.tfrecords"))
+    assert convert(str(tmp_path / "a.tfrecords"), image_size=(8, 8)).usable_as_is
+    assert not convert(str(tmp_path / "a.tfrecords"), image_size=(24, 24)).usable_as_is

@@ -48,19 +48,20 @@ class ArchiveFiles:
         self.ignored: list[str] = []
         self._label_entry = None
         for entry in sorted(entries, key=lambda entry: entry.filename):
-            parts = entry.filename.split("/")
+            name = _name(entry)
+            parts = name.split("/")
             # "__MACOSX" and "._" files are what macOS adds to its zips.
             if "__MACOSX" in parts or any(part.startswith(".") for part in parts):
                 continue
             base = parts[-1]
-            if entry.filename == LABEL_FILE:
+            if name == LABEL_FILE:
                 self._label_entry = entry
             elif base.lower().endswith(SUFFIXES):
                 self._check(entry)
                 self._entries.append(entry)
             elif not base.endswith(".json") or base == LABEL_FILE:
-                self.ignored.append(entry.filename)
-        self.names = [entry.filename for entry in self._entries]
+                self.ignored.append(name)
+        self.names = [_name(entry) for entry in self._entries]
 
     def read(self, index: int) -> bytes:
         """The bytes of entry `index`, with their checksum verified."""
@@ -121,3 +122,8 @@ class ArchiveFiles:
         if len(data) != entry.file_size or zlib.crc32(data) != entry.CRC:
             raise rotten
         return data
+
+
+def _name(entry: zipfile.ZipInfo) -> str:
+    """The path in the zip; some programs write "./" in front of it."""
+    return entry.filename.removeprefix("./")

@@ -22,7 +22,7 @@ from tf_sg2.data.labels import Labels
 from tf_sg2.data.output import Sample
 from tf_sg2.data.report import Report
 from tf_sg2.data.source import ImageSource
-from tf_sg2.errors import InputError
+from tf_sg2.errors import InputError, printable
 
 _THREADS = 2
 
@@ -52,7 +52,8 @@ def convert(
     """Checks every image of a data set and, when `dest` is given, writes the usable ones.
 
     Args:
-        source: any specification that `tf_sg2.data.open_source` takes.
+        source: any specification that `tf_sg2.data.open_source` takes; of several levels of
+            TFRecords, the one of `image_size` is read if it is there.
         dest: a folder, a file `*.zip`, or `NAME.tfrecords`, which must not exist yet and appears
             when it is complete; None only checks. TFRecords of a square power of two are the
             official levels `NAME-rNN.tfrecords`; `dest` may be the name of the highest one.
@@ -185,7 +186,7 @@ def _samples(
     max_images: int | None,
 ) -> Iterator[Sample]:
     """Yields the usable images in order and fills in the report on the way."""
-    progress = tqdm(total=len(names), desc=report.source, unit="image", disable=None)
+    progress = tqdm(total=len(names), desc=printable(report.source), unit="image", disable=None)
     with progress, ThreadPoolExecutor(_THREADS) as pool:
         ahead: deque[Future] = deque()
         submitted = 0
