@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import struct
+import tracemalloc
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,6 +14,7 @@ import pytest
 from PIL import Image
 
 from tf_sg2.data import open_source
+from tf_sg2.data.archive import ArchiveFiles
 from tf_sg2.errors import InputError
 
 COUNT = 40
@@ -103,3 +106,90 @@ def test_fingerprint_sees_content_and_labels(tmp_path):
         for name, pixels in zip(names(), PIXELS[::-1], strict=True):
             archive.writestr(name, png(pixels))
     assert open_source(str(tmp_path / "d.zip")).fingerprint() != first
+
+
+def declared_small(path, name, size):
+    """Rewrites the directory of a zip: `name` claims to inflate to `size` bytes."""
+    data = bytearray(path.read_bytes())
+    at = data.index(b"PK\x01\x02")
+    assert data[at + 46 : at + 46 + len(name)] == name.encode()
+    data[at + 24 : at + 28] = struct.pack("<I", size)
+    path.write_bytes(data)
+
+
+def test_an_entry_inflates_no_further_than_it_declares(tmp_path):
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.png", bytes(64 << 20))
+    declared_small(path, "a.png", 10)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match=r"a\.png in .*bomb\.zip is damaged"):
+            open_source(str(path))
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_entry_too_large_for_an_image_is_refused_unread(tmp_path):
+    path = tmp_path / "large.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.png", b"x")
+    declared_small(path, "a.png", 2**32 - 2)
+    with pytest.raises(InputError, match=r"a\.png in .*large\.zip is larger than 1024 MiB"):
+        open_source(str(path))
+
+
+def test_a_compressed_size_beyond_the_file_is_refused(tmp_path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("a.png", b"x")
+    data = bytearray(path.read_bytes())
+    at = data.index(b"PK\x01\x02")
+    data[at + 20 : at + 28] = struct.pack("<II", 2**30, 2**30)
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"a\.png in .*a\.zip is damaged"):
+        open_source(str(path))
+
+
+def test_labels_below_the_top_are_refused_not_dropped(tmp_path):
+    more = [("photos/dataset.json", b"{}")]
+    path = write_zip(tmp_path / "a.zip", more=more)
+    with pytest.raises(InputError, match=r"photos/dataset\.json in .*a\.zip is not at the top"):
+        open_source(path)
+    labels = [[name, 0] for name in names()]
+    with_own = ArchiveFiles(write_zip(tmp_path / "b.zip", labels, more=more))
+    assert with_own.ignored == ["photos/dataset.json"] and with_own.labels().dim == 1
+
+
+def test_hidden_folders_are_passed_over(tmp_path):
+    more = [(".thumbs/a.png", b"x"), ("b/.cache/a.png", b"x"), ("b/__MACOSX/._a.png", b"x")]
+    assert len(open_source(write_zip(tmp_path / "a.zip", more=more))) == COUNT
+
+
+@pytest.mark.parametrize(
+    ("offset", "value"),
+    [
+        (6, b"\xff\x00"),  # the version that is needed to extract it
+        (8, b"\x00\x08"),  # the name is UTF-8: it is not
+        (42, b"\xff\xff\xff\x7f"),  # where the entry begins
+    ],
+)
+def test_malformed_directories_are_one_sentence(tmp_path, offset, value):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a" * 8 + ".png", png(PIXELS[0]))
+    data = bytearray(path.read_bytes().replace(b"a" * 8, b"\xff" * 8))
+    at = data.index(b"PK\x01\x02")
+    data[at + offset : at + offset + len(value)] = value
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"cannot be opened as a zip|is damaged"):
+        open_source(str(path))
+
+
+def test_names_that_begin_at_the_current_folder_are_taken(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("./x/a.png", png(PIXELS[0]))
+        archive.writestr("./dataset.json", json.dumps({"labels": [["x/a.png", 1]]}))
+    source = open_source(str(tmp_path / "a.zip"))
+    assert (len(source), source.label_dim) == (1, 2)

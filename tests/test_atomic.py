@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 import pytest
 
-from tf_sg2.atomic import new_file, new_folder
+from tf_sg2.atomic import move_new, new_file, new_folder
 from tf_sg2.errors import InputError
 
 
@@ -61,3 +62,33 @@ def test_folder_in_use_is_refused(tmp_path):
             with new_folder(taken):
                 pass
     assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_move_never_goes_over_what_is_there(tmp_path, monkeypatch, links):
+    if not links:
+
+        def refuse(*_):
+            raise OSError(errno.EPERM, "Operation not permitted")
+
+        monkeypatch.setattr(os, "link", refuse)
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    ours.write_text("ours")
+    theirs.write_text("theirs")
+    with pytest.raises(InputError, match="theirs exists already; remove it, or name another"):
+        move_new(ours, theirs)
+    assert (ours.read_text(), theirs.read_text()) == ("ours", "theirs")
+    move_new(ours, tmp_path / "free")
+    assert not ours.exists() and (tmp_path / "free").read_text() == "ours"
+
+
+def test_a_folder_moves_over_an_empty_folder_only(tmp_path):
+    for name in ("ours", "empty", "full"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "full" / "x").touch()
+    (tmp_path / "file").touch()
+    for name in ("full", "file"):
+        with pytest.raises(InputError, match=f"{name} exists already"):
+            move_new(tmp_path / "ours", tmp_path / name)
+    move_new(tmp_path / "ours", tmp_path / "empty")
+    assert not (tmp_path / "ours").exists()

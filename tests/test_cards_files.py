@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import zipfile
 
 import numpy as np
@@ -67,6 +69,9 @@ def test_fingerprint_sees_the_content_of_the_fonts(monkeypatch, tmp_path):
         ("cards:count=ten", "whole number"),
         ("cards:seed=-1", "whole number"),
         ("cards:count=0", "empty"),
+        ("cards:count=1000000000000", "a set of 1000000000000 cards is too large"),
+        ("cards:count=" + "9" * 5000, "count .* whole number"),
+        ("cards:seed=²", "whole number"),
         ("cards:seed=1,seed=2", "twice"),
         ("cards:size=big", "image size"),
         ("cards:size=8x8", "too small"),
@@ -181,3 +186,43 @@ def test_help_tells_every_flag(capsys):
     text = capsys.readouterr().out
     flags = ("--out", "--count", "--seed", "--size", "--languages", "--processes")
     assert all(flag in text for flag in flags)
+
+
+@pytest.mark.parametrize("name", ["cards", "cards.zip"])
+def test_what_appears_while_drawing_is_not_overwritten(tmp_path, monkeypatch, name):
+    draw = writing.draw_card
+    theirs = tmp_path / name / "x" if name == "cards" else tmp_path / name
+
+    def another_writer_ends(seed, index, *rest):
+        if index == 2:
+            theirs.parent.mkdir(exist_ok=True)
+            theirs.write_text("theirs")
+        return draw(seed, index, *rest)
+
+    monkeypatch.setattr(writing, "draw_card", another_writer_ends)
+    with pytest.raises(InputError, match="exists already"):
+        write_cards(tmp_path / name, 4, image_size=(16, 16))
+    assert theirs.read_text() == "theirs"
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [theirs]
+
+
+@pytest.mark.parametrize("name", ["cards", "cards.zip"])
+def test_a_signal_leaves_nothing_behind(tmp_path, monkeypatch, name):
+    draw = writing.draw_card
+
+    def stopped(seed, index, *rest):
+        if index == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return draw(seed, index, *rest)
+
+    monkeypatch.setattr(writing, "draw_card", stopped)
+    with pytest.raises(SystemExit) as ended:
+        main([f"--out={tmp_path / name}", "--count=4", "--size=16x16"])
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", ["", ".zip"])
+def test_a_name_too_long_is_one_sentence(tmp_path, suffix):
+    with pytest.raises(InputError, match="File name too long"):
+        write_cards(tmp_path / ("x" * 300 + suffix), 1, image_size=(16, 16))

@@ -28,10 +28,18 @@ def test_image_size_is_read(text, size):
     assert config.parse_image_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "x", "96x", "96x160x3", "-4x4", "0", "9.5", "96,160", "big"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "96x", "96x160x3", "-4x4", "0", "9.5", "96,160", "big", "²", "9" * 5000],
+)
 def test_image_size_is_refused(text):
     with pytest.raises(InputError, match=f"image size {text!r} is not HEIGHTxWIDTH"):
         config.parse_image_size(text)
+
+
+def test_image_size_beyond_any_picture_is_refused():
+    with pytest.raises(InputError, match="'64x1000000000000': a side is at most 65536 pixels"):
+        config.parse_image_size("64x1000000000000")
 
 
 @pytest.mark.parametrize(

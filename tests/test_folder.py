@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import os
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from tf_sg2.data import decode, open_source
+from tf_sg2.data.folder import FolderFiles
 from tf_sg2.data.source import ImageSource
 from tf_sg2.errors import InputError
 
@@ -101,6 +103,8 @@ def test_missing_empty_and_unknown_are_refused(tmp_path):
         ("", "there is no data set"),
         (str(tmp_path / "empty"), "holds no images"),
         (str(tmp_path / "file.txt"), "is not a data set"),
+        ("x" * 300, "cannot be opened .File name too long"),
+        ("a\0b", "there is no data set"),
     ]:
         with pytest.raises(InputError, match=message):
             open_source(spec)
@@ -248,3 +252,60 @@ def test_fingerprint_follows_content_not_time(tmp_path):
     save(tmp_path / "two" / "b.png", noise())
     (tmp_path / "two" / "dataset.json").unlink()
     assert len({first, labelled, open_source(str(tmp_path / "two")).fingerprint()}) == 3
+
+
+def test_links_to_nothing_and_pipes_are_named(tmp_path):
+    save(tmp_path / "a.png", noise())
+    (tmp_path / "b.png").symlink_to(tmp_path / "gone.png")
+    with pytest.raises(InputError, match=r"b\.png cannot be read .No such file"):
+        open_source(str(tmp_path))
+    with pytest.raises(InputError, match=r"b\.png cannot be read .No such file"):
+        FolderFiles(str(tmp_path)).content()
+    (tmp_path / "b.png").unlink()
+    os.mkfifo(tmp_path / "b.png")
+    with pytest.raises(InputError, match=r"b\.png cannot be read .it is not a regular file"):
+        open_source(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["set.zip", "set.tfrecords", "folder/set.tfrecords"])
+def test_a_pipe_is_no_data_set(tmp_path, name):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    os.mkfifo(path)
+    with pytest.raises(InputError, match="it is not a regular file"):
+        open_source(str(path.parent if "folder" in name else path))
+
+
+def test_labels_that_cannot_be_read_are_refused_not_dropped(tmp_path):
+    save(tmp_path / "a.png", noise())
+    (tmp_path / "dataset.json").symlink_to(tmp_path / "gone.json")
+    with pytest.raises(InputError, match=r"dataset\.json cannot be read .No such file"):
+        open_source(str(tmp_path))
+
+
+def test_labels_below_the_top_are_refused_not_dropped(tmp_path):
+    save(tmp_path / "photos" / "a.png", noise())
+    (tmp_path / "photos" / "dataset.json").write_text("{}")
+    with pytest.raises(InputError, match=r"photos/dataset\.json in .* is not at the top"):
+        open_source(str(tmp_path))
+    (tmp_path / "dataset.json").write_text('{"labels": [["photos/a.png", 1]]}')
+    assert open_source(str(tmp_path)).label_dim == 2
+    assert FolderFiles(str(tmp_path)).ignored == ["photos/dataset.json"]
+
+
+def test_a_file_too_large_for_an_image_is_refused_unread(tmp_path):
+    with open(tmp_path / "a.png", "wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(InputError, match=r"a\.png is larger than 1024 MiB"):
+        open_source(str(tmp_path))
+
+
+def test_one_image_with_transparency_makes_four_channels(tmp_path):
+    opaque = noise(channels=4)
+    opaque[..., 3] = 255
+    save(tmp_path / "a.png", opaque)
+    save(tmp_path / "b.png", noise(channels=4))
+    source = open_source(str(tmp_path))
+    assert source.image_channels == 4
+    np.testing.assert_array_equal(source.image(0), opaque)
+    assert source.image(1).shape == (12, 20, 4)

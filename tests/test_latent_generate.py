@@ -132,6 +132,10 @@ def test_a_single_seed_may_be_one_file(run, tmp_path):
         ({"batch_size": "0"}, "batch_size"),
         ({"grid": "true"}, "a grid is one picture, but --out=.* is no .png file"),
         ({"columns": "2"}, "--columns is for a grid; add --grid"),
+        (
+            {"grid": "true", "columns": "100000000000", "out": "sheet.png", "seeds": "0-4"},
+            "--columns=100000000000 is more than the 5 pictures of the grid",
+        ),
         ({"out": __file__}, "is a file that is there already; name a folder"),
     ],
 )

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from conftest import require_native
 from tf_sg2.compat import raw_variable
+from tf_sg2.errors import InputError
 from tf_sg2.ops import use_implementation
 from tf_sg2.training import losses, regularizers, sampling
 from tf_sg2.training.distribute import choose_strategy, deal
@@ -82,6 +83,12 @@ def test_two_devices_equal_one(one_device):
     assert_states_agree(one_device[0], mirrored[0], 1e-4)
     for ours, theirs in zip(one_device[1], mirrored[1], strict=True):
         assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-5)
+
+
+@pytest.mark.parametrize("devices", ["²", "cpu:²", "cpu:0", "-1", "9" * 5000, "cpu:99999"])
+def test_devices_that_are_no_number_are_refused(devices):
+    with pytest.raises(InputError, match="is not auto, a number of GPUs, or cpu:N"):
+        choose_strategy(devices)
 
 
 def test_a_process_may_train_on_the_same_devices_again():

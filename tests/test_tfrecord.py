@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,7 +12,7 @@ import tensorflow as tf
 
 from tf_sg2.data import open_source
 from tf_sg2.data.source import ImageSource
-from tf_sg2.data.tfrecord import write_labels, write_records
+from tf_sg2.data.tfrecord import write_labels, write_levels, write_records
 from tf_sg2.errors import InputError
 
 COUNT = 9
@@ -146,3 +148,77 @@ def test_fingerprint_sees_pixels_of_the_same_size(tmp_path):
     changed = PIXELS.copy()
     changed[3, 5, 7, 1] ^= 1
     assert open_source(write_official(tmp_path / "c", changed)).fingerprint() != first
+
+
+def test_validation_files_are_no_part_of_the_training_set(tmp_path):
+    labels = np.random.default_rng(5).random((COUNT, 3), np.float32)
+    folder = tmp_path / "set"
+    write_official(folder, labels=labels)
+    write_records(str(folder / "validation-r05.tfrecords"), PIXELS[:4])
+    write_labels(str(folder / "validation-rxx.labels"), labels[:4])
+    source = open_source(str(folder))
+    assert (len(source), source.label_dim) == (COUNT, 3)
+    assert len(open_source(str(folder / "validation-r05.tfrecords"))) == 4
+    for path in folder.glob("cards-*"):
+        path.unlink()
+    with pytest.raises(InputError, match="holds validation-.* only"):
+        open_source(str(folder))
+
+
+def test_the_wanted_level_is_read(tmp_path):
+    folder = write_official(tmp_path / "set")
+    source = open_source(folder, image_size=(8, 12))
+    np.testing.assert_array_equal(source.image(3), PIXELS[3, ::2, ::2])
+    assert open_source(folder).image_size == (16, 24)
+
+
+def test_hidden_files_are_passed_over(tmp_path):
+    folder = write_official(tmp_path / "set")
+    (tmp_path / "set" / "._cards-r05.tfrecords").write_bytes(b"what macOS adds")
+    assert len(open_source(folder)) == COUNT
+
+
+def test_levels_are_two_by_two_means_of_unrounded_values(tmp_path):
+    pixels = np.random.default_rng(6).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    pixels[0, :4, :4] = [[[0], [1], [1], [1]], [[0], [1], [1], [0]]] * 2  # halves, and sums of them
+    paths = [tmp_path / f"a-r{level:02d}.tfrecords" for level in (5, 4, 3, 2)]
+    write_levels([str(path) for path in paths], pixels)
+    mean = pixels.astype(np.float64)
+    for path in paths:
+        source = open_source(str(path))
+        assert source.image_size == mean.shape[1:3]
+        for index in range(3):
+            np.testing.assert_array_equal(source.image(index), np.rint(mean[index]))
+        mean = (
+            mean[:, ::2, ::2] + mean[:, ::2, 1::2] + mean[:, 1::2, ::2] + mean[:, 1::2, 1::2]
+        ) / 4
+
+
+def test_labels_that_are_not_finite_are_refused(tmp_path):
+    labels = np.zeros((COUNT, 3), np.float32)
+    labels[4, 1] = np.nan
+    folder = write_official(tmp_path / "set", labels=labels)
+    with pytest.raises(InputError, match=r"cards-rxx\.labels: the label of image 4 is not finite"):
+        open_source(folder)
+    np.savez(tmp_path / "set" / "cards-rxx", labels)
+    (tmp_path / "set" / "cards-rxx.npz").rename(tmp_path / "set" / "cards-rxx.labels")
+    with pytest.raises(InputError, match=r"cards-rxx\.labels is not a \.npy array"):
+        open_source(folder)
+
+
+def test_full_disk_is_one_sentence(tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, before[1]))
+    try:
+        with pytest.raises(InputError, match=r"a\.tfrecords cannot be written .*File too large"):
+            write_records(str(tmp_path / "a.tfrecords"), PIXELS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_names_that_are_not_utf8_are_written_and_read(tmp_path):
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff-r05.tfrecords")
+    write_records(path, PIXELS)
+    source = open_source(path)
+    source.verify()
+    np.testing.assert_array_equal(source.image(2), PIXELS[2])

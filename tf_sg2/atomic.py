@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -32,13 +33,13 @@ def _sync_folder(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def new_file(path: str | Path) -> Iterator[BinaryIO]:
+def new_file(path: str | Path, replace: bool = True) -> Iterator[BinaryIO]:
     """Yields a binary file that becomes `path` when the block ends well; parents are made.
 
     A file that is already there stays until the new one is whole, and is then replaced.
 
     Raises:
-        InputError: if `path` cannot be written.
+        InputError: if `path` cannot be written, or is there and `replace` is False.
     """
     path = Path(path)
     temporary = _beside(path)
@@ -48,7 +49,10 @@ def new_file(path: str | Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())  # Else a crash could leave the name with half of the content.
-        os.replace(temporary, path)
+        if replace:
+            os.replace(temporary, path)
+        else:
+            move_new(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
@@ -66,14 +70,44 @@ def new_folder(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     temporary = _beside(path)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if os.path.lexists(path) and (not os.path.isdir(path) or any(path.iterdir())):
         raise InputError(f"{path} exists already; remove it, or name another")
     try:
         temporary.mkdir(parents=True)
         yield temporary
-        os.replace(temporary, path)
+        move_new(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def move_new(path: Path, target: Path) -> None:
+    """Moves a file or a folder within its file system, never over another.
+
+    Raises:
+        InputError: if `target` is there; an empty folder is replaced by a folder.
+        OSError: if it cannot be moved.
+    """
+    taken = InputError(f"{target} exists already; remove it, or name another")
+    if path.is_dir():
+        try:
+            os.rename(path, target)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise taken from error
+            raise
+        return
+    try:
+        os.link(path, target)
+    except FileExistsError as error:
+        raise taken from error
+    except OSError:  # The file system has no hard links.
+        try:
+            os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError as error:
+            raise taken from error
+        os.replace(path, target)
+        return
+    os.unlink(path)

@@ -11,6 +11,11 @@ class InputError(ValueError):
     """
 
 
+def printable(text: str) -> str:
+    """The text with file names' bytes that are not UTF-8 escaped, which would fail to print."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def first_line(error: Exception) -> str:
     """The first line of somebody else's error, for a sentence of ours; its type if it is empty."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

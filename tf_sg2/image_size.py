@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from tf_sg2.errors import InputError
+from tf_sg2.whole_number import whole_number
 
 SMALLEST_BASE_SIDE, LARGEST_BASE_SIDE = 3, 7
+LARGEST_SIDE = 65_536
 
 
 def parse_image_size(text: str) -> tuple[int, int]:
     """Returns (height, width) in pixels from "HxW" or from one number for a square.
 
     Raises:
-        InputError: if `text` is neither.
+        InputError: if `text` is neither, or a side is above `LARGEST_SIDE`.
     """
     parts = text.strip().lower().split("x")
     if len(parts) == 1:
         parts = parts * 2
-    if len(parts) != 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
+    sides = [whole_number(part) for part in parts]
+    if len(sides) != 2 or not all(sides):
         raise InputError(f"image size {text!r} is not HEIGHTxWIDTH, such as 96x160, nor one number")
-    return int(parts[0]), int(parts[1])
+    if max(sides) > LARGEST_SIDE:
+        raise InputError(f"image size {text!r}: a side is at most {LARGEST_SIDE} pixels")
+    return sides[0], sides[1]
 
 
 def base_size(image_size: tuple[int, int]) -> tuple[tuple[int, int], int]:

@@ -10,6 +10,9 @@ import tensorflow as tf
 from tf_sg2.errors import InputError
 from tf_sg2.training.cluster import ALONE, WORKER_TIMEOUT, Cluster
 from tf_sg2.training.joining import time_limit
+from tf_sg2.whole_number import whole_number
+
+_MOST_LOGICAL_CPUS = 256
 
 
 def choose_strategy(
@@ -24,23 +27,28 @@ def choose_strategy(
         worker_timeout: seconds to wait for the others, after which the process ends.
 
     Raises:
-        InputError: for devices that are not there.
+        InputError: for text that is none of these, or devices that are not there.
     """
     if cluster.size > 1:
         return _multi_worker(devices, cluster, worker_timeout)
-    if devices.startswith("cpu:") and devices[4:].isdigit() and int(devices[4:]) > 0:
-        names = _logical_cpus(int(devices[4:]))
+    cpus = whole_number(devices.removeprefix("cpu:")) if devices.startswith("cpu:") else None
+    gpus = whole_number(devices)
+    if cpus and cpus <= _MOST_LOGICAL_CPUS:
+        names = _logical_cpus(cpus)
     else:
         names = [device.name for device in tf.config.list_logical_devices("GPU")]
-        if devices.isdigit() and int(devices) > 0:
-            if int(devices) > len(names):
+        if gpus:
+            if gpus > len(names):
                 raise InputError(
                     f"--devices={devices}, but TensorFlow sees {len(names)} GPU(s); "
                     "take fewer, or cpu:N to split the CPU"
                 )
-            names = names[: int(devices)]
+            names = names[:gpus]
         elif devices != "auto":
-            raise InputError(f"--devices={devices!r} is not auto, a number of GPUs, or cpu:N")
+            raise InputError(
+                f"--devices={devices!r} is not auto, a number of GPUs, or cpu:N with N from 1 to "
+                f"{_MOST_LOGICAL_CPUS}"
+            )
     if len(names) <= 1:
         return tf.distribute.get_strategy()
     # TensorFlow reads it too: one that is empty, or names this process alone, would trip it.
@@ -61,13 +69,14 @@ def _mirrored(names: tuple[str, ...]) -> tf.distribute.Strategy:
 @cache
 def _multi_worker(devices: str, cluster: Cluster, worker_timeout: float) -> tf.distribute.Strategy:
     gpus = tf.config.list_physical_devices("GPU")
-    if devices.isdigit() and int(devices) > 0:
-        if int(devices) > len(gpus):
+    wanted = whole_number(devices)
+    if wanted:
+        if wanted > len(gpus):
             raise InputError(
                 f"--devices={devices}, but TensorFlow sees {len(gpus)} GPU(s) on "
                 f"{cluster.name(cluster.index)}; take fewer, or auto"
             )
-        tf.config.set_visible_devices(gpus[: int(devices)], "GPU")
+        tf.config.set_visible_devices(gpus[:wanted], "GPU")
     elif devices not in ("auto", "cpu:1"):
         raise InputError(
             f"--devices={devices!r} is not auto or a number of GPUs; with TF_CONFIG, a worker has "

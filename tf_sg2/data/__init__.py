@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,19 +23,28 @@ def kind_of(spec: str) -> str:
     """
     if spec.startswith(CARDS_PREFIX):
         return "cards"
+    from tf_sg2.data.tfrecord import SUFFIXES, record_paths
+
     path = Path(spec)
-    if not spec or not path.exists():
+    try:
+        if record_paths(path):
+            return "tfrecord"
+        mode = os.stat(spec).st_mode if spec else 0
+        if stat.S_ISDIR(mode):
+            return "tfrecord" if any(p.suffix in SUFFIXES for p in path.iterdir()) else "folder"
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a null byte.
+        mode = 0
+    except OSError as error:
+        raise InputError(
+            f"the data set {spec} cannot be opened ({error.strerror}); give another path"
+        ) from error
+    if not mode:
         raise InputError(
             f"there is no data set at {spec!r}; give a folder of images, a .zip, TFRecords, "
             f"or {CARDS_PREFIX}count=...,seed=...,size=..."
         )
-    if path.is_dir():
-        has_records = any(child.suffix in (".tfrecord", ".tfrecords") for child in path.iterdir())
-        return "tfrecord" if has_records else "folder"
     if path.suffix.lower() == ".zip":
         return "archive"
-    if path.suffix in (".tfrecord", ".tfrecords"):
-        return "tfrecord"
     raise InputError(
         f"{spec} is not a data set; give a folder of images, a .zip or a .tfrecords file"
     )
@@ -48,7 +59,8 @@ def open_source(
 
     Args:
         spec: a folder of images, a .zip of them, a .tfrecord(s) file or a folder of those, or
-            "cards:count=...,seed=...,size=..." for dummy cards drawn on the fly.
+            "cards:count=...,seed=...,size=..." for dummy cards drawn on the fly. Of several
+            TFRecords, the files of the wanted resolution are read, or of the highest one.
         image_size: (height, width) that the images must have; None takes what is there.
         image_channels: 1, 3 or 4; None takes what is there.
 
@@ -67,7 +79,7 @@ def open_source(
     if kind == "tfrecord":
         from tf_sg2.data.tfrecord import TFRecordSource
 
-        source = TFRecordSource(spec)
+        source = TFRecordSource(spec, image_size)
     else:
         from tf_sg2.data.cards import CardSource
 

@@ -12,8 +12,9 @@ import struct
 import zipfile
 import zlib
 
-from tf_sg2.data.decode import SUFFIXES
-from tf_sg2.data.labels import LABEL_FILE, Labels, parse_labels
+from tf_sg2.data.decode import MAX_BYTES, SUFFIXES, too_large
+from tf_sg2.data.labels import LABEL_FILE, Labels, parse_labels, refuse_nested
+from tf_sg2.data.regular_file import open_regular
 from tf_sg2.errors import InputError
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, ..., lengths of the name and extra field
@@ -24,7 +25,8 @@ class ArchiveFiles:
     """The image files in a zip (see `tf_sg2.data.encoded.EncodedFiles`).
 
     Args:
-        path: the zip file; entries are stored or deflated.
+        path: the zip file; entries are stored or deflated. Names with a part that begins with
+            a dot are passed over.
 
     Raises:
         InputError: if it cannot be opened or is not a zip, or if an image in it is encrypted
@@ -34,10 +36,11 @@ class ArchiveFiles:
     def __init__(self, path: str):
         self.name = path
         try:
-            self._file = open(path, "rb", buffering=0)  # closed with this object
+            self._file = open_regular(path)  # closed with this object
+            self._size = os.fstat(self._file.fileno()).st_size
             with zipfile.ZipFile(path) as archive:
                 entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-        except (OSError, zipfile.BadZipFile, struct.error) as error:
+        except Exception as error:  # zipfile raises many kinds on a malformed directory
             raise InputError(
                 f"{path} cannot be opened as a zip ({error}); restore it, or give another path"
             ) from error
@@ -45,22 +48,27 @@ class ArchiveFiles:
         self.ignored: list[str] = []
         self._label_entry = None
         for entry in sorted(entries, key=lambda entry: entry.filename):
-            base = entry.filename.rsplit("/", 1)[-1]
+            name = _name(entry)
+            parts = name.split("/")
             # "__MACOSX" and "._" files are what macOS adds to its zips.
-            if base.startswith(".") or entry.filename.startswith("__MACOSX/"):
+            if "__MACOSX" in parts or any(part.startswith(".") for part in parts):
                 continue
-            if entry.filename == LABEL_FILE:
+            base = parts[-1]
+            if name == LABEL_FILE:
                 self._label_entry = entry
             elif base.lower().endswith(SUFFIXES):
                 self._check(entry)
                 self._entries.append(entry)
-            elif not base.endswith(".json"):
-                self.ignored.append(entry.filename)
-        self.names = [entry.filename for entry in self._entries]
+            elif not base.endswith(".json") or base == LABEL_FILE:
+                self.ignored.append(name)
+        self.names = [_name(entry) for entry in self._entries]
 
     def read(self, index: int) -> bytes:
         """The bytes of entry `index`, with their checksum verified."""
-        return self._read(self._entries[index])
+        entry = self._entries[index]
+        if entry.file_size > MAX_BYTES:
+            raise too_large(self._where(entry))
+        return self._read(entry)
 
     def where(self, index: int) -> str:
         """The entry's name and the zip's path."""
@@ -69,6 +77,7 @@ class ArchiveFiles:
     def labels(self) -> Labels:
         """Labels from the zip's `dataset.json`, if there is one."""
         if self._label_entry is None:
+            refuse_nested(self.ignored, self.name)
             return Labels()
         self._check(self._label_entry)
         return parse_labels(
@@ -102,11 +111,19 @@ class ArchiveFiles:
             if signature != b"PK\x03\x04":
                 raise rotten
             start = entry.header_offset + _LOCAL_HEADER.size + name_length + extra_length
+            if start + entry.compress_size > self._size:
+                raise rotten
             data = os.pread(self._file.fileno(), entry.compress_size, start)
             if entry.compress_type == zipfile.ZIP_DEFLATED:
-                data = zlib.decompress(data, wbits=-15, bufsize=max(1, entry.file_size))
-        except (OSError, struct.error, zlib.error) as error:
+                # One byte more than is declared is enough to see that it is wrong.
+                data = zlib.decompressobj(wbits=-15).decompress(data, entry.file_size + 1)
+        except (OSError, OverflowError, struct.error, zlib.error) as error:
             raise rotten from error
         if len(data) != entry.file_size or zlib.crc32(data) != entry.CRC:
             raise rotten
         return data
+
+
+def _name(entry: zipfile.ZipInfo) -> str:
+    """The path in the zip; some programs write "./" in front of it."""
+    return entry.filename.removeprefix("./")

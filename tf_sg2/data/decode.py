@@ -37,6 +37,7 @@ from tf_sg2.errors import InputError
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 MAX_PIXELS = 89_478_485  # Pillow's own threshold for a suspected decompression bomb
+MAX_BYTES = 2**30  # of a file: more than `MAX_PIXELS` pixels of 64 bits, not compressed
 
 TURNED = "turned upright as its EXIF orientation says"
 PALETTE = "palette replaced by its colours"
@@ -77,6 +78,11 @@ class Decoded:
         """The pixels, uint8 [H, W, C]."""
         pixels = np.asarray(self.image)
         return pixels[:, :, np.newaxis] if pixels.ndim == 2 else pixels
+
+
+def too_large(name: str) -> InputError:
+    """The error for an image file of more than `MAX_BYTES` bytes."""
+    return InputError(f"{name} is larger than {MAX_BYTES >> 20} MiB; it is no image to train on")
 
 
 @dataclass(frozen=True)

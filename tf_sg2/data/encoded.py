@@ -60,7 +60,7 @@ class EncodedSource:
         files: where the images are.
         image_size: (height, width) that the images must have; None: that of the first image.
         image_channels: 1, 3 or 4 channels to read as; None: 1 if all checked images are gray,
-            4 if all have an alpha channel and the first one uses it, otherwise 3.
+            4 if all have an alpha channel and one of them uses it, otherwise 3.
 
     Raises:
         InputError: names the first image that is unsuitable.
@@ -80,19 +80,9 @@ class EncodedSource:
         self._labels = files.labels()
         self.name = files.name
         self.label_dim = self._labels.dim
-        count = len(files.names)
-        # Spread evenly, always with the first and the last image.
-        checked = np.unique(np.linspace(0, count - 1, min(count, HEADERS_CHECKED)).astype(int))
-        headers = {
-            int(i): decode.read_header(files.read(int(i)), files.where(int(i))) for i in checked
-        }
+        headers = read_headers(files)
         if image_channels is None:
-            image_channels = 3
-            if all(header.is_gray and not header.has_alpha for header in headers.values()):
-                image_channels = 1
-            elif all(header.has_alpha for header in headers.values()):
-                first = decode.decode(files.read(0), files.where(0)).array()
-                image_channels = 4 if first.shape[2] == 4 and first[..., 3].min() < 255 else 3
+            image_channels = channels_of(files, headers)
         if image_channels not in decode.CHANNEL_COUNTS:
             raise InputError(f"images have 1, 3 or 4 channels, not {image_channels}")
         self.image_channels = image_channels
@@ -133,3 +123,36 @@ class EncodedSource:
             digest.update(line.encode("utf-8", "surrogateescape") + b"\n")
         digest.update(self._labels.content())
         return digest.hexdigest()
+
+
+def read_headers(files: EncodedFiles, skip_bad: bool = False) -> dict[int, decode.Header]:
+    """Reads the headers of `HEADERS_CHECKED` images, evenly spread, by index.
+
+    Raises:
+        InputError: names the first image that has none, unless such images are skipped.
+    """
+    count = len(files.names)
+    headers = {}
+    # Always with the first and the last image.
+    for index in np.unique(np.linspace(0, count - 1, min(count, HEADERS_CHECKED)).astype(int)):
+        try:
+            headers[int(index)] = decode.read_header(files.read(index), files.where(index))
+        except InputError:
+            if not skip_bad:
+                raise
+    return headers
+
+
+def channels_of(files: EncodedFiles, headers: dict[int, decode.Header]) -> int:
+    """The channels to read as, by the images whose headers were read."""
+    if all(header.is_gray and not header.has_alpha for header in headers.values()):
+        return 1
+    if all(header.has_alpha for header in headers.values()):
+        for index in headers:
+            try:
+                pixels = decode.decode(files.read(index), files.where(index)).array()
+            except InputError:  # It is refused when its turn comes.
+                continue
+            if pixels.shape[2] == 4 and pixels[..., 3].min() < 255:
+                return 4
+    return 3

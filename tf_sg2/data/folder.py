@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tf_sg2.data.decode import SUFFIXES
-from tf_sg2.data.labels import LABEL_FILE, Labels, parse_labels
+from tf_sg2.data.decode import MAX_BYTES, SUFFIXES, too_large
+from tf_sg2.data.labels import LABEL_FILE, Labels, parse_labels, refuse_nested
+from tf_sg2.data.regular_file import open_regular
 from tf_sg2.errors import InputError
 
 
@@ -14,7 +15,7 @@ class FolderFiles:
     """The image files below a folder (see `tf_sg2.data.encoded.EncodedFiles`).
 
     Files are chosen by suffix; names that begin with a dot are passed over, links to folders
-    are not followed.
+    are not followed. Of label files, only the one at the top is read.
 
     Args:
         path: the folder.
@@ -37,20 +38,14 @@ class FolderFiles:
                 name = (relative / file).as_posix()
                 if file.lower().endswith(SUFFIXES):
                     self.names.append(name)
-                elif not file.endswith(".json"):
+                elif not file.endswith(".json") or (file == LABEL_FILE and name != LABEL_FILE):
                     self.ignored.append(name)
         self.names.sort()
         self.ignored.sort()
 
     def read(self, index: int) -> bytes:
         """The bytes of file `index`."""
-        try:
-            return (self._root / self.names[index]).read_bytes()
-        except OSError as error:
-            raise InputError(
-                f"{self.where(index)} cannot be read ({error.strerror}); "
-                "the folder must stay as it is while it is in use"
-            ) from error
+        return self._read(self.names[index], MAX_BYTES)
 
     def where(self, index: int) -> str:
         """The file's path."""
@@ -59,13 +54,35 @@ class FolderFiles:
     def labels(self) -> Labels:
         """Labels from the folder's `dataset.json`, if there is one."""
         path = self._root / LABEL_FILE
-        if not path.is_file():
+        if not os.path.lexists(path):
+            refuse_nested(self.ignored, self._root)
             return Labels()
-        return parse_labels(path.read_bytes(), self.names, str(path))
+        return parse_labels(self._read(LABEL_FILE), self.names, str(path))
 
     def content(self) -> list[str]:
         """Name and size of every file."""
-        return [f"{name} {(self._root / name).stat().st_size}" for name in self.names]
+        lines = []
+        for name in self.names:
+            try:
+                lines.append(f"{name} {(self._root / name).stat().st_size}")
+            except OSError as error:
+                raise self._unreadable(name, error) from error
+        return lines
+
+    def _read(self, name: str, most: int | None = None) -> bytes:
+        try:
+            with open_regular(self._root / name) as file:
+                if most is not None and os.fstat(file.fileno()).st_size > most:
+                    raise too_large(str(self._root / name))
+                return file.read()
+        except OSError as error:
+            raise self._unreadable(name, error) from error
+
+    def _unreadable(self, name: str, error: OSError) -> InputError:
+        return InputError(
+            f"{self._root / name} cannot be read ({error.strerror}); "
+            "the folder must stay as it is while it is in use"
+        )
 
     def _refuse(self, error: OSError) -> None:
         raise InputError(f"the folder {error.filename} cannot be listed ({error.strerror})")

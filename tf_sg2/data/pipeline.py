@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tf_sg2.data.source import ImageSource
-from tf_sg2.errors import InputError
+from tf_sg2.errors import InputError, printable
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -213,8 +213,7 @@ def batches(
                     _put(images[row], image, flipped)
         except InputError as error:
             # A file name that is not UTF-8 would not survive TensorFlow's strings.
-            sentence = str(error).encode("utf-8", "backslashreplace").decode()
-            raise InputError(f"{_BEGIN}{sentence}{_END}") from error
+            raise InputError(f"{_BEGIN}{printable(str(error))}{_END}") from error
         return images, labels
 
     def load_in_graph(batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

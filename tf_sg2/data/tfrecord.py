@@ -1,12 +1,15 @@
 """TFRecords in the official StyleGAN2 layout, read by index, and written.
 
-A data set is a folder of `NAME-rNN.tfrecords`, one file a level of detail (NN is the log2 of
-the resolution), of which the highest resolution is used, and `NAME-rxx.labels`, a .npy array of
-label vectors. A record is a `tf.train.Example` with the features `shape` (int64 [3]: C, H, W)
-and `data` (the uint8 pixels in that order).
+A data set is a folder of `NAME-rNN.tfrecords`, one file per level of detail (NN is the log2 of
+the resolution), and `NAME-rxx.labels`, a .npy array of label vectors. Files `validation-*` beside
+them are another set. A record is a `tf.train.Example` with the features `shape` (int64 [3]: C, H,
+W) and `data` (the uint8 pixels in that order).
+
+The official loaders need every level from the full resolution down to 4x4, and square powers of
+two. Images of other sizes are written as one file, which only this program reads.
 
 TFRecord files have no index, so opening walks over the records' frames (length, checksum of the
-length, data, checksum of the data; 16 bytes are read a record), after which any record is one
+length, data, checksum of the data; 16 bytes are read per record), after which any record is one
 positional read. The frames must tile the file exactly; the data's CRC-32C is not recomputed at
 each read, but becomes part of the fingerprint, and `TFRecordSource.verify` passes everything
 through TensorFlow's own reader, which checks all of them: `tf-sg2 dataset` does so first.
@@ -15,22 +18,90 @@ through TensorFlow's own reader, which checks all of them: `tf-sg2 dataset` does
 from __future__ import annotations
 
 import bisect
+import contextlib
 import hashlib
 import os
 import re
 import struct
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
 from tf_sg2.data.labels import Labels
-from tf_sg2.errors import InputError
+from tf_sg2.data.regular_file import open_regular
+from tf_sg2.errors import InputError, first_line
 
 SUFFIXES = (".tfrecord", ".tfrecords")
+_VALIDATION = "validation-"
 _LENGTH, _CHECKSUM = struct.Struct("<QI"), struct.Struct("<I")
-_LEVEL = re.compile(r"-r\d\d$")
+_LEVEL = re.compile(r"-r([0-9][0-9])$")
+_LOWEST_LEVEL = 2  # 4x4, as the official data tool ends.
+
+
+def official_levels(image_size: tuple[int, int]) -> list[int]:
+    """The levels of detail of an official data set, highest first; [] where there is none.
+
+    Only square powers of two from 4x4 on can be official.
+    """
+    height, width = image_size
+    level = height.bit_length() - 1
+    if height != width or height != 2**level:
+        return []
+    return list(range(level, _LOWEST_LEVEL - 1, -1))
+
+
+def output_paths(path: Path, image_size: tuple[int, int]) -> list[Path]:
+    """The files that hold a data set written to `path`: one per official level, or `path` itself.
+
+    Raises:
+        InputError: if the official loaders would not find the levels under this name.
+    """
+    levels = official_levels(image_size)
+    if not levels:
+        return [path]
+    found = _LEVEL.search(path.stem)
+    if path.suffix != ".tfrecords" or (found and int(found[1]) != levels[0]):
+        right = _with_level(path, levels[0]).name
+        raise InputError(
+            f"{path} is not the official name for images of {image_size[0]}x{image_size[1]}; "
+            f"call it {right}"
+        )
+    return [_with_level(path, level) for level in levels]
+
+
+def record_paths(path: Path) -> list[Path]:
+    """The TFRecord files that `path` names, sorted; [] if it names none.
+
+    A folder stands for all its files but hidden ones and `validation-*`. `NAME.tfrecords`, if
+    there is no such file, stands for the levels `NAME-rNN.tfrecords`.
+
+    Raises:
+        OSError: if a folder cannot be listed.
+    """
+    if os.path.isdir(path):
+        return sorted(
+            child
+            for child in path.iterdir()
+            if child.suffix in SUFFIXES and not child.name.startswith((".", _VALIDATION))
+        )
+    if path.suffix not in SUFFIXES:
+        return []
+    if os.path.lexists(path):
+        return [path]
+    if not os.path.isdir(path.parent):
+        return []
+    return sorted(
+        child
+        for child in path.parent.iterdir()
+        if child.suffix in SUFFIXES
+        and child.name.startswith(f"{path.stem}-r")
+        and _LEVEL.sub("", child.stem) == path.stem
+    )
+
+
+def _with_level(path: Path, level: int) -> Path:
+    return path.with_name(f"{_LEVEL.sub('', path.stem)}-r{level:02d}.tfrecords")
 
 
 class RecordFile:
@@ -38,19 +109,20 @@ class RecordFile:
 
     Args:
         path: the file, not compressed.
+        most: stops looking after this number of records; None finds all.
 
     Raises:
         InputError: if it cannot be read or its frames do not fit together.
     """
 
-    def __init__(self, path: str):
+    def __init__(self, path: str, most: int | None = None):
         self.path = path
         self._starts: list[int] = []
         self._lengths: list[int] = []
         self.checksums: list[int] = []
         try:
-            self._file: IO[bytes] = open(path, "rb", buffering=0)  # closed with this object
-            self._index(os.fstat(self._file.fileno()).st_size)
+            self._file = open_regular(path)  # closed with this object
+            self._index(os.fstat(self._file.fileno()).st_size, most)
         except OSError as error:
             raise InputError(f"{path} cannot be read ({error.strerror}); restore it") from error
 
@@ -73,11 +145,11 @@ class RecordFile:
             )
         return data
 
-    def _index(self, size: int) -> None:
+    def _index(self, size: int, most: int | None) -> None:
         descriptor = self._file.fileno()
         frame = os.pread(descriptor, _LENGTH.size, 0)
         position = 0
-        while position < size:
+        while position < size and len(self) != most:
             length = _LENGTH.unpack(frame)[0] if len(frame) == _LENGTH.size else size
             start = position + _LENGTH.size
             position = start + length + _CHECKSUM.size
@@ -98,32 +170,37 @@ class TFRecordSource:
     """An `ImageSource` over TFRecords.
 
     Args:
-        path: a .tfrecords file, or a folder of them: the files of the highest resolution
-            are used, one after the other in the order of their names if there are several.
+        path: a .tfrecords file, or several: see `record_paths`. Of several, those of one
+            resolution are used, one after the other in the order of their names.
+        image_size: (height, width), the resolution to use; the highest one if it is None or
+            is not there.
 
     Raises:
         InputError: if the files cannot be read, hold no images, or the labels do not fit.
     """
 
-    def __init__(self, path: str):
+    def __init__(self, path: str, image_size: tuple[int, int] | None = None):
         self.name = path
-        found = Path(path)
-        paths = (
-            sorted(c for c in found.iterdir() if c.suffix in SUFFIXES)
-            if found.is_dir()
-            else [found]
-        )
-        files = [file for file in (RecordFile(str(path)) for path in paths) if len(file)]
-        if not files:
+        paths = record_paths(Path(path))
+        if not paths:
+            raise InputError(
+                f"{path} holds {_VALIDATION}*.tfrecords only, which are no training set; "
+                "give one of these files, or another path"
+            )
+        shapes = {}
+        for file in (RecordFile(str(path), most=1) for path in paths):
+            if len(file):
+                shapes[file.path] = parse_example(file.read(0), file.where(0)).shape
+        if not shapes:
             raise InputError(f"{path} holds no records; give another path")
-        shapes = [parse_example(file.read(0), file.where(0)).shape for file in files]
-        best = max(shapes, key=lambda shape: shape[0] * shape[1])
-        self._files = [file for file, shape in zip(files, shapes, strict=True) if shape == best]
+        wanted = [shape for shape in shapes.values() if shape[:2] == image_size]
+        best = max(wanted or shapes.values(), key=lambda shape: shape[0] * shape[1])
+        self._files = [RecordFile(path) for path, shape in shapes.items() if shape == best]
         self.image_size = best[:2]
         self.image_channels = best[2]
         self._ends = np.cumsum([len(file) for file in self._files]).tolist()
-        self._labels = self._read_labels()
-        self.label_dim = self._labels.dim
+        self.labels = self._read_labels()
+        self.label_dim = self.labels.dim
 
     def __len__(self) -> int:
         return self._ends[-1]
@@ -147,14 +224,14 @@ class TFRecordSource:
 
     def label(self, index: int) -> np.ndarray:
         """Label of image `index`, float32 [label_dim]."""
-        return self._labels.row(index)
+        return self.labels.row(index)
 
     def fingerprint(self) -> str:
         """Digest of the records' checksums and of the labels."""
         digest = hashlib.sha256()
         for file in self._files:
             digest.update(np.asarray(file.checksums, "<u4").tobytes())
-        digest.update(self._labels.content())
+        digest.update(self.labels.content())
         return digest.hexdigest()
 
     def verify(self) -> None:
@@ -168,7 +245,7 @@ class TFRecordSource:
         for file in self._files:
             count = 0
             try:
-                for _ in tf.data.TFRecordDataset(file.path):
+                for _ in tf.data.TFRecordDataset(os.fsencode(file.path)):
                     count += 1
             except tf.errors.OpError:
                 raise InputError(
@@ -181,13 +258,22 @@ class TFRecordSource:
 
     def _read_labels(self) -> Labels:
         found = Path(self.name)
-        paths = sorted(found.glob("*.labels")) if found.is_dir() else [labels_path(found)]
-        if not paths or not paths[0].exists():
+        paths = [labels_path(found)]
+        if found.is_dir():
+            paths = sorted(
+                path
+                for path in found.glob("*.labels")
+                if not path.name.startswith((".", _VALIDATION))
+            )
+        if not paths or not os.path.lexists(paths[0]):
             return Labels()
         if len(paths) > 1:
             raise InputError(f"{self.name} has several .labels files; leave one")
         try:
-            vectors = np.load(paths[0], allow_pickle=False)
+            with open_regular(paths[0]):  # np.load would wait for a pipe
+                vectors = np.load(paths[0], mmap_mode="r", allow_pickle=False)
+            if not isinstance(vectors, np.ndarray):
+                raise ValueError("it is an archive of arrays")
         except (OSError, ValueError, EOFError) as error:
             raise InputError(f"{paths[0]} is not a .npy array ({error}); restore it") from error
         if vectors.ndim != 2 or len(vectors) != len(self) or vectors.dtype.kind not in "fiub":
@@ -195,7 +281,7 @@ class TFRecordSource:
                 f"{paths[0]} holds {vectors.dtype} of shape {vectors.shape}; "
                 f"there must be one row of numbers for each of the {len(self)} images"
             )
-        return Labels(vectors=vectors.astype(np.float32))
+        return Labels.of_vectors(vectors, str(paths[0]))
 
 
 def parse_example(record: bytes, where: str) -> np.ndarray:
@@ -221,27 +307,59 @@ def labels_path(path: Path) -> Path:
     return path.with_name(_LEVEL.sub("", path.stem) + "-rxx.labels")
 
 
-def write_records(path: str, images: Iterable[np.ndarray]) -> None:
-    """Writes images (uint8 [H, W, C]) as official records into the file `path`.
+def write_levels(paths: Sequence[str], images: Iterable[np.ndarray]) -> None:
+    """Writes images (uint8 [H, W, C]) as official records into `paths[0]`.
 
-    It has one level of detail, the highest, which is the one that StyleGAN2 trains on.
+    Each further path gets images of half the height and width: 2x2 means of the level before it,
+    whose values are not rounded before. Pixels are means rounded half to even.
+
+    Raises:
+        InputError: if a file cannot be written.
     """
     import tensorflow as tf
 
-    with tf.io.TFRecordWriter(path) as writer:
-        for image in images:
-            planes = np.ascontiguousarray(image.transpose(2, 0, 1))
-            shape = tf.train.Int64List(value=planes.shape)
-            data = tf.train.BytesList(value=[planes.tobytes()])
-            feature = {
-                "shape": tf.train.Feature(int64_list=shape),
-                "data": tf.train.Feature(bytes_list=data),
-            }
-            example = tf.train.Example(features=tf.train.Features(feature=feature))
-            writer.write(example.SerializeToString())
+    try:
+        with contextlib.ExitStack() as stack:
+            # A path that is not UTF-8 reaches TensorFlow only as bytes.
+            writers = [
+                stack.enter_context(tf.io.TFRecordWriter(os.fsencode(path))) for path in paths
+            ]
+            for image in images:
+                level = image.astype(np.float32)
+                for depth, writer in enumerate(writers):
+                    if depth:
+                        height, width, channels = level.shape
+                        blocks = level.reshape(height // 2, 2, width // 2, 2, channels)
+                        level = blocks.mean(axis=(1, 3))
+                    writer.write(_record(np.rint(level).clip(0, 255).astype(np.uint8)))
+    except tf.errors.OpError as error:
+        raise InputError(
+            f"{paths[0]} cannot be written ({first_line(error)}); choose another place"
+        ) from error
+
+
+def write_records(path: str, images: Iterable[np.ndarray]) -> None:
+    """Writes images (uint8 [H, W, C]) as official records into the file `path`, one level only."""
+    write_levels([path], images)
+
+
+def _record(image: np.ndarray) -> bytes:
+    import tensorflow as tf
+
+    planes = np.ascontiguousarray(image.transpose(2, 0, 1))
+    shape = tf.train.Int64List(value=planes.shape)
+    data = tf.train.BytesList(value=[planes.tobytes()])
+    feature = {
+        "shape": tf.train.Feature(int64_list=shape),
+        "data": tf.train.Feature(bytes_list=data),
+    }
+    return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
 
 
 def write_labels(path: str, vectors: Sequence[np.ndarray]) -> None:
-    """Writes label vectors (float32 [label_dim] each) as the .npy file `path`."""
-    with open(path, "wb") as file:  # np.save would add .npy to a path
-        np.save(file, np.asarray(vectors, np.float32))
+    """Writes label vectors (float32 [label_dim] each) as the .npy file `path`, row by row."""
+    with open(path, "wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (len(vectors), len(vectors[0]))}
+        np.lib.format.write_array_header_1_0(file, header)
+        for index in range(len(vectors)):
+            file.write(np.asarray(vectors[index], "<f4").tobytes())

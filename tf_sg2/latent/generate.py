@@ -85,6 +85,11 @@ def check_out(out: Path, seeds: Sequence[int], as_grid: bool, columns: int | Non
         raise InputError(f"a grid is one picture, but --out={out} is no .png file")
     if columns is not None and not as_grid:
         raise InputError("--columns is for a grid; add --grid, or leave it out")
+    if columns is not None and columns > len(seeds):
+        raise InputError(
+            f"--columns={columns} is more than the {len(seeds)} pictures of the grid; "
+            f"take at most {len(seeds)}"
+        )
     if not as_grid and _is_png(out) and len(seeds) != 1:
         raise InputError(
             f"--out={out} is one file, but there are {len(seeds)} seeds; name a folder, "

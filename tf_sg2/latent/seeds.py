@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tf_sg2.errors import InputError
+from tf_sg2.whole_number import whole_number
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -55,11 +56,11 @@ def parse_numbers(text: str, what: str) -> list[int]:
     numbers: list[int] = []
     for part in text.split(","):
         first, dash, last = (word.strip() for word in part.partition("-"))
-        if not _is_number(first) or (dash and not _is_number(last)):
+        start, stop = whole_number(first), whole_number(last if dash else first)
+        if start is None or stop is None:
             raise InputError(
                 f"{what} {text!r} is no list of whole numbers of 0 or more, such as 0-15,20,33"
             )
-        start, stop = int(first), int(last if dash else first)
         if stop < start:
             raise InputError(f"{what} {text!r}: the range {part.strip()} runs backwards")
         if stop > LARGEST_SEED:
@@ -70,7 +71,3 @@ def parse_numbers(text: str, what: str) -> list[int]:
             )
         numbers.extend(range(start, stop + 1))
     return numbers
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 19

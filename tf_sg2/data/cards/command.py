@@ -51,7 +51,8 @@ def main(arguments: Sequence[str]) -> None:
 
     from tf_sg2.data.cards.writing import write_cards
 
-    out = write_cards(
-        values.out, values.count, values.seed, size, tuple(values.languages), values.processes
-    )
+    with command_line.signals_as_exceptions():
+        out = write_cards(
+            values.out, values.count, values.seed, size, tuple(values.languages), values.processes
+        )
     print(f"{values.count} cards of {size[0]}x{size[1]} pixels in {out}")

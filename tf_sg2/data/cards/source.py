@@ -11,7 +11,10 @@ from tf_sg2.config import parse_image_size
 from tf_sg2.data.cards import fonts
 from tf_sg2.data.cards.card import LANGUAGES, Card, check_request, draw_card
 from tf_sg2.errors import InputError
+from tf_sg2.whole_number import whole_number
 
+# The order of an epoch takes memory for each image, drawn or not.
+LARGEST_COUNT = 10_000_000
 _PREFIX = "cards:"
 # Raised whenever the drawing changes, so that a run does not resume on other images.
 _DRAWING_VERSION = 2
@@ -21,7 +24,7 @@ class CardSource:
     """Cards 0 to count - 1 of a seed (see `tf_sg2.data.source.ImageSource`).
 
     Args:
-        count: number of cards, 1 or more.
+        count: number of cards, from 1 to `LARGEST_COUNT`.
         seed: of the series, 0 or more.
         image_size: (height, width) in pixels.
         languages: which of "ja" and "en".
@@ -44,6 +47,10 @@ class CardSource:
     ):
         if count < 1:
             raise InputError(f"a set of {count} cards is empty; give a count of 1 or more")
+        if count > LARGEST_COUNT:
+            raise InputError(
+                f"a set of {count} cards is too large; give a count of at most {LARGEST_COUNT}"
+            )
         check_request(seed, 0, image_size, languages)
         self.seed = seed
         self.image_size = tuple(image_size)
@@ -75,11 +82,11 @@ class CardSource:
         options: dict = {"name": spec}
         for key in ("count", "seed"):
             if key in given:
-                if not (given[key].isascii() and given[key].isdigit()):
+                options[key] = whole_number(given[key])
+                if options[key] is None:
                     raise InputError(
                         f"{spec!r}: {key} is {given[key]!r}; give a whole number, such as {key}=1"
                     )
-                options[key] = int(given[key])
         if "size" in given:
             options["image_size"] = parse_image_size(given["size"])
         if "languages" in given:

@@ -77,7 +77,7 @@ def _write_folder(out: Path, source: CardSource, drawn: Iterator[tuple[bytes, di
 
 
 def _write_zip(out: Path, source: CardSource, drawn: Iterator[tuple[bytes, dict]]) -> None:
-    with new_file(out) as file, zipfile.ZipFile(file, "w") as archive:
+    with new_file(out, replace=False) as file, zipfile.ZipFile(file, "w") as archive:
         entries = []
         for data, entry in drawn:
             archive.writestr(_zip_entry(entry["file"], zipfile.ZIP_STORED), data)

@@ -1,0 +1,77 @@
+"""Labels of a data set: what is refused, and how little memory many classes take."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from tf_sg2.data.labels import MOST_CLASSES, Labels, format_labels, parse_labels
+from tf_sg2.errors import InputError
+
+NAMES = ["a.png", "b.png"]
+
+
+def parsed(values):
+    text = json.dumps({"labels": list(zip(NAMES, values, strict=True))})
+    return parse_labels(text.encode(), NAMES, "dataset.json")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([0, 2**63], "class of b.png is 9223372036854775808"),
+        ([0, 10**12], f"class of b.png is 1000000000000; classes are below {MOST_CLASSES}"),
+        ([[0, 1], [0, float("nan")]], "label of image 1 is not finite"),
+        ([[0, 1], [0, 1e39]], "label of image 1 is not finite"),
+        ([[0, 1], [0, 2**2000]], "all class numbers, or all vectors"),
+        ([["0", "1"], ["1", "0"]], "all class numbers, or all vectors"),
+    ],
+)
+def test_unusable_values_are_refused(values, message):
+    with pytest.raises(InputError, match=message):
+        parsed(values)
+
+
+def test_deep_json_is_refused():
+    text = b'{"labels": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    with pytest.raises(InputError, match="dataset.json is not a JSON object"):
+        parse_labels(text, NAMES, "dataset.json")
+
+
+@pytest.mark.parametrize("dim", [3, 4])
+def test_one_hot_vectors_are_kept_and_written_as_classes(dim):
+    vectors = np.eye(dim, dtype=np.float32)[[0, 2]]
+    labels = parsed(vectors.tolist())
+    np.testing.assert_array_equal(np.stack([labels.row(0), labels.row(1)]), vectors)
+    values = [value for _, value in json.loads("".join(format_labels(NAMES, labels)))["labels"]]
+    # As class numbers, the last of four classes would be lost.
+    assert values == ([0, 2] if dim == 3 else vectors.tolist())
+
+
+def test_soft_vectors_are_written_as_they_are():
+    vectors = np.array([[0.1, 2.5], [0, -1]], np.float32)
+    labels = parsed(vectors.tolist())
+    text = "".join(format_labels(NAMES, labels))
+    again = parse_labels(text.encode(), NAMES, "dataset.json")
+    np.testing.assert_array_equal(np.stack([again.row(0), again.row(1)]), vectors)
+
+
+@pytest.mark.parametrize("last", [999, 500])
+def test_many_classes_take_little_memory(last):
+    count = 4000
+    classes = np.arange(count) % last
+    classes[0] = last
+    vectors = np.zeros((count, 1000), np.float32)
+    vectors[np.arange(count), classes] = 1
+    names = [f"{index}.png" for index in range(count)]
+    tracemalloc.start()
+    try:
+        labels = Labels.of_vectors(vectors, "a.labels")
+        largest = max(len(piece) for piece in format_labels(names, labels))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < vectors.nbytes / 2 and largest < vectors.nbytes / 2
