@@ -146,6 +146,20 @@ def test_a_checkpoint_that_the_folder_does_not_name_yet_is_found(state, tmp_path
     assert run.find_checkpoint().name == "checkpoint-3"
 
 
+def test_a_resumed_run_can_be_moved(state, tmp_path):
+    run = save_three(state, RunDirectory(tmp_path / "old"))
+    checkpoint.set_damaged_aside(run, pytest.fail)
+    moved = RunDirectory(run.path.rename(tmp_path / "new"))
+    assert str(tmp_path) not in (moved.checkpoints / "checkpoint").read_text()
+    manager = checkpoint.checkpoint_manager(state, tiny_config(), moved)
+    state.iteration.assign(0)
+    assert checkpoint.restore(manager) and int(state.iteration) == 3
+    for number in range(4, 8):  # The old ones are found, and so are deleted in time.
+        state.iteration.assign(number)
+        checkpoint.save(manager, state)
+    assert moved.checkpoint_numbers() == list(range(3, 8))
+
+
 def test_a_run_without_a_sound_checkpoint_is_refused_rather_than_begun_again(state, tmp_path):
     run = save_three(state, RunDirectory(tmp_path))
     for number in run.checkpoint_numbers():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from tf_sg2.atomic import new_file
 from tf_sg2.config import Config, differences
 from tf_sg2.errors import InputError, first_line
 from tf_sg2.run_directory import CHECKPOINT_NAME, RunDirectory, checkpoint_of, load_run
@@ -89,17 +90,19 @@ def set_damaged_aside(run: RunDirectory, say: Callable[[str], None]) -> None:
         say(f"checkpoint {prefix} is damaged ({reason}); set aside as damaged-{prefix.name}")
     state = tf.train.get_checkpoint_state(str(folder))
     named = {Path(path).name for path in state.all_model_checkpoint_paths} if state else set()
-    there = [str(folder / f"{CHECKPOINT_NAME}-{number}") for number in numbers]
-    missing = sorted(named - {Path(path).name for path in there} - set(lost))
+    there = [f"{CHECKPOINT_NAME}-{number}" for number in numbers]
+    missing = sorted(named - set(there) - set(lost))
     for name in missing:
         say(f"checkpoint {folder / name} is incomplete: its index is not there")
     if there:
-        tf.compat.v1.train.update_checkpoint_state(
-            str(folder),
-            there[-1],
-            there,
-            all_model_checkpoint_timestamps=[os.path.getmtime(f"{path}.index") for path in there],
-        )
+        # Relative names: the run can be moved.
+        lines = [f'model_checkpoint_path: "{there[-1]}"']
+        lines += [f'all_model_checkpoint_paths: "{name}"' for name in there]
+        # Without times, the manager would not know these files and never delete them.
+        times = [os.path.getmtime(folder / f"{name}.index") for name in there]
+        lines += [f"all_model_checkpoint_timestamps: {time}" for time in times]
+        with new_file(folder / "checkpoint") as file:
+            file.write("".join(line + "\n" for line in lines).encode())
     elif lost or missing or next(folder.glob("damaged-*"), None):
         raise InputError(
             f"no checkpoint in {folder} is sound, so {run.path} cannot be resumed; put one back "
