@@ -12,6 +12,7 @@ import tensorflow as tf
 from tf_sg2.config import Config, override
 from tf_sg2.data.pipeline import batches, iterate
 from tf_sg2.errors import InputError
+from tf_sg2.precision import use_tf32
 from tf_sg2.training import rollback
 from tf_sg2.training.begin import Run, begin
 from tf_sg2.training.cluster import (
@@ -86,6 +87,7 @@ def train(
             every worker, after the same iteration, whichever got the signal.
         LostWorkerError: if another worker is gone.
     """
+    use_tf32(config.training.tf32)
     cluster = read_cluster()
     deadline = time.monotonic() + 60 * stop_after_minutes
     strategy = choose_strategy(devices, cluster, worker_timeout)

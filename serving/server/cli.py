@@ -11,6 +11,7 @@ from absl import flags
 
 from tf_sg2 import command_line
 from tf_sg2.errors import InputError
+from tf_sg2.precision import use_tf32
 from tf_sg2.serving.server.limits import Limits
 from tf_sg2.serving.token_file import read_token
 
@@ -155,6 +156,7 @@ def main(arguments: Sequence[str]) -> None:
         raise InputError(f"{error.name} is missing; pip install 'tf-sg2[serve]'") from error
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("tf_sg2").setLevel(logging.INFO)
+    use_tf32(False)
     serve(_settings(values, token))
 
 
