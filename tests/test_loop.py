@@ -143,6 +143,29 @@ def test_resume_of_something_else_is_refused_with_the_differences(
     assert RunDirectory(run).read_config() == tiny_config(), "the run is as it was"
 
 
+def test_a_start_that_failed_does_not_bind_the_next_one(tmp_path):
+    mistyped = tiny_config(training__total_kimg=0.008, training__r1_gamma=7)
+    with pytest.raises(InputError, match="nowhere does not exist"):
+        train(mistyped, tmp_path / "run", init_from=tmp_path / "nowhere", progress=False)
+    corrected = tiny_config(
+        training__total_kimg=0.008, data__source="cards:count=41,seed=3,size=16x20"
+    )
+    train(corrected, tmp_path / "run", progress=False)
+    run = RunDirectory(tmp_path / "run")
+    assert run.read_config() == corrected
+    assert json.loads((run.path / "data.json").read_text())["images"] == 41
+    kimg = [json.loads(line)["kimg"] for line in run.log_path.read_text().splitlines()]
+    assert len(kimg) == len(set(kimg)) + 1, "two lines at the end: the tick's, the samples'"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "[1", '{"images": [' * 10])
+def test_a_damaged_description_of_the_data_is_named(trained, tmp_path, text):
+    run = copy_of(trained, tmp_path)
+    (run / "data.json").write_text(text)
+    with pytest.raises(InputError, match="data.json is damaged .*; put it back from a copy, or"):
+        train(tiny_config(), run, progress=False)
+
+
 def test_resume_of_a_finished_run_trains_no_more(trained, tmp_path):
     run = copy_of(trained, tmp_path)
     state = train(tiny_config(), run, progress=False)

@@ -1,8 +1,12 @@
 """What clusters do to jobs: signals, second processes, damaged checkpoints, full disks."""
 
+import errno
+import fcntl
 import os
+import re
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,7 +19,7 @@ from processes import checkpoint_values, start
 from tf_sg2 import InputError, config
 from tf_sg2.run_directory import RunDirectory
 from tf_sg2.training import checkpoint
-from tf_sg2.training.interruption import INTERRUPTED_STATUS, stop_on_signals
+from tf_sg2.training.interruption import INTERRUPTED_STATUS, sole_use_of, stop_on_signals
 from tf_sg2.training.loop import train
 from tf_sg2.training.state import create_state
 from tiny_config import tiny_config
@@ -34,7 +38,8 @@ def test_sigterm_ends_with_a_checkpoint_and_a_status_of_its_own(tmp_path, capfd)
         while not (run.log_path.exists() and "loss/r1" in run.log_path.read_text()):
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.2)
-        with pytest.raises(InputError, match=f"is being trained by process {process.pid}; wait"):
+        holder = f"process {process.pid} on {socket.gethostname()}"
+        with pytest.raises(InputError, match=f"is being trained by {re.escape(holder)}; wait"):
             train(endless, run.path, progress=False)
         assert not run.checkpoint_numbers()
         process.send_signal(signal.SIGTERM)
@@ -71,6 +76,31 @@ def test_signal_handlers_are_put_back():
         assert stop.signal_name is None
         assert signal.getsignal(signal.SIGTERM) is not before
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_run_directory_below_a_file_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file/run cannot be made: Not a directory; name another"):
+        with sole_use_of(tmp_path / "file" / "run"):
+            pass
+
+
+def test_a_run_directory_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "train.lock").mkdir()
+    with pytest.raises(InputError, match="train.lock cannot be written: Is a directory"):
+        with sole_use_of(tmp_path):
+            pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_disk_without_locks_is_refused(tmp_path, monkeypatch, number):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(InputError, match="cannot be locked .*; mount its file system with locks"):
+        with sole_use_of(tmp_path):
+            pass
 
 
 @pytest.fixture(scope="module")

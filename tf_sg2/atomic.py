@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +14,21 @@ from tf_sg2.errors import InputError
 
 
 def _beside(path: Path) -> Path:
-    """A hidden name in the same folder, so that the move stays inside one file system."""
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """A hidden name in the same folder, so that the move stays inside one file system.
+
+    The name is random: processes in containers that share a disk may have the same number.
+    """
+    return path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+
+
+def _sync_folder(path: Path) -> None:
+    """Brings the names in a folder to the disk, where its file system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -30,9 +44,12 @@ def new_file(path: str | Path) -> Iterator[BinaryIO]:
     temporary = _beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
+        with open(temporary, "xb") as file:
             yield file
+            file.flush()
+            os.fsync(file.fileno())  # Else a crash could leave the name with half of the content.
         os.replace(temporary, path)
+        _sync_folder(path.parent)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
@@ -55,6 +72,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
         temporary.mkdir(parents=True)
         yield temporary
         os.replace(temporary, path)
+        _sync_folder(path.parent)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
