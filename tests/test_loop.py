@@ -316,6 +316,24 @@ def test_images_that_vanish_are_skipped_and_counted_if_asked(tmp_path, monkeypat
     assert counts == sorted(counts) and counts[-1] >= 6
 
 
+def test_a_bad_image_of_the_sample_grid_is_skipped_if_asked(tmp_path, capsys):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (4, *IMAGE_SIZE, 3)).astype(np.uint8)
+    for i, values in enumerate(pixels):
+        Image.fromarray(values).save(folder / f"{i}.png")
+    whole = (folder / "0.png").read_bytes()
+    (folder / "0.png").write_bytes(whole[: len(whole) // 2])  # The header is whole.
+    settings = tiny_config(data__source=str(folder), training__total_kimg=0.008)
+    with pytest.raises(InputError, match="0.png is broken"):
+        train(settings, tmp_path / "stopped", progress=False)
+    train(settings, tmp_path / "run", on_bad_image="skip", progress=False)
+    assert "image 0 is skipped:" in capsys.readouterr().err
+    shown = np.asarray(Image.open(tmp_path / "run" / "samples" / "reals_000000.png"))
+    np.testing.assert_array_equal(shown, np.concatenate([pixels[1], pixels[2]], axis=1))
+
+
 def test_infinite_weights_stop_a_real_run(tmp_path):
     settings = tiny_config(generator_optimizer__learning_rate=1e30)
     with pytest.raises(DivergenceError, match="became (nan|inf).*none was written yet"):
@@ -369,6 +387,26 @@ def test_run_with_an_addons_optimiser_resumes_with_its_slots(tmp_path):
     assert any("optimizer/" in name and ours[name].shape.rank for name in ours), "there are slots"
     for name, variable in ours.items():
         np.testing.assert_allclose(variable, theirs[name], rtol=1e-3, atol=1e-4, err_msg=name)
+
+
+def test_a_rollback_while_profiling_records_one_profile(trained, tmp_path, monkeypatch):
+    poison(monkeypatch, iteration=14, seed=tiny_config().training.seed)
+    monkeypatch.setattr("tf_sg2.training.profile.AFTER", 1)
+    run = copy_of(trained, tmp_path)
+    longer = tiny_config(training__total_kimg=0.128)
+    train(longer, run, profile_iterations=3, on_nan="rollback", progress=False)
+    assert len(list(run.glob("plugins/profile/*/*.xplane.pb"))) == 1
+
+
+def test_a_run_that_fails_while_profiling_leaves_no_profiler_behind(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr("tf_sg2.training.profile.AFTER", 1)
+    longer = tiny_config(training__total_kimg=0.128)
+    with monkeypatch.context() as patch:
+        poison(patch, iteration=14)
+        with pytest.raises(DivergenceError):
+            train(longer, copy_of(trained, tmp_path), profile_iterations=9, progress=False)
+    tf.profiler.experimental.start(str(tmp_path / "free"))
+    tf.profiler.experimental.stop(save=False)
 
 
 def test_profile_on_demand_is_written(tmp_path):

@@ -73,13 +73,22 @@ def test_a_run_that_begins_again_forgets_all(run):
     assert steps_of(run) == [0]
 
 
-def test_an_event_that_was_not_written_whole_goes(run):
+@pytest.mark.parametrize(
+    "rest",
+    [
+        bytes(10),
+        (100).to_bytes(8, "little") + bytes(30),
+        (1).to_bytes(8, "little") + bytes(4) + b"\xff" + bytes(4),
+    ],
+    ids=["cut", "short", "damaged"],
+)
+def test_an_event_that_was_not_written_whole_goes(run, rest):
     log = log_at(run, 0)
     log.tick(8, {"loss": 8})
     log.close()
     (events,) = run.path.glob("events*")
     whole = events.read_bytes()
-    events.write_bytes(whole + whole[:20])
+    events.write_bytes(whole + rest)
     log_at(run, 8).close()
     assert events.read_bytes() == whole
     assert steps_of(run) == [8]

@@ -19,6 +19,7 @@ from tf_sg2.errors import InputError, first_line
 from tf_sg2.run_directory import RunDirectory
 from tf_sg2.training import checkpoint, rollback
 from tf_sg2.training.interruption import sole_use_of
+from tf_sg2.training.profile import Profile
 from tf_sg2.training.state import TrainState, create_state
 from tf_sg2.training.summaries import RunLog, WorkerLog
 from tf_sg2.training.workers import Workers
@@ -35,6 +36,7 @@ class Run:
     state: TrainState
     checkpoints: tf.train.CheckpointManager | None  # The chief's.
     log: RunLog | WorkerLog | None = None
+    profile: Profile | None = None  # The chief's.
 
     def restore(self) -> bool:
         """Gives the chief the state of its newest checkpoint; False, on every worker, without."""
@@ -118,6 +120,8 @@ def begin(
                 run.log.say(line)
             yield run
         finally:
+            if run.profile is not None:
+                run.profile.stop()
             run.log.close()
 
 

@@ -141,7 +141,7 @@ class _Loop:
         self.on_bad_image = self.skipped if on_bad_image == "skip" else None
         self.report = None
         if run.workers.cluster.is_chief:
-            self.report = Report(run, profile_iterations)
+            self.report = Report(run, profile_iterations, self.on_bad_image)
         # The scalars of the iteration before, unchecked: reading them does not wait for this one.
         self.pending: tuple[int, dict[str, tf.Tensor]] | None = None
 

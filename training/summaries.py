@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from tqdm import tqdm
 
 from tf_sg2 import images as image_values
@@ -162,7 +163,11 @@ def _cut_events(path: Path, last: int) -> bool:
             if start + length + 16 > size:
                 file.truncate(start)
                 break
-            event = tf.compat.v1.Event.FromString(file.read(length))
+            try:
+                event = tf.compat.v1.Event.FromString(file.read(length))
+            except DecodeError:
+                file.truncate(start)
+                break
             file.seek(4, os.SEEK_CUR)
             if event.HasField("summary"):
                 if event.step > last:
