@@ -80,6 +80,15 @@ def test_unusable_flags_are_refused(arguments, message):
         command_line.parse("draw", arguments, define, "Draws.")
 
 
+@pytest.mark.parametrize("text", ["nan", "NaN", "-nan"])
+def test_a_flag_that_is_no_number_is_refused(text):
+    def bounded(values):
+        flags.DEFINE_float("minutes", 1.0, "how long", lower_bound=0, flag_values=values)
+
+    with pytest.raises(InputError, match="--minutes is nan; .*tf-sg2 draw --help"):
+        command_line.parse("draw", [f"--minutes={text}"], bounded, "Draws.")
+
+
 def test_process_wide_flags_stay_untouched():
     command_line.parse("draw", ["--count=5"], define, "Draws.")
     assert "count" not in flags.FLAGS
