@@ -190,10 +190,40 @@ def test_initialisation_from_a_run_of_another_size_copies_the_levels_both_have(
     assert "D/b16.conv0.weight" in transfer.copied
     assert {"G/synthesis.b32.conv1.weight", "D/b32.fromrgb.weight"} <= set(transfer.fresh)
     for i, block in enumerate(theirs.generator.synthesis.blocks):
-        ours = state.generator.synthesis.blocks[i]
+        ours = state.generator_ema.synthesis.blocks[i]  # What `load_run` gives is the average.
         np.testing.assert_array_equal(ours.conv1.conv.weight, block.conv1.conv.weight)
     train(settings, tmp_path / "larger", init_from=trained, progress=False)
     assert "weights copied" in capsys.readouterr().err
+
+
+def test_a_transferred_run_starts_each_network_from_its_own_weights(trained):
+    from tf_sg2.training.checkpoint import initialize_from
+    from tf_sg2.weights.names import discriminator_entries, generator_entries
+
+    state = create_state(tiny_config(training__seed=9), tf.distribute.get_strategy())
+    transfer = initialize_from(state, trained)
+    assert not transfer.fresh
+    values = checkpoint_values(trained, 12)
+    for name in ("generator", "generator_ema", "discriminator"):
+        entries = discriminator_entries if name == "discriminator" else generator_entries
+        for entry in entries(getattr(state, name)):
+            key = f"{name}/{entry.name.replace('.', '..')}/.ATTRIBUTES/VARIABLE_VALUE"
+            np.testing.assert_array_equal(entry.variable, values[key], err_msg=key)
+
+
+def test_a_transferred_run_has_no_ema_rampup_also_when_resumed(trained, tmp_path, capsys):
+    settings = tiny_config(training__total_kimg=0.032)  # Four iterations, with ema_rampup.
+    assert settings.training.ema_rampup is not None
+    whole = train(settings, tmp_path / "whole", init_from=trained, progress=False)
+    assert "without training.ema_rampup" in capsys.readouterr().err
+    assert RunDirectory(tmp_path / "whole").read_config().training.ema_rampup is None
+    # The same command goes on, and so does the run's own configuration without --init_from.
+    run = tmp_path / "parts"
+    train(settings, run, init_from=trained, stop_after_minutes=0, progress=False)
+    train(settings, run, init_from=trained, stop_after_minutes=0, progress=False)
+    resumed = train(RunDirectory(run).read_config(), run, progress=False)
+    for name, variable in whole.variables().items():
+        np.testing.assert_array_equal(variable, resumed.variables()[name], err_msg=name)
 
 
 def test_loss_that_is_not_finite_stops_with_its_name_step_and_checkpoint(trained, tmp_path):

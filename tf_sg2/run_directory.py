@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from tf_sg2 import config as configuration
 from tf_sg2.atomic import new_file
 from tf_sg2.config import Config
-from tf_sg2.errors import InputError
+from tf_sg2.errors import InputError, first_line
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -211,16 +211,32 @@ def load_run(path: str | Path, checkpoint: str | int | Path | None = None) -> Ru
     generator = Generator(config.generator, name="generator_ema")
     discriminator = Discriminator(config.discriminator)
     images_seen = tf.Variable(0, dtype=tf.int64, trainable=False)
-    parts = checkpoint_of(
-        {"generator_ema": generator, "discriminator": discriminator, "images_seen": images_seen}
+    restore_parts(
+        found,
+        directory,
+        {"generator_ema": generator, "discriminator": discriminator, "images_seen": images_seen},
     )
+    return Run(config, generator, discriminator, int(images_seen.numpy()), found, directory)
+
+
+def restore_parts(checkpoint: Path, directory: RunDirectory, parts: Mapping[str, Any]) -> None:
+    """Gives `parts` what a checkpoint holds under their names; the rest of it stays unread.
+
+    Args:
+        checkpoint: path without suffix, from `RunDirectory.find_checkpoint`.
+        directory: its run, for messages.
+        parts: see `checkpoint_of`.
+
+    Raises:
+        InputError: if the checkpoint is damaged or does not hold all of them.
+    """
+    import tensorflow as tf
+
     try:
-        status = parts.restore(str(found)).expect_partial()  # Optimisers and G stay where they are.
+        status = checkpoint_of(parts).restore(str(checkpoint)).expect_partial()
         status.assert_existing_objects_matched()
     except (AssertionError, IndexError, ValueError, RuntimeError, tf.errors.OpError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"checkpoint {found} is damaged, or of another configuration than "
-            f"{directory.config_path} ({reason}); choose another one"
+            f"checkpoint {checkpoint} is damaged, or of another configuration than "
+            f"{directory.config_path} ({first_line(error)}); choose another one"
         ) from error
-    return Run(config, generator, discriminator, int(images_seen.numpy()), found, directory)

@@ -81,6 +81,10 @@ def begin(
         InputError: for a configuration, a data set or a folder that do not go together.
     """
     cluster = workers.cluster
+    if init_from is not None:
+        # An average that starts from another one needs no ramp-up. The run's configuration keeps
+        # this, so it holds after a resume too.
+        config = override(config, {"training.ema_rampup": None})
     check_batch(config, workers.strategy.num_replicas_in_sync)
     source = _open_data(config)
     workers.watch.reached("the start")
@@ -128,7 +132,7 @@ def begin(
 def _initialize(state: TrainState, source: str | Path) -> str:
     transfer = checkpoint.initialize_from(state, source)
     return (
-        f"from {source}: {len(transfer.copied)} weights copied, "
+        f"from {source}, without training.ema_rampup: {len(transfer.copied)} weights copied, "
         f"{len(transfer.fresh)} fresh: {', '.join(transfer.fresh) or 'none'}"
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import tensorflow as tf
@@ -12,9 +12,16 @@ import tensorflow as tf
 from tf_sg2.atomic import new_file
 from tf_sg2.config import Config, differences
 from tf_sg2.errors import InputError, first_line
-from tf_sg2.run_directory import CHECKPOINT_NAME, RunDirectory, checkpoint_of, load_run
+from tf_sg2.generator import Generator
+from tf_sg2.run_directory import (
+    CHECKPOINT_NAME,
+    RunDirectory,
+    checkpoint_of,
+    load_run,
+    restore_parts,
+)
 from tf_sg2.training.state import TrainState
-from tf_sg2.weights.names import discriminator_entries, generator_entries
+from tf_sg2.weights.names import Entry, discriminator_entries, generator_entries
 
 # Fields that a resumed run may change: none has a part in what an iteration computes. The data
 # set may lie elsewhere; that it is the same one is checked by its fingerprint.
@@ -168,27 +175,39 @@ def initialize_from(state: TrainState, source: str | Path) -> Transfer:
     """Copies the weights of another run's newest checkpoint wherever name and shape match.
 
     The levels of both networks are named by resolution, so a run of another image size shares
-    all levels that both have. G starts from the other run's EMA generator.
+    all levels that both have. Each network starts from its own weights in the other run: G from G,
+    the average from the average, D from D.
 
     Raises:
         InputError: if `source` is no run with a checkpoint, or nothing matches.
     """
     other = load_run(source)
-    copied: list[str] = []
-    fresh: list[str] = []
-    for letter, entries, theirs, ours in (
-        ("G", generator_entries, other.generator, (state.generator, state.generator_ema)),
-        ("D", discriminator_entries, other.discriminator, (state.discriminator,)),
-    ):
-        available = {entry.name: entry.variable for entry in entries(theirs)}
-        for network in ours:
-            for entry in entries(network):
-                found = available.get(entry.name)
-                if found is not None and tuple(found.shape) == tuple(entry.variable.shape):
-                    entry.variable.assign(tf.convert_to_tensor(found))
-                    (copied if network is ours[0] else []).append(f"{letter}/{entry.name}")
-                else:
-                    (fresh if network is ours[0] else []).append(f"{letter}/{entry.name}")
+    generator = Generator(other.config.generator)
+    restore_parts(other.checkpoint, other.directory, {"generator": generator})
+    _copy(generator_entries(other.generator), generator_entries(state.generator_ema))
+    g = _copy(generator_entries(generator), generator_entries(state.generator))
+    d = _copy(
+        discriminator_entries(other.discriminator), discriminator_entries(state.discriminator)
+    )
+    copied, fresh = (
+        [f"{letter}/{name}" for letter, names in (("G", g[i]), ("D", d[i])) for name in names]
+        for i in range(2)
+    )
     if not copied:
         raise InputError(f"no weight of {source} fits the networks of this configuration")
     return Transfer(copied, fresh)
+
+
+def _copy(theirs: Iterable[Entry], ours: Iterable[Entry]) -> tuple[list[str], list[str]]:
+    """Copies weights of the same name and shape; returns the names of those, and of the others."""
+    available = {entry.name: entry.variable for entry in theirs}
+    copied: list[str] = []
+    fresh: list[str] = []
+    for entry in ours:
+        found = available.get(entry.name)
+        if found is not None and tuple(found.shape) == tuple(entry.variable.shape):
+            entry.variable.assign(tf.convert_to_tensor(found))
+            copied.append(entry.name)
+        else:
+            fresh.append(entry.name)
+    return copied, fresh

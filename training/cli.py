@@ -53,7 +53,12 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "devices", "auto", "auto (all GPUs, else the CPU), a number of GPUs, or cpu:N", **shared
     )
-    flags.DEFINE_string("init_from", None, "run whose weights a new run starts from", **shared)
+    flags.DEFINE_string(
+        "init_from",
+        None,
+        "run whose weights a new run starts from; it then has no training.ema_rampup",
+        **shared,
+    )
     flags.DEFINE_boolean(
         "deterministic", False, "make every operation deterministic; slower on GPUs", **shared
     )

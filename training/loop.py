@@ -64,7 +64,8 @@ def train(
             the fields of `checkpoint.FREE_ON_RESUME`.
         run_path: the run directory, made if need be.
         devices: see `choose_strategy`.
-        init_from: run directory whose weights a new run starts from; no effect on a resumed one.
+        init_from: run directory whose weights a new run starts from. The run then has no
+            `training.ema_rampup`, also when it is resumed; a resume copies no weights.
         profile_iterations: how many iterations TensorBoard's profiler records, after the tenth.
         stop_after_minutes: wall-clock time after which to checkpoint and return, for jobs with a
             time limit; the run can be resumed.
