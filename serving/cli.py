@@ -9,6 +9,7 @@ from absl import flags
 
 from tf_sg2 import command_line
 from tf_sg2.errors import InputError
+from tf_sg2.precision import use_tf32
 
 USAGE = """
 tf-sg2 export: a trained run as a SavedModel that TensorFlow Serving loads.
@@ -60,9 +61,11 @@ def main(arguments: Sequence[str]) -> None:
     for name in ("run", "out"):
         if not values[name].value:
             raise InputError(f"--{name} is needed: {values[name].help.removesuffix(' (needed)')}")
-    from tf_sg2.run_directory import load_run
+    from tf_sg2.run_directory import RunDirectory, load_run
 
-    run = load_run(values.run, values.checkpoint)  # Refuses a wrong folder without TensorFlow.
+    # Refuses a wrong folder without TensorFlow.
+    use_tf32(RunDirectory(values.run).read_config().training.tf32)
+    run = load_run(values.run, values.checkpoint)
     from tf_sg2.serving.export import export
 
     written = export(

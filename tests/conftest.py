@@ -12,6 +12,10 @@ import tensorflow as tf
 
 from tf_sg2.ops import use_implementation
 from tf_sg2.ops.implementation import native_missing
+from tf_sg2.precision import use_tf32
+
+# As in every command: float32 is float32, also on a GPU.
+use_tf32(False)
 
 # Two devices of one CPU train as two GPUs would; they must be made before TensorFlow is used.
 tf.config.set_logical_device_configuration(

@@ -30,6 +30,35 @@ def test_file_has_the_permissions_of_any_new_file(tmp_path):
     assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
+def test_file_is_on_disk_before_its_name_is(tmp_path, monkeypatch):
+    done = []
+    monkeypatch.setattr(
+        os, "fsync", lambda descriptor: done.append(os.readlink(f"/dev/fd/{descriptor}"))
+    )
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", lambda *paths: (done.append("renamed"), replace(*paths)))
+    with new_file(tmp_path / "file") as file:
+        file.write(b"content")
+    written, renamed, folder = done
+    assert os.path.basename(written).startswith(".file.")
+    assert (renamed, folder) == ("renamed", str(tmp_path))
+
+
+@pytest.mark.parametrize("new", [new_file, new_folder])
+def test_two_writers_with_one_process_number_do_not_meet(tmp_path, monkeypatch, new):
+    """As in containers that share a disk."""
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    with new(tmp_path / "place") as one:
+        with new(tmp_path / "place") as two:
+            assert str(getattr(one, "name", one)) != str(getattr(two, "name", two))
+            if new is new_folder:
+                (one / "a").touch()
+                assert not list(two.iterdir())
+        if new is new_folder:
+            (tmp_path / "place").rmdir()
+    assert os.listdir(tmp_path) == ["place"]
+
+
 def test_unwritable_places_are_named(tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()

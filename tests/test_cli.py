@@ -105,6 +105,15 @@ def test_every_number_of_a_configuration_has_its_flag():
     assert set(config.field_names()) <= set(values)
 
 
+@pytest.mark.parametrize("text", ["nan", "NaN", "-nan"])
+def test_a_flag_that_is_no_number_is_refused(text):
+    def bounded(values):
+        flags.DEFINE_float("minutes", 1.0, "how long", lower_bound=0, flag_values=values)
+
+    with pytest.raises(InputError, match="--minutes is nan; .*tf-sg2 draw --help"):
+        command_line.parse("draw", [f"--minutes={text}"], bounded, "Draws.")
+
+
 def test_process_wide_flags_stay_untouched():
     command_line.parse("draw", ["--count=5"], define, "Draws.")
     assert "count" not in flags.FLAGS

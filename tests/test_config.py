@@ -250,6 +250,39 @@ def discriminator(**fields):
             "learning rate 0 of optimiser Adam must be positive",
         ),
         (lambda: OptimizerConfig(beta_2=1), "beta_2 1 of optimiser Adam must be in [0, 1)"),
+        (lambda: OptimizerConfig(epsilon=0), "epsilon 0 of optimiser Adam must be positive"),
+        (lambda: OptimizerConfig(epsilon=-1), "epsilon -1 of optimiser Adam must be positive"),
+        (
+            lambda: OptimizerConfig(arguments={"beta_1": 0.5}),
+            "argument 'beta_1' of optimiser Adam has a field of its own; set that, so that it is "
+            "corrected for lazy regularisation",
+        ),
+        (
+            lambda: OptimizerConfig(arguments={"clipnorm": math.nan}),
+            "argument 'clipnorm' of optimiser Adam is nan; it must be a finite number, true, "
+            "false, null or a text",
+        ),
+        (
+            lambda: OptimizerConfig(arguments={"clipnorm": [1]}),
+            "argument 'clipnorm' of optimiser Adam is [1]; it must be a finite number, true, "
+            "false, null or a text",
+        ),
+        (
+            lambda: TrainingConfig(ema_rampup=-0.1),
+            "training.ema_rampup is -0.1; it must be positive, or none for no ramp-up",
+        ),
+        (
+            lambda: TrainingConfig(ema_rampup=0.0),
+            "training.ema_rampup is 0.0; it must be positive, or none for no ramp-up",
+        ),
+        (
+            lambda: TrainingConfig(seed=2**32),
+            "training.seed is 4294967296; it must be below 2^32 = 4294967296",
+        ),
+        (
+            lambda: TrainingConfig(sample_truncation_psi=math.nan),
+            "training.sample_truncation_psi is nan; it must be a finite number",
+        ),
         (
             lambda: TrainingConfig(total_kimg=math.inf),
             "training.total_kimg is inf; it must be positive",
@@ -320,6 +353,19 @@ def test_file_is_refused_by_name(tmp_path):
         config.load(text)
     with pytest.raises(InputError, match="wrong.json: training.batch_size is 0"):
         config.load(wrong)
+
+
+def test_a_file_without_newer_fields_is_read_with_their_defaults(tmp_path):
+    values = config.to_dict(SMALL)
+    assert values["training"].pop("tf32") is False
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    assert config.load(tmp_path / "config.json") == SMALL
+
+
+def test_a_file_nested_beyond_measure_is_refused_by_name(tmp_path):
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(InputError, match="deep.json is not JSON"):
+        config.load(tmp_path / "deep.json")
 
 
 def test_differences_name_both_values():

@@ -155,6 +155,29 @@ def test_resume_with_cards_drawn_by_another_pillow_is_refused_with_the_differenc
         train(tiny_config(), copy_of(trained, tmp_path), progress=False)
 
 
+def test_a_start_that_failed_does_not_bind_the_next_one(tmp_path):
+    mistyped = tiny_config(training__total_kimg=0.008, training__r1_gamma=7)
+    with pytest.raises(InputError, match="nowhere does not exist"):
+        train(mistyped, tmp_path / "run", init_from=tmp_path / "nowhere", progress=False)
+    corrected = tiny_config(
+        training__total_kimg=0.008, data__source="cards:count=41,seed=3,size=16x20"
+    )
+    train(corrected, tmp_path / "run", progress=False)
+    run = RunDirectory(tmp_path / "run")
+    assert run.read_config() == corrected
+    assert json.loads((run.path / "data.json").read_text())["images"] == 41
+    kimg = [json.loads(line)["kimg"] for line in run.log_path.read_text().splitlines()]
+    assert len(kimg) == len(set(kimg)) + 1, "two lines at the end: the tick's, the samples'"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "[1", '{"images": [' * 10])
+def test_a_damaged_description_of_the_data_is_named(trained, tmp_path, text):
+    run = copy_of(trained, tmp_path)
+    (run / "data.json").write_text(text)
+    with pytest.raises(InputError, match="data.json is damaged .*; put it back from a copy, or"):
+        train(tiny_config(), run, progress=False)
+
+
 def test_resume_of_a_finished_run_trains_no_more(trained, tmp_path):
     run = copy_of(trained, tmp_path)
     state = train(tiny_config(), run, progress=False)
@@ -179,10 +202,40 @@ def test_initialisation_from_a_run_of_another_size_copies_the_levels_both_have(
     assert "D/b16.conv0.weight" in transfer.copied
     assert {"G/synthesis.b32.conv1.weight", "D/b32.fromrgb.weight"} <= set(transfer.fresh)
     for i, block in enumerate(theirs.generator.synthesis.blocks):
-        ours = state.generator.synthesis.blocks[i]
+        ours = state.generator_ema.synthesis.blocks[i]  # What `load_run` gives is the average.
         np.testing.assert_array_equal(ours.conv1.conv.weight, block.conv1.conv.weight)
     train(settings, tmp_path / "larger", init_from=trained, progress=False)
     assert "weights copied" in capsys.readouterr().err
+
+
+def test_a_transferred_run_starts_each_network_from_its_own_weights(trained):
+    from tf_sg2.training.checkpoint import initialize_from
+    from tf_sg2.weights.names import discriminator_entries, generator_entries
+
+    state = create_state(tiny_config(training__seed=9), tf.distribute.get_strategy())
+    transfer = initialize_from(state, trained)
+    assert not transfer.fresh
+    values = checkpoint_values(trained, 12)
+    for name in ("generator", "generator_ema", "discriminator"):
+        entries = discriminator_entries if name == "discriminator" else generator_entries
+        for entry in entries(getattr(state, name)):
+            key = f"{name}/{entry.name.replace('.', '..')}/.ATTRIBUTES/VARIABLE_VALUE"
+            np.testing.assert_array_equal(entry.variable, values[key], err_msg=key)
+
+
+def test_a_transferred_run_has_no_ema_rampup_also_when_resumed(trained, tmp_path, capsys):
+    settings = tiny_config(training__total_kimg=0.032)  # Four iterations, with ema_rampup.
+    assert settings.training.ema_rampup is not None
+    whole = train(settings, tmp_path / "whole", init_from=trained, progress=False)
+    assert "without training.ema_rampup" in capsys.readouterr().err
+    assert RunDirectory(tmp_path / "whole").read_config().training.ema_rampup is None
+    # The same command goes on, and so does the run's own configuration without --init_from.
+    run = tmp_path / "parts"
+    train(settings, run, init_from=trained, stop_after_minutes=0, progress=False)
+    train(settings, run, init_from=trained, stop_after_minutes=0, progress=False)
+    resumed = train(RunDirectory(run).read_config(), run, progress=False)
+    for name, variable in whole.variables().items():
+        np.testing.assert_array_equal(variable, resumed.variables()[name], err_msg=name)
 
 
 def test_loss_that_is_not_finite_stops_with_its_name_step_and_checkpoint(trained, tmp_path):
@@ -305,6 +358,24 @@ def test_images_that_vanish_are_skipped_and_counted_if_asked(tmp_path, monkeypat
     assert counts == sorted(counts) and counts[-1] >= 6
 
 
+def test_a_bad_image_of_the_sample_grid_is_skipped_if_asked(tmp_path, capsys):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (4, *IMAGE_SIZE, 3)).astype(np.uint8)
+    for i, values in enumerate(pixels):
+        Image.fromarray(values).save(folder / f"{i}.png")
+    whole = (folder / "0.png").read_bytes()
+    (folder / "0.png").write_bytes(whole[: len(whole) // 2])  # The header is whole.
+    settings = tiny_config(data__source=str(folder), training__total_kimg=0.008)
+    with pytest.raises(InputError, match="0.png is broken"):
+        train(settings, tmp_path / "stopped", progress=False)
+    train(settings, tmp_path / "run", on_bad_image="skip", progress=False)
+    assert "image 0 is skipped:" in capsys.readouterr().err
+    shown = np.asarray(Image.open(tmp_path / "run" / "samples" / "reals_000000.png"))
+    np.testing.assert_array_equal(shown, np.concatenate([pixels[1], pixels[2]], axis=1))
+
+
 def test_infinite_weights_stop_a_real_run(tmp_path):
     settings = tiny_config(generator_optimizer__learning_rate=1e30)
     with pytest.raises(DivergenceError, match="became (nan|inf).*none was written yet"):
@@ -358,6 +429,26 @@ def test_run_with_an_addons_optimiser_resumes_with_its_slots(tmp_path):
     assert any("optimizer/" in name and ours[name].shape.rank for name in ours), "there are slots"
     for name, variable in ours.items():
         np.testing.assert_allclose(variable, theirs[name], rtol=1e-3, atol=1e-4, err_msg=name)
+
+
+def test_a_rollback_while_profiling_records_one_profile(trained, tmp_path, monkeypatch):
+    poison(monkeypatch, iteration=14, seed=tiny_config().training.seed)
+    monkeypatch.setattr("tf_sg2.training.profile.AFTER", 1)
+    run = copy_of(trained, tmp_path)
+    longer = tiny_config(training__total_kimg=0.128)
+    train(longer, run, profile_iterations=3, on_nan="rollback", progress=False)
+    assert len(list(run.glob("plugins/profile/*/*.xplane.pb"))) == 1
+
+
+def test_a_run_that_fails_while_profiling_leaves_no_profiler_behind(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr("tf_sg2.training.profile.AFTER", 1)
+    longer = tiny_config(training__total_kimg=0.128)
+    with monkeypatch.context() as patch:
+        poison(patch, iteration=14)
+        with pytest.raises(DivergenceError):
+            train(longer, copy_of(trained, tmp_path), profile_iterations=9, progress=False)
+    tf.profiler.experimental.start(str(tmp_path / "free"))
+    tf.profiler.experimental.stop(save=False)
 
 
 def test_profile_on_demand_is_written(tmp_path):

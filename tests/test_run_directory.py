@@ -97,6 +97,41 @@ def test_a_run_that_moved_is_found(tmp_path):
     assert load_run(tmp_path / "new").checkpoint.parent == tmp_path / "new" / "checkpoints"
 
 
+def test_a_moved_run_whose_index_names_the_old_place_is_found(tmp_path):
+    run = make_tiny_run(tmp_path / "old")
+    index = run.checkpoints / "checkpoint"
+    absolute = f'"{run.checkpoints / "checkpoint-6"}"'
+    index.write_text(f"model_checkpoint_path: {absolute}\nall_model_checkpoint_paths: {absolute}\n")
+    run.path.rename(tmp_path / "new")
+    assert load_run(tmp_path / "new").checkpoint == tmp_path / "new/checkpoints/checkpoint-6"
+
+
+def test_a_run_without_the_index_of_its_checkpoints_is_found(tmp_path):
+    run = make_tiny_run(tmp_path / "run")
+    (run.checkpoints / "checkpoint").unlink()
+    assert load_run(run.path).checkpoint.name == "checkpoint-6"
+
+
+@pytest.mark.parametrize("name", ["a[1]", "a*", "a?", "a\\b"])
+def test_a_path_that_tensorflow_takes_for_a_pattern_is_refused(tmp_path, name):
+    character = next(c for c in name if c in "[*?\\")
+    with pytest.raises(InputError) as caught:
+        RunDirectory(tmp_path / name / "run")
+    assert f"contains {character!r}" in str(caught.value)
+    assert "rename" in str(caught.value)
+
+
+def test_an_empty_path_is_refused():
+    with pytest.raises(InputError, match="is empty.*a shell variable"):
+        RunDirectory("")
+
+
+@pytest.mark.parametrize("path", ["x" * 300, "a\0b"])
+def test_a_path_that_no_file_system_takes_is_refused(tmp_path, path):
+    with pytest.raises(InputError, match="does not exist"):
+        load_run(tmp_path / path)
+
+
 def test_config_comes_back_equal_and_whole(tmp_path):
     run = RunDirectory(str(tmp_path / "deep" / "run"))
     run.write_config(tiny_config(3))

@@ -1,8 +1,12 @@
 """What clusters do to jobs: signals, second processes, damaged checkpoints, full disks."""
 
+import errno
+import fcntl
 import os
+import re
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -16,7 +20,7 @@ from processes import checkpoint_values, start
 from tf_sg2 import InputError, config
 from tf_sg2.run_directory import RunDirectory
 from tf_sg2.training import checkpoint
-from tf_sg2.training.interruption import INTERRUPTED_STATUS, stop_on_signals
+from tf_sg2.training.interruption import INTERRUPTED_STATUS, sole_use_of, stop_on_signals
 from tf_sg2.training.loop import train
 from tf_sg2.training.state import create_state
 from tiny_config import tiny_config
@@ -37,7 +41,8 @@ def test_sigterm_ends_with_a_checkpoint_and_a_status_of_its_own(tmp_path, capfd)
         while not (run.log_path.exists() and "loss/r1" in run.log_path.read_text()):
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.2)
-        with pytest.raises(InputError, match=f"is being trained by process {process.pid}; wait"):
+        holder = f"process {process.pid} on {socket.gethostname()}"
+        with pytest.raises(InputError, match=f"is being trained by {re.escape(holder)}; wait"):
             train(endless, run.path, progress=False)
         assert not run.checkpoint_numbers()
         process.send_signal(signal.SIGTERM)
@@ -88,6 +93,31 @@ def test_signals_stay_untouched_in_another_thread():
     thread.start()
     thread.join()
     assert found == [before]
+
+
+def test_a_run_directory_below_a_file_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file/run cannot be made: Not a directory; name another"):
+        with sole_use_of(tmp_path / "file" / "run"):
+            pass
+
+
+def test_a_run_directory_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "train.lock").mkdir()
+    with pytest.raises(InputError, match="train.lock cannot be written: Is a directory"):
+        with sole_use_of(tmp_path):
+            pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_disk_without_locks_is_refused(tmp_path, monkeypatch, number):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(InputError, match="cannot be locked .*; mount its file system with locks"):
+        with sole_use_of(tmp_path):
+            pass
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +191,20 @@ def test_a_checkpoint_that_the_folder_does_not_name_yet_is_found(state, tmp_path
     (run.checkpoints / "checkpoint").unlink()
     checkpoint.set_damaged_aside(run, pytest.fail)
     assert run.find_checkpoint().name == "checkpoint-3"
+
+
+def test_a_resumed_run_can_be_moved(state, tmp_path):
+    run = save_three(state, RunDirectory(tmp_path / "old"))
+    checkpoint.set_damaged_aside(run, pytest.fail)
+    moved = RunDirectory(run.path.rename(tmp_path / "new"))
+    assert str(tmp_path) not in (moved.checkpoints / "checkpoint").read_text()
+    manager = checkpoint.checkpoint_manager(state, tiny_config(), moved)
+    state.iteration.assign(0)
+    assert checkpoint.restore(manager) and int(state.iteration) == 3
+    for number in range(4, 8):  # The old ones are found, and so are deleted in time.
+        state.iteration.assign(number)
+        checkpoint.save(manager, state)
+    assert moved.checkpoint_numbers() == list(range(3, 8))
 
 
 def test_a_run_without_a_sound_checkpoint_is_refused_rather_than_begun_again(state, tmp_path):

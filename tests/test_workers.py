@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -248,6 +249,21 @@ def test_the_chief_comes_first():
         (given(TWO, {}), "the cluster has worker 0, worker 1"),
         (given({**TWO, "ps": ["c:1"]}, {"type": "worker", "index": 0}), "of the type 'ps'"),
         (given({"worker": ["a:1", "b"]}, {"type": "worker", "index": 0}), "'b' is no HOST:PORT"),
+        (
+            given(TWO, {"type": "worker", "index": math.inf}),
+            "the index Infinity is no whole number",
+        ),
+        (given(TWO, {"type": "worker", "index": 1.9}), "the index 1.9 is no whole number"),
+        (given(TWO, {"type": "worker", "index": True}), "the index true is no whole number"),
+        (given({"worker": ["a:1", "b:99999"]}, {"type": "worker", "index": 0}), "'b:99999' is no"),
+        (given({"worker": ["a:1", "b:0"]}, {"type": "worker", "index": 0}), "'b:0' is no"),
+        (given({"worker": ["a:1", "b:\u0662"]}, {"type": "worker", "index": 0}), "is no HOST:PORT"),
+        (
+            given({"worker": "a:1"}, {"type": "worker", "index": 0}),
+            "'worker' is no list of addresses",
+        ),
+        (given({"chief": ["a:1", "b:2"]}, {"type": "chief", "index": 0}), "there are 2 chiefs"),
+        ({"TF_CONFIG": "[" * 100_000}, "it cannot be read"),
         (given({"worker": ["a:1", "a:1"]}, {"type": "worker", "index": 0}), "the same address"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import sys
@@ -43,6 +44,11 @@ def parse(
     except flags.Error as error:
         sentence = " ".join(str(error).split())
         raise InputError(f"{sentence} (tf-sg2 {command} --help lists the flags)") from error
+    for name in values:
+        if isinstance(values[name].value, float) and math.isnan(values[name].value):
+            raise InputError(  # It passes every bound: comparisons with it are false.
+                f"--{name} is nan; give a number (tf-sg2 {command} --help lists the flags)"
+            )
     if positional:
         raise InputError(
             f"tf-sg2 {command} takes flags only, but was given {' '.join(positional)!r}; "

@@ -10,15 +10,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import types
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tf_sg2.config_convert import convert
 from tf_sg2.errors import InputError
-from tf_sg2.image_size import base_size, parse_image_size
+from tf_sg2.image_size import base_size
+from tf_sg2.image_size import parse_image_size as parse_image_size
 
 
 @dataclass(frozen=True)
@@ -178,6 +179,22 @@ class OptimizerConfig:
         for key in ("beta_1", "beta_2"):
             value = getattr(self, key)
             _require(0 <= value < 1, f"{key} {value} of optimiser {self.name} must be in [0, 1)")
+        _require(
+            self.epsilon > 0, f"epsilon {self.epsilon} of optimiser {self.name} must be positive"
+        )
+        for key, value in self.arguments.items():
+            _require(
+                key not in {entry.name for entry in dataclasses.fields(self)},
+                f"argument {key!r} of optimiser {self.name} has a field of its own; set that, so "
+                "that it is corrected for lazy regularisation",
+            )
+            _require(
+                value is None
+                or isinstance(value, (bool, int, str))
+                or (isinstance(value, float) and math.isfinite(value)),
+                f"argument {key!r} of optimiser {self.name} is {value}; it must be a finite "
+                "number, true, false, null or a text",
+            )
 
 
 @dataclass(frozen=True)
@@ -196,6 +213,7 @@ class TrainingConfig:
     batch_size: int = 32
     accumulation_steps: int = 1
     seed: int = 0
+    tf32: bool = False
     r1_gamma: float = 10.0
     r1_interval: int = 16
     path_length_weight: float = 2.0
@@ -242,6 +260,20 @@ class TrainingConfig:
         for key in ("style_mixing_probability", "path_length_decay"):
             value = getattr(self, key)
             _require(0 <= value <= 1, f"training.{key} is {value}; it must be in [0, 1]")
+        _require(
+            self.seed < 2**32,  # NumPy's limit.
+            f"training.seed is {self.seed}; it must be below 2^32 = {2**32}",
+        )
+        _require(
+            self.ema_rampup is None or self.ema_rampup > 0,
+            f"training.ema_rampup is {self.ema_rampup}; it must be positive, or none for no "
+            "ramp-up",
+        )
+        _require(
+            math.isfinite(self.sample_truncation_psi),
+            f"training.sample_truncation_psi is {self.sample_truncation_psi}; it must be a "
+            "finite number",
+        )
         _require(
             self.batch_size % self.accumulation_steps == 0,
             f"training.batch_size {self.batch_size} is not a multiple of "
@@ -301,7 +333,7 @@ def from_dict(values: Mapping[str, Any], kind: type = Config, where: str = "") -
         if dataclasses.is_dataclass(hints[key]):
             arguments[key] = from_dict(value, hints[key], f"{where}{key}.")
         else:
-            arguments[key] = _convert(value, hints[key], where + key)
+            arguments[key] = convert(value, hints[key], where + key)
     for entry in dataclasses.fields(kind):
         required = (
             entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING
@@ -326,7 +358,7 @@ def load(path: str | Path) -> Config:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"configuration {path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"configuration {path} is not JSON: {error}") from error
     try:
         return from_dict(values)
@@ -380,54 +412,3 @@ def differences(ours: Config, theirs: Config) -> list[str]:
         for name, value in flatten(ours)
         if value != other[name]
     ]
-
-
-_KINDS = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "a text",
-    tuple: "a list of numbers",
-}
-
-
-def _convert(value: Any, hint: Any, name: str) -> Any:
-    """Brings a JSON value or a flag's text to the type of its field."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        if value is None or (isinstance(value, str) and value.strip().lower() == "none"):
-            return None
-        return _convert(value, next(a for a in arguments if a is not type(None)), name)
-    try:
-        if name.rpartition(".")[2] == "image_size" and isinstance(value, str):
-            return parse_image_size(value)
-        if origin is tuple:
-            items = value.split(",") if isinstance(value, str) else list(value)
-            return tuple(_convert(item, arguments[0], name) for item in items)
-        if hint is bool:
-            if isinstance(value, bool):
-                return value
-            return {"true": True, "1": True, "false": False, "0": False}[value.strip().lower()]
-        if hint is int:
-            if isinstance(value, bool) or int(value) != float(value):
-                raise ValueError
-            return int(value)
-        if hint is float:
-            if isinstance(value, bool) or not math.isfinite(float(value)):
-                raise ValueError
-            return float(value)
-        if hint is str:
-            if not isinstance(value, str):
-                raise ValueError
-            return value
-        mapping = json.loads(value) if isinstance(value, str) else value
-        if not isinstance(mapping, Mapping):
-            raise ValueError
-        return dict(mapping)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        if isinstance(error, InputError):
-            raise
-        wanted = _KINDS.get(origin or hint, "an object in JSON")
-        raise InputError(
-            f"configuration field {name!r} cannot be {value!r}; it is {wanted}"
-        ) from error

@@ -39,6 +39,7 @@ MEANINGS: dict[str, str] = {
     "training.batch_size": "images in an iteration, over all devices",
     "training.accumulation_steps": "parts that a device's share is computed in, for less memory",
     "training.seed": "of weights, latents, noise and the order of the images",
+    "training.tf32": "true lets GPUs compute products in TF32: faster, 10 bits of mantissa",
     "training.r1_gamma": "weight of R1 regularisation; 0 for none",
     "training.r1_interval": "iterations between its steps; 0 for none",
     "training.path_length_weight": "weight of path-length regularisation; 0 for none",

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from tf_sg2 import command_line
+from tf_sg2.precision import use_tf32
 
 USAGE = """
 Prints one table: versions, devices, which implementation upfirdn2d and bias_act use and why, the
@@ -46,6 +47,8 @@ def report() -> list[tuple[str, str]]:
         rows.append((f"GPU {i}", str(details.get("device_name", device.name))))
     if not devices:
         rows.append(("GPU", "none that TensorFlow sees"))
+    on = tf.config.experimental.tensor_float_32_execution_enabled()
+    rows.append(("TF32", f"{'on' if on else 'off'}; a run with training.tf32 switches it on"))
     return [*rows, *_native_ops(), *_tools()]
 
 
@@ -130,6 +133,7 @@ def _last_line(command: list[str]) -> str:
 def main(arguments: Sequence[str]) -> None:
     """Runs `tf-sg2 doctor`."""
     command_line.parse("doctor", arguments, lambda values: None, USAGE)
+    use_tf32(False)
     rows = report()
     width = max(len(name) for name, _ in rows)
     print("\n".join(f"{name:<{width}}  {value}" for name, value in rows))

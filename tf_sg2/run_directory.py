@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from tf_sg2 import config as configuration
 from tf_sg2.atomic import new_file
 from tf_sg2.config import Config
-from tf_sg2.errors import InputError
+from tf_sg2.errors import InputError, first_line
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from tf_sg2.generator import Generator
 
 CHECKPOINT_NAME = "checkpoint"
+# TensorFlow reads a checkpoint's path as a pattern in which these are special.
+_PATTERN_CHARACTERS = "[*?\\"
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,25 @@ class RunDirectory:
 
     Args:
         path: the run's folder.
+
+    Raises:
+        InputError: if the path is empty, or TensorFlow would read it as a pattern.
     """
 
     path: Path
 
     def __init__(self, path: str | Path):
+        if not str(path):
+            raise InputError(
+                "the path of the run directory is empty; name a folder (is a shell variable unset?)"
+            )
+        for character in _PATTERN_CHARACTERS:
+            if character in str(path):
+                raise InputError(
+                    f"the path of the run directory, {path}, contains {character!r}, which "
+                    "TensorFlow reads as part of a pattern; rename the folder, or go into it "
+                    "and give a relative path"
+                )
         object.__setattr__(self, "path", Path(path))
 
     @property
@@ -80,9 +96,9 @@ class RunDirectory:
         Raises:
             InputError: if the folder is absent or is no run, or its configuration is unusable.
         """
-        if not self.path.is_dir():
+        if not os.path.isdir(self.path):  # It never raises, as Path.is_dir does for long names.
             raise InputError(f"run directory {self.path} does not exist")
-        if not self.config_path.is_file():
+        if not os.path.isfile(self.config_path):
             raise InputError(
                 f"{self.path} is no run directory: it has no {self.config_path.name}; give the "
                 "folder that tf-sg2 train was given as --run"
@@ -92,8 +108,12 @@ class RunDirectory:
     def checkpoint_numbers(self) -> list[int]:
         """Returns the iterations of the checkpoints that are there, in order."""
         names = os.listdir(self.checkpoints) if self.checkpoints.is_dir() else []
-        found = (re.fullmatch(rf"{CHECKPOINT_NAME}-(\d+)\.index", name) for name in names)
+        found = (re.fullmatch(rf"{CHECKPOINT_NAME}-([0-9]+)\.index", name) for name in names)
         return sorted(int(match[1]) for match in found if match)
+
+    def has_checkpoints(self) -> bool:
+        """Returns whether there are files of a checkpoint, whole, incomplete or damaged."""
+        return any(self.checkpoints.glob(f"*{CHECKPOINT_NAME}-*.*"))
 
     def find_checkpoint(self, checkpoint: str | int | Path | None = None) -> Path:
         """Returns the path of a checkpoint, without suffix, as TensorFlow takes it.
@@ -106,23 +126,23 @@ class RunDirectory:
             InputError: if it does not exist, or there is none.
         """
         if checkpoint is None:
-            import tensorflow as tf
-
-            newest = tf.train.latest_checkpoint(str(self.checkpoints))
-            if newest is None:
+            # The numbered files, and not TensorFlow's index of the folder: an index is written
+            # after its checkpoint, may be lost, and may name the place that a run was moved from.
+            numbers = self.checkpoint_numbers()
+            if not numbers:
                 raise InputError(
                     f"run {self.path} has no checkpoint yet; training writes the first one after "
                     "training.checkpoint_kimg, or when it ends"
                 )
-            return Path(newest)
+            return self.checkpoints / f"{CHECKPOINT_NAME}-{numbers[-1]}"
         wanted = str(checkpoint).removesuffix(".index")
         name = f"{CHECKPOINT_NAME}-{wanted}" if wanted.isdigit() else wanted
         for path in (self.checkpoints / name, Path(name)):
             if path.with_name(path.name + ".index").is_file():
                 return path
-        numbers = ", ".join(map(str, self.checkpoint_numbers()))
+        there = ", ".join(map(str, self.checkpoint_numbers()))
         raise InputError(
-            f"run {self.path} has no checkpoint {str(checkpoint)!r}; it has {numbers or 'none yet'}"
+            f"run {self.path} has no checkpoint {str(checkpoint)!r}; it has {there or 'none yet'}"
         )
 
 
@@ -191,16 +211,32 @@ def load_run(path: str | Path, checkpoint: str | int | Path | None = None) -> Ru
     generator = Generator(config.generator, name="generator_ema")
     discriminator = Discriminator(config.discriminator)
     images_seen = tf.Variable(0, dtype=tf.int64, trainable=False)
-    parts = checkpoint_of(
-        {"generator_ema": generator, "discriminator": discriminator, "images_seen": images_seen}
+    restore_parts(
+        found,
+        directory,
+        {"generator_ema": generator, "discriminator": discriminator, "images_seen": images_seen},
     )
+    return Run(config, generator, discriminator, int(images_seen.numpy()), found, directory)
+
+
+def restore_parts(checkpoint: Path, directory: RunDirectory, parts: Mapping[str, Any]) -> None:
+    """Gives `parts` what a checkpoint holds under their names; the rest of it stays unread.
+
+    Args:
+        checkpoint: path without suffix, from `RunDirectory.find_checkpoint`.
+        directory: its run, for messages.
+        parts: see `checkpoint_of`.
+
+    Raises:
+        InputError: if the checkpoint is damaged or does not hold all of them.
+    """
+    import tensorflow as tf
+
     try:
-        status = parts.restore(str(found)).expect_partial()  # Optimisers and G stay where they are.
+        status = checkpoint_of(parts).restore(str(checkpoint)).expect_partial()
         status.assert_existing_objects_matched()
     except (AssertionError, IndexError, ValueError, RuntimeError, tf.errors.OpError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"checkpoint {found} is damaged, or of another configuration than "
-            f"{directory.config_path} ({reason}); choose another one"
+            f"checkpoint {checkpoint} is damaged, or of another configuration than "
+            f"{directory.config_path} ({first_line(error)}); choose another one"
         ) from error
-    return Run(config, generator, discriminator, int(images_seen.numpy()), found, directory)

@@ -16,10 +16,11 @@ from tf_sg2.atomic import new_file
 from tf_sg2.config import Config, override, to_json
 from tf_sg2.data import open_source
 from tf_sg2.data.source import ImageSource
-from tf_sg2.errors import InputError
+from tf_sg2.errors import InputError, first_line
 from tf_sg2.run_directory import RunDirectory
 from tf_sg2.training import checkpoint, rollback
 from tf_sg2.training.interruption import sole_use_of
+from tf_sg2.training.profile import Profile
 from tf_sg2.training.state import TrainState, create_state
 from tf_sg2.training.summaries import RunLog, WorkerLog
 from tf_sg2.training.workers import Workers
@@ -36,6 +37,7 @@ class Run:
     state: TrainState
     checkpoints: tf.train.CheckpointManager | None  # The chief's.
     log: RunLog | WorkerLog | None = None
+    profile: Profile | None = None  # The chief's.
 
     def restore(self) -> bool:
         """Gives the chief the state of its newest checkpoint; False, on every worker, without."""
@@ -96,6 +98,10 @@ def begin(
         InputError: for a configuration, a data set or a folder that do not go together.
     """
     cluster = workers.cluster
+    if init_from is not None:
+        # An average that starts from another one needs no ramp-up. The run's configuration keeps
+        # this, so it holds after a resume too.
+        config = override(config, {"training.ema_rampup": None})
     check_batch(config, workers.strategy.num_replicas_in_sync)
     source = _open_data(config)
     workers.watch.reached("the start")
@@ -106,9 +112,11 @@ def begin(
     with sole_use_of(directory.path) if cluster.is_chief else contextlib.nullcontext():
         said: list[str] = []  # When there is a log.
         if cluster.is_chief:
-            if directory.config_path.exists():
+            # Without a checkpoint, an earlier start failed or stopped: nothing binds this one.
+            resumed = directory.has_checkpoints()
+            if resumed and directory.config_path.exists():
                 checkpoint.check_resumable(directory.read_config(), config, directory)
-            _check_data(directory, source)
+            _check_data(directory, source, resumed)
             directory.write_config(config)
             checkpoint.set_damaged_aside(directory, said.append)
         state = create_state(config, workers.strategy)
@@ -133,13 +141,15 @@ def begin(
                 run.log.say(line)
             yield run
         finally:
+            if run.profile is not None:
+                run.profile.stop()
             run.log.close()
 
 
 def _initialize(state: TrainState, source: str | Path) -> str:
     transfer = checkpoint.initialize_from(state, source)
     return (
-        f"from {source}: {len(transfer.copied)} weights copied, "
+        f"from {source}, without training.ema_rampup: {len(transfer.copied)} weights copied, "
         f"{len(transfer.fresh)} fresh: {', '.join(transfer.fresh) or 'none'}"
     )
 
@@ -210,8 +220,8 @@ def _open_data(config: Config) -> ImageSource:
     return source
 
 
-def _check_data(run: RunDirectory, source: ImageSource) -> None:
-    """Holds a resumed run to the data set that it was started with."""
+def _check_data(run: RunDirectory, source: ImageSource, resumed: bool) -> None:
+    """Holds a resumed run to the data set that it was started with; describes it for a new run."""
     path = run.path / "data.json"
     ours = {
         "images": len(source),
@@ -220,8 +230,8 @@ def _check_data(run: RunDirectory, source: ImageSource) -> None:
         "label_dim": source.label_dim,
         "fingerprint": source.fingerprint(),
     }
-    if path.exists():
-        theirs = json.loads(path.read_text(encoding="utf-8"))
+    if resumed and path.exists():
+        theirs = _read_description(path)
         found = [
             f"{key}: {theirs.get(key)!r} -> {value!r}"
             for key, value in ours.items()
@@ -235,3 +245,16 @@ def _check_data(run: RunDirectory, source: ImageSource) -> None:
         return
     with new_file(path) as file:
         file.write((json.dumps(ours, indent=2) + "\n").encode())
+
+
+def _read_description(path: Path) -> dict[str, object]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError("it is no JSON object")
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path} is damaged ({first_line(error)}); put it back from a copy, or remove it to "
+            "go on with the data set that is given now"
+        ) from error
+    return found

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 import tensorflow as tf
 
+from tf_sg2.atomic import new_file
 from tf_sg2.config import Config, differences
 from tf_sg2.errors import InputError, first_line
-from tf_sg2.run_directory import CHECKPOINT_NAME, RunDirectory, checkpoint_of, load_run
+from tf_sg2.generator import Generator
+from tf_sg2.run_directory import (
+    CHECKPOINT_NAME,
+    RunDirectory,
+    checkpoint_of,
+    load_run,
+    restore_parts,
+)
 from tf_sg2.training.state import TrainState
-from tf_sg2.weights.names import discriminator_entries, generator_entries
+from tf_sg2.weights.names import Entry, discriminator_entries, generator_entries
 
 # Fields that a resumed run may change: none has a part in what an iteration computes. The data
 # set may lie elsewhere; that it is the same one is checked by its fingerprint.
@@ -91,17 +99,19 @@ def set_damaged_aside(
         say(f"checkpoint {prefix} is damaged ({reason}); set aside as damaged-{prefix.name}")
     state = tf.train.get_checkpoint_state(str(folder))
     named = {Path(path).name for path in state.all_model_checkpoint_paths} if state else set()
-    there = [str(folder / f"{CHECKPOINT_NAME}-{number}") for number in numbers]
-    missing = sorted(named - {Path(path).name for path in there} - set(lost))
+    there = [f"{CHECKPOINT_NAME}-{number}" for number in numbers]
+    missing = sorted(named - set(there) - set(lost))
     for name in missing:
         say(f"checkpoint {folder / name} is incomplete: its index is not there")
     if there:
-        tf.compat.v1.train.update_checkpoint_state(
-            str(folder),
-            there[-1],
-            there,
-            all_model_checkpoint_timestamps=[os.path.getmtime(f"{path}.index") for path in there],
-        )
+        # Relative names: the run can be moved.
+        lines = [f'model_checkpoint_path: "{there[-1]}"']
+        lines += [f'all_model_checkpoint_paths: "{name}"' for name in there]
+        # Without times, the manager would not know these files and never delete them.
+        times = [os.path.getmtime(folder / f"{name}.index") for name in there]
+        lines += [f"all_model_checkpoint_timestamps: {time}" for time in times]
+        with new_file(folder / "checkpoint") as file:
+            file.write("".join(line + "\n" for line in lines).encode())
     elif lost or missing or next(folder.glob("damaged-*"), None):
         raise InputError(
             f"no checkpoint in {folder} is sound, so {run.path} cannot be resumed; put one back "
@@ -185,27 +195,39 @@ def initialize_from(state: TrainState, source: str | Path) -> Transfer:
     """Copies the weights of another run's newest checkpoint wherever name and shape match.
 
     The levels of both networks are named by resolution, so a run of another image size shares
-    all levels that both have. G starts from the other run's EMA generator.
+    all levels that both have. Each network starts from its own weights in the other run: G from G,
+    the average from the average, D from D.
 
     Raises:
         InputError: if `source` is no run with a checkpoint, or nothing matches.
     """
     other = load_run(source)
-    copied: list[str] = []
-    fresh: list[str] = []
-    for letter, entries, theirs, ours in (
-        ("G", generator_entries, other.generator, (state.generator, state.generator_ema)),
-        ("D", discriminator_entries, other.discriminator, (state.discriminator,)),
-    ):
-        available = {entry.name: entry.variable for entry in entries(theirs)}
-        for network in ours:
-            for entry in entries(network):
-                found = available.get(entry.name)
-                if found is not None and tuple(found.shape) == tuple(entry.variable.shape):
-                    entry.variable.assign(tf.convert_to_tensor(found))
-                    (copied if network is ours[0] else []).append(f"{letter}/{entry.name}")
-                else:
-                    (fresh if network is ours[0] else []).append(f"{letter}/{entry.name}")
+    generator = Generator(other.config.generator)
+    restore_parts(other.checkpoint, other.directory, {"generator": generator})
+    _copy(generator_entries(other.generator), generator_entries(state.generator_ema))
+    g = _copy(generator_entries(generator), generator_entries(state.generator))
+    d = _copy(
+        discriminator_entries(other.discriminator), discriminator_entries(state.discriminator)
+    )
+    copied, fresh = (
+        [f"{letter}/{name}" for letter, names in (("G", g[i]), ("D", d[i])) for name in names]
+        for i in range(2)
+    )
     if not copied:
         raise InputError(f"no weight of {source} fits the networks of this configuration")
     return Transfer(copied, fresh)
+
+
+def _copy(theirs: Iterable[Entry], ours: Iterable[Entry]) -> tuple[list[str], list[str]]:
+    """Copies weights of the same name and shape; returns the names of those, and of the others."""
+    available = {entry.name: entry.variable for entry in theirs}
+    copied: list[str] = []
+    fresh: list[str] = []
+    for entry in ours:
+        found = available.get(entry.name)
+        if found is not None and tuple(found.shape) == tuple(entry.variable.shape):
+            entry.variable.assign(tf.convert_to_tensor(found))
+            copied.append(entry.name)
+        else:
+            fresh.append(entry.name)
+    return copied, fresh

@@ -6,7 +6,6 @@ import math
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from absl import flags
 
@@ -14,6 +13,8 @@ from tf_sg2 import command_line, config, presets
 from tf_sg2.config import Config
 from tf_sg2.config_help import MEANINGS
 from tf_sg2.errors import InputError
+from tf_sg2.image_size import parse_image_size
+from tf_sg2.run_directory import RunDirectory
 
 USAGE = """
 Trains StyleGAN2, or resumes a run: the same command goes on where the run stands.
@@ -27,8 +28,8 @@ under its own configuration; --preset is then not needed. Durations are in kimg,
 images. Pictures are in RUN/samples; `tensorboard --logdir RUN` shows all the rest.
 
 SIGTERM and SIGINT let the iteration end and write a checkpoint; a second signal ends at once. Exit
-status: 0 done, 2 unusable input or divergence, 75 stopped by a signal and ready to go on, 69 for
-another worker that is gone or hangs.
+status: 0 done, 2 unusable input or divergence, 75 stopped by a signal or --stop_after_minutes and
+ready to go on, 69 for another worker that is gone or hangs.
 
 Where TF_CONFIG names several workers, give each the same command: they train together as one would.
 Worker 0 writes the run directory; the others need the data alone.
@@ -52,7 +53,12 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "devices", "auto", "auto (all GPUs, else the CPU), a number of GPUs, or cpu:N", **shared
     )
-    flags.DEFINE_string("init_from", None, "run whose weights a new run starts from", **shared)
+    flags.DEFINE_string(
+        "init_from",
+        None,
+        "run whose weights a new run starts from; it then has no training.ema_rampup",
+        **shared,
+    )
     flags.DEFINE_boolean(
         "deterministic", False, "make every operation deterministic; slower on GPUs", **shared
     )
@@ -107,39 +113,48 @@ def build_config(values: flags.FlagValues) -> Config:
     overrides = {
         name: values[name].value for name in config.field_names() if values[name].value is not None
     }
+    for name in ("run", "config", "data", "image_size", "devices", "init_from"):
+        if values[name].value == "":
+            raise InputError(f"--{name} is empty; leave it out, or is a shell variable unset?")
     if values.preset and values.config:
         raise InputError("--preset and --config both name a configuration; give one of them")
-    stored = Path(values.run) / "config.json" if values.run else None
     if values.data is not None:
         overrides["data.source"] = values.data
     if values.image_size is not None:
         for key in presets.BOTH_NETWORKS["image_size"]:
             overrides[key] = values.image_size
+    base = _base(values, overrides.get("data.source"))
+    if values.labels:
+        label_dim = _label_dim(config.override(base, overrides))
+        both = dict.fromkeys(presets.BOTH_NETWORKS["label_dim"], str(label_dim))
+        overrides = {**both, **overrides}
+    return config.override(base, overrides)
+
+
+def _base(values: flags.FlagValues, source_spec: str | None) -> Config:
+    """The configuration that the flags start from."""
     if values.config:
-        return config.override(config.load(values.config), overrides)
-    if not values.preset:
-        if stored is not None and stored.exists():
-            return config.override(config.load(stored), overrides)
-        raise InputError(
-            f"a new run needs --preset or --config; the presets are {', '.join(presets.names())}"
-        )
-    return config.override(_preset(values, overrides), overrides)
+        return config.load(values.config)
+    if values.preset:
+        return _preset(values, source_spec)
+    if values.run:
+        stored = RunDirectory(values.run).config_path
+        if os.path.exists(stored):
+            return config.load(stored)
+    raise InputError(
+        f"a new run needs --preset or --config; the presets are {', '.join(presets.names())}"
+    )
 
 
-def _preset(values: flags.FlagValues, overrides: dict[str, str]) -> Config:
+def _preset(values: flags.FlagValues, source_spec: str | None) -> Config:
     """The preset, at the size of the data set where that is known."""
-    source_spec = overrides.get("data.source")
-    image_size = config.parse_image_size(values.image_size) if values.image_size else None
-    image_channels, label_dim = 3, 0
+    image_size = parse_image_size(values.image_size) if values.image_size else None
+    image_channels = 3
     if source_spec is not None:
         from tf_sg2.data import open_source
 
         source = open_source(source_spec, image_size)
         image_size, image_channels = source.image_size, source.image_channels
-        if values.labels:
-            if not source.label_dim:
-                raise InputError(f"--labels was given, but {source_spec} has no labels")
-            label_dim = source.label_dim
     replicas = 1
     if values.preset == "auto":
         from tf_sg2.training.cluster import read_cluster
@@ -147,7 +162,20 @@ def _preset(values: flags.FlagValues, overrides: dict[str, str]) -> Config:
 
         strategy = choose_strategy(values.devices, read_cluster(), values.worker_timeout)
         replicas = strategy.num_replicas_in_sync
-    return presets.get(values.preset, image_size, image_channels, label_dim, replicas)
+    return presets.get(values.preset, image_size, image_channels, replicas=replicas)
+
+
+def _label_dim(wanted: Config) -> int:
+    """The width of the labels of the data set."""
+    from tf_sg2.data import open_source
+
+    spec = wanted.data.source
+    if not spec:
+        raise InputError("--labels was given, but no data set; say --data=PATH")
+    label_dim = open_source(spec).label_dim
+    if not label_dim:
+        raise InputError(f"--labels was given, but {spec} has no labels")
+    return label_dim
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -168,10 +196,10 @@ def main(arguments: Sequence[str]) -> None:
         tf.config.experimental.enable_op_determinism()
     from tf_sg2.training.cluster import LOST_STATUS, LostWorkerError
     from tf_sg2.training.interruption import INTERRUPTED_STATUS, Interrupted
-    from tf_sg2.training.loop import train
+    from tf_sg2.training.loop import steps_for, train
 
     try:
-        train(
+        state = train(
             wanted,
             values.run,
             devices=values.devices,
@@ -188,6 +216,14 @@ def main(arguments: Sequence[str]) -> None:
     except LostWorkerError as lost:
         print(f"error: {lost}", file=sys.stderr)
         sys.exit(LOST_STATUS)
+    iteration = int(state.iteration.numpy())
+    if iteration < steps_for(wanted.training.total_kimg, wanted.training.batch_size):
+        print(
+            f"--stop_after_minutes={values.stop_after_minutes:g}: stopped after iteration "
+            f"{iteration}; the checkpoint is written, and the same command goes on from it",
+            file=sys.stderr,
+        )
+        sys.exit(INTERRUPTED_STATUS)
     print(
         f"run directory: {values.run}\npictures: {os.path.join(values.run, 'samples')}\n"
         f"TensorBoard: tensorboard --logdir {values.run}",

@@ -83,10 +83,15 @@ def read_cluster(environment: Mapping[str, str] = os.environ) -> Cluster:
         given = json.loads(text)
         jobs, task = given.get("cluster") or {}, given.get("task") or {}
         unknown = sorted(jobs.keys() - {"chief", "worker"})
+        for job in jobs.keys() - unknown:
+            if not isinstance(jobs[job], list):
+                raise InputError(_unusable(f"{job!r} is no list of addresses"))
         tasks = [(job, i) for job in ("chief", "worker") for i in range(len(jobs.get(job, ())))]
         addresses = [address for job in ("chief", "worker") for address in jobs.get(job, ())]
-        ours = (task["type"], int(task["index"])) if task else None
-    except (ValueError, AttributeError, TypeError, KeyError) as error:
+        ours = (task["type"], _whole(task["index"])) if task else None
+    except InputError:
+        raise
+    except (ValueError, AttributeError, TypeError, KeyError, RecursionError) as error:
         raise InputError(_unusable(f"it cannot be read ({error!r})")) from error
     if not tasks and not unknown:
         return ALONE
@@ -95,8 +100,11 @@ def read_cluster(environment: Mapping[str, str] = os.environ) -> Cluster:
             _unusable(f"it has tasks of the type {unknown[0]!r}; training knows chief and worker")
         )
     for address in addresses:
-        if not isinstance(address, str) or not re.fullmatch(r".+:\d+", address):
-            raise InputError(_unusable(f"{address!r} is no HOST:PORT"))
+        port = re.fullmatch(r".+:([0-9]{1,5})", address) if isinstance(address, str) else None
+        if port is None or not 0 < int(port[1]) < 2**16:
+            raise InputError(_unusable(f"{address!r} is no HOST:PORT with a port of 1 to 65535"))
+    if len(jobs.get("chief", ())) > 1:
+        raise InputError(_unusable(f"there are {len(jobs['chief'])} chiefs; at most one leads"))
     if len(set(addresses)) < len(addresses):
         raise InputError(_unusable("two workers have the same address"))
     if ours not in tasks:
@@ -105,6 +113,13 @@ def read_cluster(environment: Mapping[str, str] = os.environ) -> Cluster:
     if len(tasks) == 1:
         return ALONE
     return Cluster(tuple(tasks), tuple(addresses), tasks.index(ours))
+
+
+def _whole(index: object) -> int:
+    """Returns a task's index, which some launchers write as a text."""
+    if isinstance(index, bool) or not re.fullmatch("[0-9]{1,9}", str(index)):
+        raise InputError(_unusable(f"the index {json.dumps(index)} is no whole number"))
+    return int(index)
 
 
 def _unusable(reason: str) -> str:

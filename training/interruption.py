@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,20 +59,35 @@ def sole_use_of(folder: Path) -> Iterator[None]:
     """Holds a run directory for the block; the operating system lets go when the process dies.
 
     Raises:
-        InputError: if another process holds it.
+        InputError: if another process holds it, or the folder cannot be made, written or locked.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    # The file stays: to remove it could take the lock from somebody who just opened it.
-    with open(folder / "train.lock", "a+", encoding="ascii") as file:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"run directory {folder} cannot be made: {error.strerror}; name another"
+        ) from error
+    path = folder / "train.lock"
+    try:
+        # The file stays: to remove it could take the lock from somebody who just opened it.
+        file = open(path, "a+", encoding="utf-8", errors="replace")  # noqa: SIM115
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}") from error
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.seek(0)
             raise InputError(
-                f"{folder} is being trained by process {file.read().strip() or 'unknown'}; wait "
+                f"{folder} is being trained by {file.read().strip() or 'another process'}; wait "
                 "for it or stop it, or take another run directory"
             ) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        except OSError as error:
+            raise InputError(
+                f"{path} cannot be locked ({error.strerror}); mount its file system with locks, "
+                "or take a run directory on another one"
+            ) from error
+        with contextlib.suppress(OSError):  # A full disk: the lock holds without its holder's name.
+            os.ftruncate(file.fileno(), 0)
+            os.write(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}".encode())
         yield

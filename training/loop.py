@@ -12,6 +12,7 @@ import tensorflow as tf
 from tf_sg2.config import Config, override
 from tf_sg2.data.pipeline import batches, iterate
 from tf_sg2.errors import InputError
+from tf_sg2.precision import use_tf32
 from tf_sg2.training import rollback
 from tf_sg2.training.begin import Run, begin
 from tf_sg2.training.cluster import (
@@ -70,7 +71,8 @@ def train(
             the fields of `checkpoint.FREE_ON_RESUME`.
         run_path: the run directory, made if need be.
         devices: see `choose_strategy`.
-        init_from: run directory whose weights a new run starts from; no effect on a resumed one.
+        init_from: run directory whose weights a new run starts from. The run then has no
+            `training.ema_rampup`, also when it is resumed; a resume copies no weights.
         profile_iterations: how many iterations TensorBoard's profiler records, after the tenth.
         stop_after_minutes: wall-clock time after which to checkpoint and return, for jobs with a
             time limit; the run can be resumed.
@@ -95,6 +97,7 @@ def train(
             every worker, after the same iteration, whichever got the signal.
         LostWorkerError: if another worker is gone.
     """
+    use_tf32(config.training.tf32)
     cluster = read_cluster()
     deadline = time.monotonic() + 60 * stop_after_minutes
     strategy = choose_strategy(devices, cluster, worker_timeout)
@@ -153,7 +156,7 @@ class _Loop:
         self.on_bad_image = self.skipped if on_bad_image == "skip" else None
         self.report = None
         if run.workers.cluster.is_chief:
-            self.report = Report(run, profile_iterations)
+            self.report = Report(run, profile_iterations, self.on_bad_image)
         # The scalars of the iteration before, unchecked: reading them does not wait for this one.
         self.pending: tuple[int, dict[str, tf.Tensor]] | None = None
         # The last iteration known to have finite losses and no skipped update.

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from tf_sg2.data.source import ImageSource
+from tf_sg2.errors import InputError
 from tf_sg2.training.all_reduce import profiled_all_reduce
 from tf_sg2.training.begin import Run
 from tf_sg2.training.distribute import local_replicas
+from tf_sg2.training.profile import Profile
 from tf_sg2.training.step_times import compare_workers
 from tf_sg2.training.summaries import SampleGrid, memory_gib
 from tf_sg2.training.tick import Tick
-
-# Iterations before a profile starts: compilation is over, buffers are warm.
-PROFILE_AFTER = 10
 
 
 class Report:
@@ -24,20 +24,28 @@ class Report:
     Args:
         run: whose.
         profile_iterations: how many iterations the profiler records, after the tenth.
+        on_bad_image: told of an image that cannot be read, for which the next one is shown; without
+            it, such an image is an error.
     """
 
-    def __init__(self, run: Run, profile_iterations: int):
+    def __init__(
+        self,
+        run: Run,
+        profile_iterations: int,
+        on_bad_image: Callable[[int, InputError], None] | None = None,
+    ):
         self.run, self.config, self.state, self.log = run, run.config, run.state, run.log
         self.strategy = run.workers.strategy
         training = self.config.training
         count = training.sample_rows * training.sample_columns
-        shown = np.arange(count) % len(run.source)
-        self.reals = np.stack([run.source.image(int(i)) for i in shown])
+        shown, self.reals = _readable(run.source, count, on_bad_image)
         labels = None
         if self.config.generator.label_dim:
-            labels = np.stack([run.source.label(int(i)) for i in shown])
+            labels = np.stack([run.source.label(i) for i in shown])
         self.samples = SampleGrid(self.state.generator_ema, self.config, labels)
-        self.profile_iterations, self.profiling = profile_iterations, False
+        if run.profile is None:
+            run.profile = Profile(run.directory.path, profile_iterations)
+        self.recording = run.profile
 
     def show_reals(self) -> None:
         """Writes the real images that stand beside the samples."""
@@ -77,18 +85,13 @@ class Report:
 
     def profile(self, done: int) -> None:
         """Starts and stops the profiler, `done` iterations after the start of the process."""
-        if self.profile_iterations and done == PROFILE_AFTER:
-            tf.profiler.experimental.start(str(self.run.directory.path))
-            self.profiling, self.profile_started = True, int(self.state.iteration.numpy())
-        if done == PROFILE_AFTER + self.profile_iterations:
-            self.stop_profile()
+        if self.recording.before_iteration(done):
+            self._say_all_reduce(self.recording.recorded)
 
     def stop_profile(self) -> None:
         """Ends a profile that is being recorded."""
-        if self.profiling:
-            tf.profiler.experimental.stop()
-            self.profiling = False
-            self._say_all_reduce(int(self.state.iteration.numpy()) - self.profile_started)
+        if self.recording.stop():
+            self._say_all_reduce(self.recording.recorded + 1)
 
     def _say_all_reduce(self, iterations: int) -> None:
         if self.strategy.num_replicas_in_sync < 2:
@@ -101,3 +104,26 @@ class Report:
         self.log.tick(
             int(self.state.images_seen.numpy()), {"timing/all_reduce_seconds_per_step": seconds}
         )
+
+
+def _readable(
+    source: ImageSource, count: int, on_bad_image: Callable[[int, InputError], None] | None
+) -> tuple[list[int], np.ndarray]:
+    """Returns the first `count` images that can be read, over again if there are fewer."""
+    shown: list[int] = []
+    images = []
+    for index in range(len(source)):
+        if len(shown) == count:
+            break
+        try:
+            images.append(source.image(index))
+        except InputError as error:
+            if on_bad_image is None:
+                raise
+            on_bad_image(index, error)
+        else:
+            shown.append(index)
+    if not shown:
+        raise InputError(f"no image of {source.name} can be read; restore the data set")
+    shown = [shown[i % len(shown)] for i in range(count)]
+    return shown, np.stack([images[i % len(images)] for i in range(count)])

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from tqdm import tqdm
 
 from tf_sg2 import images as image_values
@@ -44,9 +47,7 @@ class RunLog:
         name: str = "",
     ):
         self.run, self.config, self.name = run, config, name
-        forget_after(run, images_seen)
-        self.writer = tf.summary.create_file_writer(str(run.path))
-        self.jsonl = open(run.log_path, "a", encoding="utf-8")  # noqa: SIM115 (closed by `close`)
+        self._open(images_seen)
         run.samples.mkdir(exist_ok=True)
         self.bar = tqdm(
             total=config.training.total_kimg,
@@ -70,10 +71,15 @@ class RunLog:
         self.jsonl.flush()
 
     def forget_after(self, images_seen: int) -> None:
-        """Takes back the lines after `images_seen`, for a run that goes on from there."""
+        """Takes back what was told after `images_seen`, for a run that goes on from there."""
+        self.writer.close()
         self.jsonl.close()
+        self._open(images_seen)
+
+    def _open(self, images_seen: int) -> None:
         forget_after(self.run, images_seen)
-        self.jsonl = open(self.run.log_path, "a", encoding="utf-8")  # noqa: SIM115
+        self.writer = tf.summary.create_file_writer(str(self.run.path))
+        self.jsonl = open(self.run.log_path, "a", encoding="utf-8")  # noqa: SIM115 (see `close`)
 
     def progress(self, images_seen: int, postfix: str) -> None:
         """Moves the progress line."""
@@ -85,9 +91,14 @@ class RunLog:
         self.bar.write(self.name + sentence, file=sys.stderr)
 
     def picture(self, name: str, images: np.ndarray, images_seen: int, columns: int) -> None:
-        """Writes uint8 images [N, H, W, C] as one grid, to TensorBoard and to `samples/`."""
+        """Writes uint8 images [N, H, W, C] as one grid, to TensorBoard and to `samples/`.
+
+        The file is NAME_KIMG.png; where that is no whole kimg, the images beyond it follow.
+        """
         grid = image_values.grid(images, -(-len(images) // columns), columns)
-        image_values.save_png(self.run.samples / f"{name}_{images_seen // 1000:06d}.png", grid)
+        kimg, rest = divmod(images_seen, 1000)
+        place = f"{kimg:06d}_{rest:03d}" if rest else f"{kimg:06d}"
+        image_values.save_png(self.run.samples / f"{name}_{place}.png", grid)
         with self.writer.as_default(step=images_seen):
             tf.summary.image(f"samples/{name}", grid[None])
 
@@ -117,23 +128,53 @@ class WorkerLog:
 
 
 def forget_after(run: RunDirectory, images_seen: int) -> None:
-    """Takes the lines after `images_seen` out of `log.jsonl`: those iterations will come again.
+    """Takes what was told after `images_seen` out of `log.jsonl` and of TensorBoard's files.
 
-    They are what a process wrote between its last checkpoint and its end. A last line that was
-    not written whole goes too.
+    A process wrote it between its last checkpoint and its end, and those iterations will come
+    again. A last line or event that was not written whole goes too. At 0 the run begins again,
+    and everything goes.
     """
+    last = images_seen or -1
+    # Each file's events are in the order of their steps, and each process opened a new file.
+    for path in sorted(run.path.glob("events.out.tfevents.*.v2"), reverse=True):
+        if _cut_events(path, last):
+            break
     if not run.log_path.exists():
         return
     kept, lines = [], run.log_path.read_text(encoding="utf-8", errors="replace").splitlines()
     for line in lines:
         try:
-            if json.loads(line)["kimg"] * 1000 <= images_seen:
+            if round(json.loads(line)["kimg"] * 1000) <= last:
                 kept.append(line)
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             continue
     if len(kept) < len(lines):
         with new_file(run.log_path) as file:
             file.write("".join(line + "\n" for line in kept).encode())
+
+
+def _cut_events(path: Path, last: int) -> bool:
+    """Cuts off a file's events after step `last`; returns whether summaries are left."""
+    left, size = False, path.stat().st_size
+    with open(path, "r+b") as file:
+        # A record: 8 bytes of length, 4 of checksum, the event, 4 of checksum.
+        while (start := file.tell()) < size:
+            length = int.from_bytes(file.read(12)[:8], "little")
+            if start + length + 16 > size:
+                file.truncate(start)
+                break
+            try:
+                event = tf.compat.v1.Event.FromString(file.read(length))
+            except DecodeError:
+                file.truncate(start)
+                break
+            file.seek(4, os.SEEK_CUR)
+            if event.HasField("summary"):
+                if event.step > last:
+                    file.truncate(start)
+                    break
+                left = True
+    return left
 
 
 def memory_gib() -> dict[str, float]:

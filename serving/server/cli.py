@@ -11,6 +11,7 @@ from absl import flags
 
 from tf_sg2 import command_line
 from tf_sg2.errors import InputError
+from tf_sg2.precision import use_tf32
 from tf_sg2.serving.server.limits import Limits
 from tf_sg2.serving.server.log_lines import OneLineFormatter
 from tf_sg2.serving.token_file import read_token
@@ -165,6 +166,7 @@ def main(arguments: Sequence[str]) -> None:
     handler.setFormatter(OneLineFormatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(handlers=[handler])
     logging.getLogger("tf_sg2").setLevel(logging.INFO)
+    use_tf32(False)
     serve(_settings(values, token))
 
 

@@ -9,6 +9,7 @@ from absl import flags
 
 from tf_sg2 import __version__
 from tf_sg2.errors import InputError
+from tf_sg2.precision import use_tf32
 
 if TYPE_CHECKING:
     from tf_sg2.latent.rendering import Renderer
@@ -78,9 +79,11 @@ def load_renderer(values: flags.FlagValues) -> tuple[Run, Renderer]:
         InputError: if the run cannot be loaded, or a flag does not fit its model.
     """
     from tf_sg2.latent.labels import parse_label
-    from tf_sg2.run_directory import load_run
+    from tf_sg2.run_directory import RunDirectory, load_run
 
-    run = load_run(values.run, values.checkpoint)  # Refuses a wrong folder without TensorFlow.
+    # Refuses a wrong folder without TensorFlow.
+    use_tf32(RunDirectory(values.run).read_config().training.tf32)
+    run = load_run(values.run, values.checkpoint)
     from tf_sg2.latent.rendering import Renderer
 
     renderer = Renderer(
