@@ -185,10 +185,11 @@ def test_the_config_file_is_followed_and_a_wrong_one_changes_nothing(three, tmp_
         return str(made)
 
     write(config(["a"]))
-    with serving(*read_models(path)) as local:
+    configs = read_models(path)
+    with serving(*configs) as local:
         models = local.predictor.models
         follower = Follower(path, 0.05, models.reload)
-        follower.start()
+        follower.start(configs)
         try:
             write(config(["a", "b"]))
             wait_for(lambda: set(models.names()) == {"a", "b"})

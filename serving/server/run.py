@@ -159,7 +159,7 @@ def serve(settings: Settings) -> None:
         print(f"{names}: gRPC on {host}:{bound}, REST on http://{host}:{rest}", flush=True)
         if settings.page:
             print(f"page: http://{host}:{rest}/", flush=True)
-        follower.start()
+        follower.start(models)
         # What is there now stays: the collector need not look through TensorFlow each time.
         gc.collect()
         gc.freeze()
