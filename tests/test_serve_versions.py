@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import threading
+import weakref
 from pathlib import Path
 
 import grpc
@@ -24,6 +26,7 @@ from local_server import PREDICT, ROW, ask, request, serving, shut_gate, wait_fo
 from tf_sg2.errors import InputError
 from tf_sg2.serving.server.configuration import ModelConfig, Policy, read_models
 from tf_sg2.serving.server.follow import Follower
+from tf_sg2.serving.server.limits import Limits
 from tf_sg2.serving.warmup import write_warmup
 
 DEPLOY = Path(__file__).parents[1] / "serving" / "deploy"
@@ -273,6 +276,44 @@ def test_a_version_whose_warm_up_fails_is_not_served(three, one, made, words):
         assert local.predictor.models.names() == {"stub": [1]}
         (number, state, error), _ = local.predictor.models.status("stub")
         assert (number, state) == (2, "END") and re.search(words, error.message)
+
+
+def test_warm_up_keeps_to_the_message_limit_of_the_server(one):
+    write_warmup(one / "1", [warmup_request(tf.zeros([16, 2]))])
+    with serving(ModelConfig("stub", one), limits=Limits(message_bytes=128)) as local:
+        assert answered(local) == 1
+    with pytest.raises(InputError, match="takes 128 bytes, over the limit of 127"):
+        with serving(ModelConfig("stub", one), limits=Limits(message_bytes=127)):
+            pass
+
+
+def test_warm_up_takes_what_a_raised_message_limit_allows(one):
+    large = warmup_request([[1, 1]])
+    large.inputs["z"].Clear()
+    large.inputs["z"].CopyFrom(tf.make_tensor_proto([1.0], tf.float32))
+    large.inputs["z"].tensor_shape.dim[0].size = 9 << 20
+    large.inputs["z"].tensor_shape.dim.add(size=2)
+    write_warmup(one / "1", [large])
+    with serving(ModelConfig("stub", one), limits=Limits(message_bytes=72 << 20)) as local:
+        assert answered(local) == 1
+
+
+def test_an_unloaded_version_leaves_memory_although_the_collector_is_frozen(one, three):
+    config = ModelConfig("stub", one)
+    with serving(config) as local:
+        lease = local.predictor.models.acquire("stub")
+        graph = weakref.ref(lease.model._graph)
+        lease.release()
+        del lease
+        gc.collect()
+        gc.freeze()
+        try:
+            add(three, one, 2)
+            wait_for(lambda: answered(local) == 2)
+            wait_for(lambda: graph() is None, 5)
+            assert gc.get_freeze_count()
+        finally:
+            gc.unfreeze()
 
 
 def test_labels_at_the_start_ask_for_the_flag(three):

@@ -64,7 +64,11 @@ class Predictor:
         def load(_: str, path: Path) -> SavedModel:
             model = SavedModel(path, session_config)
             try:
-                warm_up(model, lambda name, inputs: _runner(model, model.signatures[name])(inputs))
+                warm_up(
+                    model,
+                    lambda name, inputs: _runner(model, model.signatures[name])(inputs),
+                    self.limits.message_bytes,
+                )
             except BaseException:
                 model.close()
                 raise
