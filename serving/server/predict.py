@@ -22,7 +22,7 @@ from tf_sg2.serving.server.metrics import Metrics
 from tf_sg2.serving.server.models import Lease, Models
 from tf_sg2.serving.server.saved_model import SavedModel
 from tf_sg2.serving.server.status import ServingError, from_exception, invalid_argument
-from tf_sg2.serving.server.tensors import type_name
+from tf_sg2.serving.server.tensors import held_bytes, type_name
 from tf_sg2.serving.server.warming import warm_up
 
 DEFAULT_SIGNATURE = "serving_default"
@@ -99,7 +99,8 @@ class Predictor:
     ) -> dict[str, np.ndarray]:
         """Outputs by alias. A request that is cancelled, or late, while it waits is not run.
 
-        The lease and the hold are given back when nothing of the request runs any more.
+        `hold` holds the inputs, and releases the lease. Both are given back when nothing of the
+        request runs any more. It is charged for the outputs.
 
         Raises:
             ServingError: what is wrong with the request, or DEADLINE_EXCEEDED after `timeout` s.
@@ -108,7 +109,9 @@ class Predictor:
         status = "OK"
         try:
             future = self._submit(lease, name, signature, inputs, hold)
-            return await asyncio.wait_for(asyncio.wrap_future(future), timeout)
+            outputs = await asyncio.wait_for(asyncio.wrap_future(future), timeout)
+            hold.add(held_bytes(outputs.values()))
+            return outputs
         except asyncio.CancelledError:
             status = "CANCELLED"
             raise
@@ -137,10 +140,7 @@ class Predictor:
         inputs: Mapping[str, np.ndarray],
         hold: Hold,
     ) -> Future[dict[str, np.ndarray]]:
-        def release() -> None:
-            lease.release()
-            hold.release()
-
+        running = hold.hand_over(held_bytes(inputs.values()))
         try:
             for key, array in inputs.items():
                 wanted = tf.dtypes.as_dtype(signature.inputs[key].dtype)
@@ -152,11 +152,11 @@ class Predictor:
                     )
             run = _runner(lease.model, signature)
             key = (lease.name, lease.number, id(lease.model), name)
-            hold.add(sum(array.nbytes for array in inputs.values()))
-            hold.kept = True
-            return self._batcher.submit(key, lease.name, run, inputs, self.batching, release)
+            return self._batcher.submit(
+                key, lease.name, run, inputs, self.batching, running.release
+            )
         except BaseException:
-            release()
+            running.release()
             raise
 
     def close(self) -> None:

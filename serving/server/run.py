@@ -188,8 +188,11 @@ def _fitting(limits: Limits) -> Limits:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     except (OSError, ValueError):
         most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    room = max(1, most - OTHER_FILES)
-    return dataclasses.replace(limits, connections=min(limits.connections, room))
+    return dataclasses.replace(
+        limits,
+        connections=min(limits.connections, max(1, most - OTHER_FILES)),
+        grpc_connections=min(limits.grpc_connections, max(1, most // 4)),
+    )
 
 
 def _warn_of_strangers(host: str, token: str | None) -> None:
