@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tf_sg2.serving.server.limits import Limits
-from tf_sg2.serving.server.status import ServingError
+from tf_sg2.serving.server.status import TIMEOUTS, ServingError
 
 PATIENCE_SECONDS = 1.0  # After that, a slow message makes room where another waits.
 
@@ -27,9 +28,9 @@ class Arrivals:
 
     def __init__(self, limits: Limits):
         self._seconds = limits.arrival_seconds
-        self._places = asyncio.Semaphore(max(1, limits.memory_bytes // limits.message_bytes))
+        self._free = max(1, limits.memory_bytes // limits.message_bytes)
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._reading: dict[object, None] = {}  # The longest comes first.
-        self._waiting = 0
 
     async def read(self, receive: Callable[[], Awaitable[Any]]) -> Any:
         """Returns what `receive` does.
@@ -38,19 +39,13 @@ class Arrivals:
             ServingError: DEADLINE_EXCEEDED, if that takes too long.
         """
         end = time.monotonic() + self._seconds
-        self._waiting += 1
-        try:
-            await asyncio.wait_for(self._places.acquire(), self._seconds)
-        except asyncio.TimeoutError as error:
-            raise _late() from error
-        finally:
-            self._waiting -= 1
+        await self._enter()
         mine = object()
         self._reading[mine] = None
         read = asyncio.ensure_future(receive())
         try:
             while not read.done():
-                left = end - time.monotonic()
+                left = max(0.0, end - time.monotonic())
                 await asyncio.wait({read}, timeout=min(left, PATIENCE_SECONDS))
                 must_go = self._waiting and next(iter(self._reading)) is mine
                 if not read.done() and (must_go or time.monotonic() >= end):
@@ -59,7 +54,30 @@ class Arrivals:
         finally:
             read.cancel()
             del self._reading[mine]
-            self._places.release()
+            self._leave()
+
+    async def _enter(self) -> None:
+        if self._free:
+            self._free -= 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await asyncio.wait_for(asyncio.shield(turn), self._seconds)
+        except BaseException as error:
+            if turn.done():  # The turn came, and nobody takes it.
+                self._leave()
+            else:
+                self._waiting.remove(turn)
+            if isinstance(error, TIMEOUTS):
+                raise _late() from error
+            raise
+
+    def _leave(self) -> None:
+        if self._waiting:
+            self._waiting.popleft().set_result(None)
+        else:
+            self._free += 1
 
 
 def _late() -> ServingError:
