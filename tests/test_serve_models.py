@@ -4,6 +4,7 @@ up."""
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import threading
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from local_server import wait_for
 from tf_sg2.errors import InputError
+from tf_sg2.serving.server.cli import LineFormatter
 from tf_sg2.serving.server.configuration import ModelConfig
 from tf_sg2.serving.server.follow import Follower
 from tf_sg2.serving.server.metrics import Metrics
@@ -171,6 +173,14 @@ def test_a_configuration_that_changed_during_the_start_is_taken_up(tmp_path):
         assert [config.name for config in taken[0]] == ["b"]
     finally:
         follower.close()
+
+
+def test_a_line_break_in_a_name_makes_no_line_in_the_log():
+    record = logging.LogRecord(
+        "m", logging.INFO, "", 0, "serving %s version %d", ("a\n2026 \x1b[2Jé\ud800", 1), None
+    )
+    line = LineFormatter("%(levelname)s %(message)s").format(record)
+    assert line == "INFO serving a\\n2026 \\x1b[2Jé\\ud800 version 1"
 
 
 def test_close_waits_for_a_reload_and_refuses_the_next(tables, tmp_path):

@@ -30,6 +30,18 @@ versions, and labels for them. Flags that tensorflow_model_server has too have i
 """
 
 
+class LineFormatter(logging.Formatter):
+    """Writes each message on one line. Clients choose names of models, so a line break in one
+    must not look like a line of the log."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Returns the message; what is not printable is escaped."""
+        return "".join(
+            character if character.isprintable() else character.encode("unicode_escape").decode()
+            for character in super().formatMessage(record)
+        )
+
+
 def _define_flags(values: flags.FlagValues) -> None:
     shared = dict(flag_values=values)
     limits = Limits()
@@ -132,6 +144,13 @@ def _define_limits(limits: Limits, shared: dict) -> None:
         1,
         **shared,
     )
+    flags.DEFINE_integer(
+        "grpc_max_connections",
+        limits.grpc_connections,
+        "gRPC connections at a time; beyond, new ones are closed",
+        1,
+        **shared,
+    )
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -153,7 +172,9 @@ def main(arguments: Sequence[str]) -> None:
         from tf_sg2.serving.server.run import serve
     except ModuleNotFoundError as error:
         raise InputError(f"{error.name} is missing; pip install 'tf-sg2[serve]'") from error
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(handlers=[handler])
     logging.getLogger("tf_sg2").setLevel(logging.INFO)
     serve(_settings(values, token))
 
@@ -194,5 +215,6 @@ def _settings(values: flags.FlagValues, token: str | None) -> Settings:
             rest_seconds=values.rest_api_timeout_in_ms / 1000,
             arrival_seconds=values.request_arrival_seconds,
             connections=values.rest_max_connections,
+            grpc_connections=values.grpc_max_connections,
         ),
     )
