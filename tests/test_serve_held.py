@@ -3,11 +3,13 @@ keep."""
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import socket
 import threading
 import time
+import weakref
 
 import grpc
 import numpy as np
@@ -17,7 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import predict_pb2
 
 from local_server import PREDICT, ROW, ask, request, serving, wait_for, write_version
-from tf_sg2.serving.server import json_requests
+from tf_sg2.serving.server import json_requests, rpc
 from tf_sg2.serving.server.configuration import ModelConfig
 from tf_sg2.serving.server.limits import Limits
 
@@ -254,3 +256,54 @@ def test_grpc_connections_are_bounded(model):
                 client.close()
         assert ask(local.port, "POST", PREDICT, ROW)[0] == 200
         assert local.predict.Predict(request(), timeout=10, wait_for_ready=True)
+
+
+class Document(dict):
+    """A document that can be watched."""
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """Weak references to the documents and arrays of requests, without a garbage collector."""
+    made = []
+
+    def watched(module, name, wrap):
+        function = getattr(module, name)
+
+        def call(*arguments):
+            value = wrap(function(*arguments))
+            made.append(weakref.ref(value))
+            return value
+
+        monkeypatch.setattr(module, name, call)
+
+    watched(json_requests, "parse", Document)
+    watched(rpc, "to_array", np.array)
+    gc.collect()
+    gc.disable()
+    yield made
+    gc.enable()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"signature_name": "nope", "instances": [[1, 2]]},
+        {"instances": [["x", 2]]},
+        {"instances": [[-1, 2]]},
+        {"instances": [[1, 2], [3]]},
+    ],
+)
+def test_a_refused_rest_request_is_freed_without_the_collector(local, made, body):
+    assert ask(local.port, "POST", PREDICT, body)[0] == 400
+    wait_for(lambda: [reference() for reference in made] == [None], 5)
+
+
+@pytest.mark.parametrize("wrong", ["alias", "row"])
+def test_a_refused_grpc_request_is_freed_without_the_collector(local, made, wrong):
+    message = request([[-1, 2]] if wrong == "row" else [[1, 2]])
+    if wrong == "alias":
+        message.output_filter.append("nope")
+    with pytest.raises(grpc.RpcError):
+        local.predict.Predict(message, timeout=10)
+    wait_for(lambda: [reference() for reference in made] == [None], 5)

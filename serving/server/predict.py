@@ -21,7 +21,12 @@ from tf_sg2.serving.server.memory import Budget, Hold
 from tf_sg2.serving.server.metrics import Metrics
 from tf_sg2.serving.server.models import Lease, Models
 from tf_sg2.serving.server.saved_model import SavedModel
-from tf_sg2.serving.server.status import ServingError, from_exception, invalid_argument
+from tf_sg2.serving.server.status import (
+    ServingError,
+    from_exception,
+    invalid_argument,
+    without_frames,
+)
 from tf_sg2.serving.server.tensors import held_bytes, type_name
 from tf_sg2.serving.server.warming import warm_up
 
@@ -117,8 +122,9 @@ class Predictor:
             raise
         except Exception as error:
             failure = from_exception(error)
+            without_frames(error)
             status, failure.counted = failure.code, True
-            raise failure from error
+            raise failure from None
         finally:
             self.metrics.request_count.add(lease.name, status)
             self.metrics.request_latency.observe(

@@ -23,7 +23,12 @@ from tf_sg2.serving.server.json_memory import document_bytes
 from tf_sg2.serving.server.memory import Hold
 from tf_sg2.serving.server.models import Lease
 from tf_sg2.serving.server.predict import DEFAULT_SIGNATURE, Predictor, Signature, signature_of
-from tf_sg2.serving.server.status import ServingError, from_exception, invalid_argument
+from tf_sg2.serving.server.status import (
+    ServingError,
+    from_exception,
+    invalid_argument,
+    without_frames,
+)
 from tf_sg2.serving.server.tensors import held_bytes
 from tf_sg2.serving.token_file import is_borne
 
@@ -108,6 +113,7 @@ class Rest:
             return 413, error_body(f"The body is over the limit of {most_bytes} bytes"), JSON_TYPE
         except Exception as error:
             failure = from_exception(error)
+            without_frames(error)
             if not failure.counted:
                 self._predictor.count_refusal(name, failure)
             return failure.http_status, error_body(failure.message), JSON_TYPE

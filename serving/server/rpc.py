@@ -27,7 +27,12 @@ from tf_sg2.serving.server.limits import Limits
 from tf_sg2.serving.server.memory import Hold
 from tf_sg2.serving.server.models import Lease
 from tf_sg2.serving.server.predict import DEFAULT_SIGNATURE, Predictor, Signature, signature_of
-from tf_sg2.serving.server.status import ServingError, from_exception, invalid_argument
+from tf_sg2.serving.server.status import (
+    ServingError,
+    from_exception,
+    invalid_argument,
+    without_frames,
+)
 from tf_sg2.serving.server.tensors import held_bytes, to_array, to_proto
 from tf_sg2.serving.token_file import is_borne
 
@@ -191,6 +196,7 @@ def _handler(
             return made if isinstance(made, bytes) else made.SerializeToString()
         except Exception as error:
             failure = from_exception(error)
+            without_frames(error)
             if not failure.counted:
                 predictor.count_refusal(name, failure)
         await context.abort(getattr(grpc.StatusCode, failure.code), failure.message)
