@@ -61,8 +61,8 @@ DOCS = [
     "mkdocstrings[python]>=0.29,<2",
 ]
 
-# The local server; grpcio comes with tensorflow-serving-api.
-SERVE = ["uvicorn>=0.30,<1", "grpcio-health-checking>=1.60,<2"]
+# The local server; grpcio comes with tensorflow-serving-api. From 1.64 it bounds connections.
+SERVE = ["uvicorn>=0.30,<1", "grpcio-health-checking>=1.64,<2"]
 
 setup(
     name="tf-sg2",

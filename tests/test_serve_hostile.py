@@ -260,7 +260,7 @@ def test_requests_in_work_share_a_bound_on_memory(model, monkeypatch):
     with shut_gate(monkeypatch) as gate, serving(model, limits=limits) as local:
         first = local.predict.Predict.future(request(), timeout=20)
         assert gate.entered.acquire(timeout=10)
-        text = "x" * (300 << 10)
+        text = "x" * (160 << 10)  # Four times as much while it is converted.
         body = {"signature_name": "echo", "instances": [text]}
         statuses = []
         threads = [
@@ -269,9 +269,10 @@ def test_requests_in_work_share_a_bound_on_memory(model, monkeypatch):
             )
             for _ in range(6)
         ]
-        for thread in threads:
+        queued = local.predictor.metrics.queued
+        for count, thread in enumerate(threads):
             thread.start()
-        wait_for(lambda: len(statuses) == 3)
+            wait_for(lambda count=count: queued.value("stub") + len(statuses) == count + 1)
         large = request([[0, 0]] * 50_000)
         assert refused(local.predict.Predict, large) == "RESOURCE_EXHAUSTED"
         gate.opened.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import logging
 import re
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import weakref
 from pathlib import Path
 
 import grpc
@@ -26,6 +28,7 @@ from local_server import PREDICT, ROW, ask, request, serving, shut_gate, wait_fo
 from tf_sg2.errors import InputError
 from tf_sg2.serving.server.configuration import ModelConfig, Policy, read_models
 from tf_sg2.serving.server.follow import Follower
+from tf_sg2.serving.server.limits import Limits
 from tf_sg2.serving.server.log_lines import OneLineFormatter
 from tf_sg2.serving.warmup import write_warmup
 
@@ -206,10 +209,11 @@ def test_the_config_file_is_followed_and_a_wrong_one_changes_nothing(three, tmp_
         return str(made)
 
     write(config(["a"]))
-    with serving(*read_models(path)) as local:
+    configs = read_models(path)
+    with serving(*configs) as local:
         models = local.predictor.models
         follower = Follower(path, 0.05, models.reload)
-        follower.start()
+        follower.start(configs)
         try:
             write(config(["a", "b"]))
             wait_for(lambda: set(models.names()) == {"a", "b"})
@@ -314,6 +318,44 @@ def test_a_record_of_the_log_is_one_line_whatever_names_hold(one):
     first, second, *traceback = out.getvalue().splitlines()
     assert first == r"INFO serving a\nERROR b\x1b[2J\u2028é version 1"
     assert second == r"ERROR c\r\nd" and traceback[-1] == "ValueError: x"
+
+
+def test_warm_up_keeps_to_the_message_limit_of_the_server(one):
+    write_warmup(one / "1", [warmup_request(tf.zeros([16, 2]))])
+    with serving(ModelConfig("stub", one), limits=Limits(message_bytes=128)) as local:
+        assert answered(local) == 1
+    with pytest.raises(InputError, match="takes 128 bytes, over the limit of 127"):
+        with serving(ModelConfig("stub", one), limits=Limits(message_bytes=127)):
+            pass
+
+
+def test_warm_up_takes_what_a_raised_message_limit_allows(one):
+    large = warmup_request([[1, 1]])
+    large.inputs["z"].Clear()
+    large.inputs["z"].CopyFrom(tf.make_tensor_proto([1.0], tf.float32))
+    large.inputs["z"].tensor_shape.dim[0].size = 9 << 20
+    large.inputs["z"].tensor_shape.dim.add(size=2)
+    write_warmup(one / "1", [large])
+    with serving(ModelConfig("stub", one), limits=Limits(message_bytes=72 << 20)) as local:
+        assert answered(local) == 1
+
+
+def test_an_unloaded_version_leaves_memory_although_the_collector_is_frozen(one, three):
+    config = ModelConfig("stub", one)
+    with serving(config) as local:
+        lease = local.predictor.models.acquire("stub")
+        graph = weakref.ref(lease.model._graph)
+        lease.release()
+        del lease
+        gc.collect()
+        gc.freeze()
+        try:
+            add(three, one, 2)
+            wait_for(lambda: answered(local) == 2)
+            wait_for(lambda: graph() is None, 5)
+            assert gc.get_freeze_count()
+        finally:
+            gc.unfreeze()
 
 
 def test_labels_at_the_start_ask_for_the_flag(three):

@@ -2,14 +2,14 @@
 
 A few threads serve all queues in turn. A queue holds requests that can run together: of one
 signature of one version, and of the same types and inner shapes, so that a request of another shape
-harms nobody.
+harms nobody. All queues of a signature share one bound: clients can invent any number of shapes.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -50,26 +50,33 @@ class _Batch:
 
 @dataclass
 class _Queue:
+    key: Hashable  # Queues of one key differ in types and inner shapes, and share their bound.
     model: str
     run: Run
     parameters: BatchingParameters | None  # None: every request runs alone.
     batches: deque[_Batch] = field(default_factory=deque)
 
+    @property
+    def _most_rows(self) -> int:
+        return self.parameters.max_batch_size if self.parameters else 1
+
+    def _room(self) -> int:
+        """Rows that the open batch still takes; -1 if there is none."""
+        return self._most_rows - self.batches[-1].rows if self.batches else -1
+
+    def new_batches(self, tasks: list[_Task]) -> int:
+        """How many batches the tasks open."""
+        count, room = 0, self._room()
+        for task in tasks:
+            if room < task.rows:
+                count, room = count + 1, self._most_rows
+            room -= task.rows
+        return count
+
     def add(self, task: _Task) -> None:
         """Puts a task into the open batch, or into a new one."""
-        parameters = self.parameters
-        if parameters is None:
-            most, room = 1, 0
-        else:
-            most = parameters.max_batch_size
-            room = most - self.batches[-1].rows if self.batches else 0
-        if not self.batches or room < task.rows:
-            if len(self.batches) >= (parameters or BatchingParameters()).max_enqueued_batches:
-                raise ServingError(
-                    "UNAVAILABLE",
-                    "The batch scheduling queue to which this task was submitted is full",
-                )
-            wait = parameters.batch_timeout_micros / 1e6 if parameters else 0.0
+        if self._room() < task.rows:
+            wait = self.parameters.batch_timeout_micros / 1e6 if self.parameters else 0.0
             self.batches.append(_Batch(task.entered + wait))
         self.batches[-1].tasks.append(task)
         self.batches[-1].rows += task.rows
@@ -89,6 +96,7 @@ class Batcher:
     def __init__(self, threads: int, metrics: Metrics):
         self._metrics = metrics
         self._queues: OrderedDict[Hashable, _Queue] = OrderedDict()
+        self._batches: Counter[Hashable] = Counter()  # Key -> batches in all its queues.
         self._changed = threading.Condition()
         self._closing = False
         self._threads = [
@@ -125,7 +133,7 @@ class Batcher:
                 queue is full.
         """
         if parameters is None:
-            return self._enqueue(key, model, run, [_Task(inputs, 1)], None, release)[0]
+            return self._enqueue(_Queue(key, model, run, None), "", [_Task(inputs, 1)], release)[0]
         rows = _rows(inputs)
         if rows > parameters.most_rows:  # The million tasks it may take are not made.
             raise task_too_large(rows, parameters.most_rows)
@@ -136,30 +144,30 @@ class Batcher:
             for start in range(0, max(rows, 1), most)
             for size in [min(most, rows - start)]
         ]
-        parts = self._enqueue((key, str(shapes)), model, run, tasks, parameters, release)
+        queue = _Queue(key, model, run, parameters)
+        parts = self._enqueue(queue, str(shapes), tasks, release)
         return parts[0] if len(parts) == 1 else _joined(parts)
 
     def _enqueue(
-        self,
-        key: Hashable,
-        model: str,
-        run: Run,
-        tasks: list[_Task],
-        parameters: BatchingParameters | None,
-        release: Callable[[], None],
+        self, fresh: _Queue, shapes: str, tasks: list[_Task], release: Callable[[], None]
     ) -> list[Future[dict[str, np.ndarray]]]:
+        """Queues all tasks of a request or none; `fresh` is used if there is no such queue yet."""
+        most = (fresh.parameters or BatchingParameters()).max_enqueued_batches
         with self._changed:
             if self._closing:
                 raise ServingError("UNAVAILABLE", "The server is shutting down")
-            queue = self._queues.setdefault(key, _Queue(model, run, parameters))
-            try:
-                for task in tasks:
-                    queue.add(task)
-                    self._metrics.queued.add(model, amount=task.rows)
-            except ServingError:
-                for task in tasks:
-                    task.future.cancel()
-                raise
+            queue = self._queues.get((fresh.key, shapes), fresh)
+            new = queue.new_batches(tasks)
+            if self._batches[queue.key] + new > most:
+                raise ServingError(
+                    "UNAVAILABLE",
+                    "The batch scheduling queue to which this task was submitted is full",
+                )
+            self._batches[queue.key] += new
+            self._queues[queue.key, shapes] = queue
+            for task in tasks:
+                queue.add(task)
+                self._metrics.queued.add(queue.model, amount=task.rows)
             self._changed.notify(len(tasks))
         futures = [task.future for task in tasks]
         for task in tasks:  # A cancelled task waits on in its queue: not with its arrays.
@@ -189,13 +197,16 @@ class Batcher:
     def _take(self) -> tuple[_Queue, _Batch] | None:
         """The next batch that may start; its queue goes to the end of the line."""
         now = time.monotonic()
-        for key, queue in self._queues.items():
+        for place, queue in self._queues.items():
             if self._closing or queue.wait(now) == 0:
                 batch = queue.batches.popleft()
+                self._batches[queue.key] -= 1
+                if not self._batches[queue.key]:
+                    del self._batches[queue.key]
                 if queue.batches:
-                    self._queues.move_to_end(key)
+                    self._queues.move_to_end(place)
                 else:
-                    del self._queues[key]
+                    del self._queues[place]
                 return queue, batch
         return None
 

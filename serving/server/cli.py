@@ -141,6 +141,13 @@ def _define_limits(limits: Limits, shared: dict) -> None:
         1,
         **shared,
     )
+    flags.DEFINE_integer(
+        "grpc_max_connections",
+        limits.grpc_connections,
+        "gRPC connections at a time; beyond, new ones are closed",
+        1,
+        **shared,
+    )
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -207,5 +214,6 @@ def _settings(values: flags.FlagValues, token: str | None) -> Settings:
             rest_seconds=values.rest_api_timeout_in_ms / 1000,
             arrival_seconds=values.request_arrival_seconds,
             connections=values.rest_max_connections,
+            grpc_connections=values.grpc_max_connections,
         ),
     )

@@ -76,6 +76,11 @@ class Connections:
         if self._sweep is None:
             self._sweep = connection.loop.call_later(1.0, self._end_slow, connection.loop)
 
+    def stalled(self, connection: Connection) -> None:
+        """The client does not fetch its answer as fast as it is sent: its time begins, once."""
+        if connection not in self._waiting:
+            self.wait(connection)
+
     def busy(self, connection: Connection) -> None:
         """Its request is complete: it is the server's turn."""
         self._waiting.pop(connection, None)
@@ -86,7 +91,7 @@ class Connections:
         for connection, since in self._waiting.items():
             if now - since < self._limits.arrival_seconds:
                 break
-            fetching = connection.transport.get_write_buffer_size() > 0
+            fetching = connection.is_fetched()
             if not fetching or now - since >= self._limits.answer_seconds:
                 slow.append(connection)
         for connection in slow:
@@ -114,7 +119,7 @@ class Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self._serves():
+        if self._serves() and not self.cycle.response_started:
             self._all.busy(self)
 
     def handle_events(self) -> None:
@@ -153,6 +158,14 @@ class Connection(H11Protocol):
             self.transport.close()
         else:
             self._all.wait(self)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._all.stalled(self)
+
+    def is_fetched(self) -> bool:
+        """Whether an answer is on its way, and the client has not all of it."""
+        return self._serves() or self.transport.get_write_buffer_size() > 0
 
     def _serves(self) -> bool:
         cycle = self.cycle

@@ -35,14 +35,11 @@ class Follower:
         self._said = ""
         self._thread = threading.Thread(target=self._follow, name="config", daemon=True)
 
-    def start(self) -> None:
-        """Begins; the file's present content counts as known."""
+    def start(self, known: list[ModelConfig]) -> None:
+        """Begins; `known` is what the file said when the models were started."""
         if self._path is None or self._seconds <= 0:
             return
-        try:
-            self._known = read_models(self._path)
-        except InputError:
-            self._known = None
+        self._known = known
         self._thread.start()
 
     def close(self) -> None:

@@ -1,43 +1,71 @@
-"""Arrays to the JSON of REST answers, in TensorFlow Serving's two formats."""
+"""Arrays to the JSON of REST answers, in TensorFlow Serving's two formats.
+
+Texts are made of a piece of an array at a time: a Python string for each element of a large one
+would take many times its memory.
+"""
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import tensorflow as tf
 
+from tf_sg2.serving.server.memory import Hold
 from tf_sg2.serving.server.status import invalid_argument
-from tf_sg2.serving.server.tensors import type_name
+from tf_sg2.serving.server.tensors import held_bytes, type_name
 
 UNSERVED = ("float16", "bfloat16", "uint16")
+PIECE_BYTES = 1 << 20  # That the strings of a piece take, about.
+ELEMENT_BYTES = 200  # Of a number, as an array of characters and as a string.
 
 
-def predictions(outputs: Mapping[str, np.ndarray], row_format: bool) -> bytes:
+def predictions(outputs: Mapping[str, np.ndarray], row_format: bool, hold: Hold) -> bytearray:
     """The body of a predict answer.
 
     Args:
         outputs: arrays by output alias; strings as arrays of `bytes`.
         row_format: `{"predictions": [...]}`, one element a row; else `{"outputs": ...}`.
+        hold: is charged for the body as it grows.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, if a type has no JSON form, or rows do not fit together.
+        ServingError: INVALID_ARGUMENT, if a type has no JSON form, or rows do not fit together; or
+            if there is no room for the body, or nobody waits for it any more.
     """
     if not outputs:
         raise invalid_argument("Cannot convert empty tensor map to JSON")
+    for array in outputs.values():
+        dtype = tf.dtypes.as_dtype(array.dtype)
+        if dtype.name in UNSERVED or dtype.is_complex:
+            raise invalid_argument(
+                f"Failed to write JSON value for tensor type: {type_name(dtype)}"
+            )
+    body = _Body(hold)
     if row_format:
-        return f'{{"predictions": {_rows(outputs)}}}'.encode()
-    texts = {name: _nested(_elements(name, array), array.shape) for name, array in outputs.items()}
-    if len(texts) == 1:
-        (text,) = texts.values()
+        body.add('{"predictions": ')
+        _add_rows(body, outputs)
     else:
-        text = _object(texts)
-    return f'{{"outputs": {text}}}'.encode()
+        body.add('{"outputs": ')
+        _add_object(body, outputs)
+    body.add("}")
+    return body.text
 
 
-def _rows(outputs: Mapping[str, np.ndarray]) -> str:
+class _Body:
+    """The text so far."""
+
+    def __init__(self, hold: Hold):
+        self._hold, self.text = hold, bytearray()
+
+    def add(self, piece: str) -> None:
+        """Appends a piece, if there is room."""
+        self._hold.add(len(piece))
+        self.text += piece.encode()
+
+
+def _add_rows(body: _Body, outputs: Mapping[str, np.ndarray]) -> None:
     size = None
     for name, array in outputs.items():
         if not array.ndim:
@@ -47,27 +75,83 @@ def _rows(outputs: Mapping[str, np.ndarray]) -> str:
                 f"Tensor name: {name} has inconsistent batch size: {len(array)} expecting: {size}"
             )
         size = len(array)
+    body.add("[")
+    step = _rows_in_a_piece(size or 0, outputs.values())
+    for start in range(0, size or 0, step):
+        if start:
+            body.add(", ")
+        rows = {name: array[start : start + step] for name, array in outputs.items()}
+        if step > 1:
+            body.add(", ".join(_row_texts(rows)))
+        else:
+            _add_object(body, {name: _row(array, 0) for name, array in rows.items()})
+    body.add("]")
+
+
+def _rows_in_a_piece(size: int, arrays: Iterable[np.ndarray]) -> int:
+    total = sum(_text_bytes(array) for array in arrays)
+    return max(1, size * PIECE_BYTES // max(total, 1))
+
+
+def _text_bytes(array: np.ndarray) -> int:
+    """What the strings of an array's elements take, about."""
+    size = 4 * held_bytes([array]) if array.dtype == object else 0
+    return size + ELEMENT_BYTES * array.size
+
+
+def _row_texts(outputs: Mapping[str, np.ndarray]) -> list[str]:
+    """The text of each row of some small arrays."""
     columns = {}
     for name, array in outputs.items():
         elements = _elements(name, array)
-        each = len(elements) // size if size else 0
+        each = len(elements) // len(array)
         columns[name] = [
             _nested(elements[row * each : (row + 1) * each], array.shape[1:])
-            for row in range(size or 0)
+            for row in range(len(array))
         ]
     if len(columns) == 1:
         (rows,) = columns.values()
-    else:
-        rows = [
-            _object(dict(zip(columns, row, strict=True)))
-            for row in zip(*columns.values(), strict=True)
-        ]
-    return f"[{', '.join(rows)}]"
+        return rows
+    order = sorted(columns)
+    return [
+        f"{{{', '.join(f'{json.dumps(name)}: {columns[name][row]}' for name in order)}}}"
+        for row in range(len(columns[order[0]]))
+    ]
 
 
-def _object(members: Mapping[str, str]) -> str:
-    inner = ", ".join(f"{json.dumps(name)}: {text}" for name, text in sorted(members.items()))
-    return f"{{{inner}}}"
+def _add_object(body: _Body, outputs: Mapping[str, np.ndarray]) -> None:
+    """Appends arrays by name; of a single one only the value."""
+    if len(outputs) == 1:
+        ((name, array),) = outputs.items()
+        _add_array(body, name, array)
+        return
+    separator = "{"
+    for name, array in sorted(outputs.items()):
+        body.add(f"{separator}{json.dumps(name)}: ")
+        _add_array(body, name, array)
+        separator = ", "
+    body.add("}")
+
+
+def _add_array(body: _Body, name: str, array: np.ndarray) -> None:
+    if not array.ndim or _text_bytes(array) <= PIECE_BYTES:
+        body.add(_nested(_elements(name, array), array.shape))
+        return
+    step = _rows_in_a_piece(len(array), [array])
+    separator = "["
+    for start in range(0, len(array), step):
+        body.add(separator)
+        if step > 1:
+            body.add(", ".join(_row_texts({name: array[start : start + step]})))
+        else:
+            _add_array(body, name, _row(array, start))
+        separator = ", "
+    body.add("]")
+
+
+def _row(array: np.ndarray, index: int) -> np.ndarray:
+    """A row, as an array even where it is a single element."""
+    return array[index : index + 1].reshape(array.shape[1:])
 
 
 def _nested(elements: list[str], shape: tuple[int, ...]) -> str:
@@ -85,8 +169,6 @@ def _elements(name: str, array: np.ndarray) -> list[str]:
     """Each element's JSON text, in the array's order."""
     flat = array.reshape(-1)
     dtype = tf.dtypes.as_dtype(array.dtype)
-    if dtype.name in UNSERVED or dtype.is_complex:
-        raise invalid_argument(f"Failed to write JSON value for tensor type: {type_name(dtype)}")
     if dtype.is_floating:
         return _decimals(flat)
     if dtype == tf.bool:

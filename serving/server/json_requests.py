@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tf_sg2.serving.server.memory import Hold
 from tf_sg2.serving.server.status import (
     LONGEST_MESSAGE,
     ServingError,
@@ -38,9 +39,10 @@ COMPLAINTS = {
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint32", "uint64")
 MOST_DIMENSIONS = 31  # NumPy 1 knows 32, and rows add one.
 FLOATS = ("float32", "float64")
+ARRAY_BYTES = 200  # Of an array of one row, without its values.
 
 
-def parse(body: bytes) -> dict[str, JSON]:
+def parse(body: bytes | bytearray) -> dict[str, JSON]:
     """The JSON object that opens `body`; what follows it is ignored, as Serving ignores it.
 
     Raises:
@@ -98,20 +100,25 @@ def signature_name(document: Mapping[str, JSON]) -> str:
 
 
 def tensors(
-    document: Mapping[str, JSON], inputs: Mapping[str, tf.DType], most_rows: int | None = None
+    document: Mapping[str, JSON],
+    inputs: Mapping[str, tf.DType],
+    hold: Hold,
+    most_rows: int | None = None,
 ) -> tuple[dict[str, np.ndarray], bool]:
     """The arrays of a predict request.
 
     Args:
         document: the parsed body.
         inputs: the signature's inputs and their types.
+        hold: is charged for rows that are converted one by one.
         most_rows: more instances are refused before they are looked at.
 
     Returns:
         The arrays by input, and whether the request is in row format.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, or UNIMPLEMENTED for a type that JSON does not carry.
+        ServingError: INVALID_ARGUMENT, or UNIMPLEMENTED for a type that JSON does not carry; or if
+            there is no room for the rows, or nobody waits for them any more.
     """
     try:
         if "instances" in document and "inputs" in document:
@@ -124,7 +131,7 @@ def tensors(
             instances = document["instances"]
             if most_rows is not None and isinstance(instances, list) and len(instances) > most_rows:
                 raise task_too_large(len(instances), most_rows)
-            return _rows(document, inputs), True
+            return _rows(document, inputs, hold), True
         if "inputs" in document:
             return _columns(document["inputs"], inputs), False
     except RecursionError as error:
@@ -146,7 +153,9 @@ def _columns(value: JSON, inputs: Mapping[str, tf.DType]) -> dict[str, np.ndarra
     return {name: _array(value, dtype) for name, dtype in inputs.items()}
 
 
-def _rows(document: Mapping[str, JSON], inputs: Mapping[str, tf.DType]) -> dict[str, np.ndarray]:
+def _rows(
+    document: Mapping[str, JSON], inputs: Mapping[str, tf.DType], hold: Hold
+) -> dict[str, np.ndarray]:
     instances = document["instances"]
     if not isinstance(instances, list):
         raise _format_error(document, "Excepting 'instances' to be an list/array")
@@ -162,11 +171,11 @@ def _rows(document: Mapping[str, JSON], inputs: Mapping[str, tf.DType]) -> dict[
         quick = _numbers(instances, only[1])
         if quick is not None:
             return {only[0]: quick}
-    return _rows_one_by_one(instances, inputs)
+    return _rows_one_by_one(instances, inputs, hold)
 
 
 def _rows_one_by_one(
-    instances: list[JSON], inputs: Mapping[str, tf.DType]
+    instances: list[JSON], inputs: Mapping[str, tf.DType], hold: Hold
 ) -> dict[str, np.ndarray]:
     named = _is_object(instances[0])
     rows: dict[str, list[np.ndarray]] = {name: [] for name in inputs}
@@ -179,8 +188,10 @@ def _rows_one_by_one(
             )
         for name, value in element.items() if named else [(next(iter(inputs)), element)]:
             try:
-                _add_row(rows, name, value, inputs)
+                hold.add(ARRAY_BYTES + _add_row(rows, name, value, inputs))
             except ServingError as error:
+                if error.code not in ("INVALID_ARGUMENT", "UNIMPLEMENTED"):
+                    raise  # There is no room, or nobody waits.
                 key = f" key: {name}" if named else ""
                 raise invalid_argument(
                     f"Failed to process element: {index}{key} of 'instances' list. "
@@ -196,7 +207,8 @@ def _rows_one_by_one(
 
 def _add_row(
     rows: dict[str, list[np.ndarray]], name: str, value: JSON, inputs: Mapping[str, tf.DType]
-) -> None:
+) -> int:
+    """Adds a row to those of an input; returns its bytes."""
     if name not in inputs:
         raise invalid_argument(f"JSON object: does not have named input: {name}")
     row = _array(value, inputs[name])
@@ -209,6 +221,7 @@ def _add_row(
                 f"Expecting shape {_shape(first.shape)} but got: {_shape(row.shape)}"
             )
     rows[name].append(row)
+    return 2 * row.nbytes  # It is copied when all rows are put together.
 
 
 def _array(value: JSON, dtype: tf.DType) -> np.ndarray:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +18,7 @@ from tf_sg2.errors import InputError
 from tf_sg2.serving.server.configuration import ModelConfig
 from tf_sg2.serving.server.metrics import Metrics
 from tf_sg2.serving.server.status import ServingError, from_exception, invalid_argument
-from tf_sg2.serving.versions import version_number
+from tf_sg2.serving.server.version_folders import stamp, versions_on_disk
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,10 @@ class Model(Protocol):
 
 @dataclass
 class Version:
-    """One version of a model. `state` is a name of ModelVersionStatus.State."""
+    """One version of a model. `state` is a name of ModelVersionStatus.State.
+
+    `successor` has the same number and another folder. It takes over when it is loaded.
+    """
 
     model_name: str
     number: int
@@ -44,12 +47,23 @@ class Version:
     users: int = 0
     attempts: int = 0
     tried: float = 0.0  # On the monotonic clock.
+    stamp: Hashable = None  # What the folder held at the last attempt.
+    successor: Version | None = None
+
+    def serves(self, path: Path) -> bool:
+        """Whether it answers from this folder."""
+        return self.state == "AVAILABLE" and self.path == path
+
+    def is_unchanged(self, path: Path) -> bool:
+        """Whether the folder is the one of the last attempt, and holds what it held then."""
+        return self.path == path and self.stamp == stamp(path)
 
 
 @dataclass
 class _Entry:
     config: ModelConfig
     versions: dict[int, Version] = field(default_factory=dict)
+    unreadable: str = ""  # Why the folder could not be listed at the last look.
 
     def available(self) -> list[int]:
         return sorted(n for n, version in self.versions.items() if version.state == "AVAILABLE")
@@ -125,7 +139,10 @@ class Models:
         self._thread.start()
 
     def _why_nothing(self, config: ModelConfig) -> str:
-        for version in self._entries[config.name].versions.values():
+        entry = self._entries[config.name]
+        if entry.unreadable:
+            return f"model {config.name}: {entry.unreadable}"
+        for version in entry.versions.values():
             if version.error is not None:
                 return f"model {config.name} cannot be loaded: {version.error.message}"
         return (
@@ -138,10 +155,12 @@ class Models:
 
         Raises:
             ServingError: FAILED_PRECONDITION, if a label names a version that is not available. The
-                models are then the new ones, the labels the old.
+                models are then the new ones, the labels the old. UNAVAILABLE after `close`.
         """
         configs = list(configs)
         with self._management:
+            if self._closed:
+                raise ServingError("UNAVAILABLE", "The server is shutting down")
             with self._lock:
                 old = {name: entry.config for name, entry in self._entries.items()}
                 for config in configs:
@@ -229,12 +248,13 @@ class Models:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
-        with self._lock:
-            versions = [v for entry in self._entries.values() for v in entry.versions.values()]
-            versions += self._leaving
-        for version in versions:
-            if version.model is not None:
-                self._end(version)
+        with self._management:  # A reload under way may still be loading.
+            with self._lock:
+                versions = [v for entry in self._entries.values() for v in entry.versions.values()]
+                versions += self._leaving
+            for version in versions:
+                if version.model is not None:
+                    self._end(version)
 
     def _keep_up(self) -> None:
         """The thread: looks at the disk, and closes versions when their last lease is back."""
@@ -253,44 +273,72 @@ class Models:
                 self._close_unused()
 
     def _update(self, gone: set[str]) -> None:
-        """Brings what is loaded in line with the disk. Old versions go when new ones answer."""
+        """Brings what is loaded in line with the disk. Old versions go when new ones answer.
+
+        A folder that cannot be listed changes nothing: only one that is not there has no versions.
+        """
         for name, entry in list(self._entries.items()):
-            on_disk = {} if name in gone else versions_on_disk(entry.config.base_path)
-            aspired = entry.config.policy.choose(on_disk)
-            for number in sorted(aspired, reverse=True):
-                known = entry.versions.get(number)
-                if known is not None and not self._is_due(known):
-                    continue
-                version = Version(name, number, on_disk[number])
-                if known is not None and known.error is not None:
-                    version.attempts = known.attempts
-                with self._lock:
-                    entry.versions[number] = version
-                self._try_load(version)
-            with self._lock:
-                if aspired and not aspired & set(entry.available()):
-                    continue  # Better an old version than none.
-                for number, version in list(entry.versions.items()):
-                    if number not in aspired and version.state == "AVAILABLE":
-                        log.info("unloading %s version %d", name, number)
-                        version.state = "UNLOADING"
-                        self._leaving.append(version)
-                ended = [n for n in sorted(entry.versions) if entry.versions[n].state == "END"]
-                for number in ended[:-REMEMBERED]:
-                    del entry.versions[number]
+            try:
+                on_disk = {} if name in gone else versions_on_disk(entry.config.base_path)
+                said = ""
+            except OSError as error:
+                said = f"{entry.config.base_path} cannot be listed: {error.strerror or error}"
+            if said and said != entry.unreadable:
+                log.error("%s; %s stays as it is", said, name)
+            entry.unreadable = said
+            if not said:
+                self._follow(name, entry, on_disk)
         self._close_unused()
 
-    def _is_due(self, version: Version) -> bool:
-        """Whether a version that is wanted, and known, is to be loaded (again)."""
-        if version.state != "END":
-            return False
-        waited = time.monotonic() - version.tried >= self._retry_seconds
-        return version.error is None or (version.attempts <= self._most_retries and waited)
+    def _follow(self, name: str, entry: _Entry, on_disk: Mapping[int, Path]) -> None:
+        aspired = entry.config.policy.choose(on_disk)
+        for number in sorted(aspired, reverse=True):
+            if not self._closed:
+                self._bring(name, entry, number, on_disk[number])
+        with self._lock:
+            if aspired and not aspired & set(entry.available()):
+                return  # Better an old version than none.
+            for number, version in list(entry.versions.items()):
+                if number not in aspired and version.state == "AVAILABLE":
+                    self._retire(version)
+            ended = [n for n in sorted(entry.versions) if entry.versions[n].state == "END"]
+            for number in ended[:-REMEMBERED]:
+                del entry.versions[number]
+
+    def _bring(self, name: str, entry: _Entry, number: int, path: Path) -> None:
+        """Loads a version that is wanted, unless it is loaded, or has failed and is unchanged."""
+        known = entry.versions.get(number)
+        if known is not None and (known.state == "UNLOADING" or known.serves(path)):
+            return
+        answers = known is not None and known.state == "AVAILABLE"  # From another folder.
+        last = known.successor if known is not None and answers else known
+        version = Version(name, number, path)
+        if last is not None and last.error is not None and last.is_unchanged(path):
+            waited = time.monotonic() - last.tried >= self._retry_seconds
+            if last.attempts > self._most_retries or not waited:
+                return
+            version.attempts = last.attempts
+        if known is not None and answers:
+            known.successor = version
+        else:
+            with self._lock:
+                entry.versions[number] = version
+        self._try_load(version)
+        if known is not None and answers and version.state == "AVAILABLE":
+            with self._lock:
+                entry.versions[number] = version
+                self._retire(known)
+
+    def _retire(self, version: Version) -> None:
+        log.info("unloading %s version %d", version.model_name, version.number)
+        version.state, version.successor = "UNLOADING", None
+        self._leaving.append(version)
 
     def _try_load(self, version: Version) -> None:
         version.state = "LOADING"
         version.attempts += 1
         started = version.tried = time.monotonic()
+        version.stamp = stamp(version.path)
         try:
             model = self._load(version.model_name, version.path)
         except Exception as error:
@@ -322,17 +370,5 @@ class Models:
         if model is not None:
             model.close()
         version.state = "END"
-        self._metrics.loaded.remove(version.model_name, str(version.number))
-
-
-def versions_on_disk(base_path: Path) -> dict[int, Path]:
-    """The versions in a model's folder: directories with a number for their name."""
-    try:
-        children = list(base_path.iterdir())
-    except OSError:
-        return {}
-    return {
-        number: child
-        for child in children
-        if (number := version_number(child.name)) is not None and child.is_dir()
-    }
+        if version.number not in self.names().get(version.model_name, []):
+            self._metrics.loaded.remove(version.model_name, str(version.number))

@@ -21,8 +21,13 @@ from tf_sg2.serving.server.memory import Budget, Hold
 from tf_sg2.serving.server.metrics import Metrics
 from tf_sg2.serving.server.models import Lease, Models
 from tf_sg2.serving.server.saved_model import SavedModel
-from tf_sg2.serving.server.status import ServingError, from_exception, invalid_argument
-from tf_sg2.serving.server.tensors import type_name
+from tf_sg2.serving.server.status import (
+    ServingError,
+    from_exception,
+    invalid_argument,
+    without_frames,
+)
+from tf_sg2.serving.server.tensors import held_bytes, type_name
 from tf_sg2.serving.server.warming import warm_up
 
 DEFAULT_SIGNATURE = "serving_default"
@@ -64,7 +69,11 @@ class Predictor:
         def load(_: str, path: Path) -> SavedModel:
             model = SavedModel(path, session_config)
             try:
-                warm_up(model, lambda name, inputs: _runner(model, model.signatures[name])(inputs))
+                warm_up(
+                    model,
+                    lambda name, inputs: _runner(model, model.signatures[name])(inputs),
+                    self.limits.message_bytes,
+                )
             except BaseException:
                 model.close()
                 raise
@@ -95,7 +104,8 @@ class Predictor:
     ) -> dict[str, np.ndarray]:
         """Outputs by alias. A request that is cancelled, or late, while it waits is not run.
 
-        The lease and the hold are given back when nothing of the request runs any more.
+        `hold` holds the inputs, and releases the lease. Both are given back when nothing of the
+        request runs any more. It is charged for the outputs.
 
         Raises:
             ServingError: what is wrong with the request, or DEADLINE_EXCEEDED after `timeout` s.
@@ -104,14 +114,17 @@ class Predictor:
         status = "OK"
         try:
             future = self._submit(lease, name, signature, inputs, hold)
-            return await asyncio.wait_for(asyncio.wrap_future(future), timeout)
+            outputs = await asyncio.wait_for(asyncio.wrap_future(future), timeout)
+            hold.add(held_bytes(outputs.values()))
+            return outputs
         except asyncio.CancelledError:
             status = "CANCELLED"
             raise
         except Exception as error:
             failure = from_exception(error)
+            without_frames(error)
             status, failure.counted = failure.code, True
-            raise failure from error
+            raise failure from None
         finally:
             self.metrics.request_count.add(lease.name, status)
             self.metrics.request_latency.observe(
@@ -133,10 +146,7 @@ class Predictor:
         inputs: Mapping[str, np.ndarray],
         hold: Hold,
     ) -> Future[dict[str, np.ndarray]]:
-        def release() -> None:
-            lease.release()
-            hold.release()
-
+        running = hold.hand_over(held_bytes(inputs.values()))
         try:
             for key, array in inputs.items():
                 wanted = tf.dtypes.as_dtype(signature.inputs[key].dtype)
@@ -148,11 +158,11 @@ class Predictor:
                     )
             run = _runner(lease.model, signature)
             key = (lease.name, lease.number, id(lease.model), name)
-            hold.add(sum(array.nbytes for array in inputs.values()))
-            hold.kept = True
-            return self._batcher.submit(key, lease.name, run, inputs, self.batching, release)
+            return self._batcher.submit(
+                key, lease.name, run, inputs, self.batching, running.release
+            )
         except BaseException:
-            release()
+            running.release()
             raise
 
     def close(self) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
+import numpy as np
 import tensorflow as tf
 from google.protobuf import json_format
 from tensorflow_serving.apis import get_model_metadata_pb2
@@ -17,14 +20,34 @@ from tf_sg2.serving.server import bodies, json_answers, json_requests
 from tf_sg2.serving.server.access import Access
 from tf_sg2.serving.server.configuration import PROMETHEUS_PATH
 from tf_sg2.serving.server.http_answers import JSON_TYPE, TEXT_TYPE, error_body, send_answer
+from tf_sg2.serving.server.json_memory import document_bytes
 from tf_sg2.serving.server.memory import Hold
-from tf_sg2.serving.server.predict import DEFAULT_SIGNATURE, Predictor, signature_of
-from tf_sg2.serving.server.status import ServingError, from_exception, invalid_argument
+from tf_sg2.serving.server.models import Lease
+from tf_sg2.serving.server.predict import DEFAULT_SIGNATURE, Predictor, Signature, signature_of
+from tf_sg2.serving.server.status import (
+    ServingError,
+    from_exception,
+    invalid_argument,
+    without_frames,
+)
+from tf_sg2.serving.server.tensors import held_bytes
 from tf_sg2.serving.versions import version_number
 
 CHOICE = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 GET = re.compile(rf"/v1/models/(?P<name>[^/:]+){CHOICE}(?P<rest>/metadata)?")
 POST = re.compile(rf"/v1/models/(?P<name>[^/:]+){CHOICE}:(?P<rest>predict|classify|regress)")
+
+
+@dataclass
+class _Request:
+    """A predict request; its body is let go when it has been converted."""
+
+    name: str
+    version: int | None
+    label: str | None
+    method: str
+    body: bytes
+    is_gzip: bool
 
 
 class Rest:
@@ -55,9 +78,13 @@ class Rest:
     ) -> None:
         if scope["type"] != "http":
             return
-        await send_answer(send, scope["method"], await self._answer(scope, receive))
+        with self._predictor.budget.hold("UNAVAILABLE") as hold:  # Until the answer is sent.
+            answer = await self._answer(scope, receive, hold)
+            await send_answer(send, scope["method"], answer)
 
-    async def _answer(self, scope: dict, receive: Callable) -> tuple[int, bytes, bytes]:
+    async def _answer(
+        self, scope: dict, receive: Callable, hold: Hold
+    ) -> tuple[int, bytes | bytearray, bytes]:
         headers = dict(scope["headers"])
         refusal = self._access.refusal(headers)
         if refusal is not None:
@@ -76,13 +103,10 @@ class Rest:
             if scope["method"] == "GET":
                 return 200, self._told(path), JSON_TYPE
             name, version, label, method = _route(POST, scope["method"], path)
-            with self._predictor.budget.hold("UNAVAILABLE") as hold:
-                body = await bodies.read(receive, headers, most_bytes, hold)
-                if bodies.is_gzip(headers):
-                    inflate = (bodies.inflated, body, most_bytes, hold)
-                    body = await self._predictor.convert(len(body) << 10, *inflate)
-                work = self._post(name, version, label, method, body, hold)
-                return 200, await _unless_gone(work, receive), JSON_TYPE
+            body = await bodies.read(receive, headers, most_bytes, hold)
+            request = _Request(name, version, label, method, body, bodies.is_gzip(headers))
+            del body
+            return 200, await _unless_gone(self._post(request, hold), receive), JSON_TYPE
         except bodies.Gone:
             return 499, b"", TEXT_TYPE
         except bodies.TooLong:
@@ -90,6 +114,7 @@ class Rest:
             return 413, error_body(f"The body is over the limit of {most_bytes} bytes"), JSON_TYPE
         except Exception as error:
             failure = from_exception(error)
+            without_frames(error)
             if not failure.counted:
                 self._predictor.count_refusal(name, failure)
             return failure.http_status, error_body(failure.message), JSON_TYPE
@@ -100,42 +125,48 @@ class Rest:
         name, version, label, metadata = _route(GET, "GET", path)
         return self._metadata(name, version, label) if metadata else self._status(name, version)
 
-    async def _post(
-        self,
-        name: str,
-        version: int | None,
-        label: str | None,
-        method: str,
-        body: bytes,
-        hold: Hold,
-    ) -> bytes:
+    async def _post(self, request: _Request, hold: Hold) -> bytearray:
+        limit, begun = self._predictor.limits.rest_seconds, time.monotonic()
         convert = self._predictor.convert
-        document = await convert(len(body), json_requests.parse, body)
-        wanted = json_requests.signature_name(document) or DEFAULT_SIGNATURE
-        lease = self._predictor.models.acquire(name, version, label)
-        try:
-            if method != "predict":
-                raise ServingError("UNIMPLEMENTED", f"{method.capitalize()} is not served here")
-            signature = signature_of(lease, wanted)
-            if signature is None:
-                raise invalid_argument(
-                    f'Serving signature name: "{wanted}" not found in signature def'
-                )
-            types = {key: tf.dtypes.as_dtype(i.dtype) for key, i in signature.inputs.items()}
-            batching = self._predictor.batching
-            most_rows = batching.most_rows if batching else None
-            tensors = (json_requests.tensors, document, types, most_rows)
-            inputs, rows = await convert(len(body), *tensors)
-        except BaseException:
-            lease.release()
-            raise
-        del document, tensors
-        limit = self._predictor.limits.rest_seconds
+        # What is inflated may be a thousand times as long.
+        size = len(request.body) << 10 if request.is_gzip else len(request.body)
+        converted = convert(size, self._converted, request, hold)
+        lease, wanted, signature, inputs, rows = await asyncio.wait_for(converted, limit)
+        left = limit - (time.monotonic() - begun)
         outputs = await self._predictor.predict(
-            lease, wanted, signature, inputs, limit, "REST", hold
+            lease, wanted, signature, inputs, left, "REST", hold
         )
+        del inputs
         size = sum(array.nbytes for array in outputs.values())
-        return await convert(size, json_answers.predictions, outputs, rows)
+        answer = await convert(size, json_answers.predictions, outputs, rows, hold)
+        hold.resize(len(answer))
+        return answer
+
+    def _converted(
+        self, request: _Request, hold: Hold
+    ) -> tuple[Lease, str, Signature, dict[str, np.ndarray], bool]:
+        """Everything from the body to the arrays, in one job: so there are never more documents in
+        memory than threads for it."""
+        body = request.body
+        if request.is_gzip:
+            body = bodies.inflated(body, self._predictor.limits.body_bytes, hold)
+        hold.add(document_bytes(body))
+        document = json_requests.parse(body)
+        wanted = json_requests.signature_name(document) or DEFAULT_SIGNATURE
+        lease = self._predictor.models.acquire(request.name, request.version, request.label)
+        hold.at_release(lease.release)
+        if request.method != "predict":
+            raise ServingError("UNIMPLEMENTED", f"{request.method.capitalize()} is not served here")
+        signature = signature_of(lease, wanted)
+        if signature is None:
+            raise invalid_argument(f'Serving signature name: "{wanted}" not found in signature def')
+        types = {key: tf.dtypes.as_dtype(i.dtype) for key, i in signature.inputs.items()}
+        batching = self._predictor.batching
+        most_rows = batching.most_rows if batching else None
+        inputs, rows = json_requests.tensors(document, types, hold, most_rows)
+        request.body = b""
+        hold.resize(held_bytes(inputs.values()))
+        return lease, wanted, signature, inputs, rows
 
     def _metadata(self, name: str, version: int | None, label: str | None) -> bytes:
         lease = self._predictor.models.acquire(name, version, label)
@@ -184,7 +215,7 @@ def _route(pattern: re.Pattern, method: str, path: str) -> tuple[str, int | None
     return name, version, label, match["rest"]
 
 
-async def _unless_gone(work: Coroutine[Any, Any, bytes], receive: Callable) -> bytes:
+async def _unless_gone(work: Coroutine[Any, Any, bytearray], receive: Callable) -> bytearray:
     """The work's result; if the client goes away first, the work is given up.
 
     Raises:

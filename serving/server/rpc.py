@@ -9,7 +9,6 @@ from concurrent.futures import Future
 
 import grpc
 from google.protobuf.message import DecodeError, Message
-from grpc_health.v1 import health_pb2
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -22,11 +21,19 @@ from tensorflow_serving.apis import (
 )
 
 from tf_sg2.serving.server import configuration
+from tf_sg2.serving.server.arrivals import Arrivals
+from tf_sg2.serving.server.health import Health
+from tf_sg2.serving.server.limits import Limits
 from tf_sg2.serving.server.memory import Hold
 from tf_sg2.serving.server.models import Lease
 from tf_sg2.serving.server.predict import DEFAULT_SIGNATURE, Predictor, Signature, signature_of
-from tf_sg2.serving.server.status import TIMEOUTS, ServingError, from_exception, invalid_argument
-from tf_sg2.serving.server.tensors import to_array, to_proto
+from tf_sg2.serving.server.status import (
+    ServingError,
+    from_exception,
+    invalid_argument,
+    without_frames,
+)
+from tf_sg2.serving.server.tensors import held_bytes, to_array, to_proto
 from tf_sg2.serving.token_file import is_borne
 
 Context = grpc.aio.ServicerContext
@@ -43,34 +50,33 @@ class _Calls:
     async def predict(self, request: Message, context: Context, hold: Hold) -> bytes:
         convert = self._predictor.convert
         lease = self._lease(request)
-        try:
-            name = request.model_spec.signature_name or DEFAULT_SIGNATURE
-            signature = signature_of(lease, name)
-            if signature is None:
-                raise ServingError(
-                    "FAILED_PRECONDITION", f'Serving signature key "{name}" not found.'
-                )
-            size = request.ByteSize()
-            most = self._predictor.limits.message_bytes
-            inputs = await convert(size, _inputs, request, signature, most)
-            aliases = _aliases(request, signature)
-        except BaseException:
-            lease.release()
-            raise
+        hold.at_release(lease.release)
+        name = request.model_spec.signature_name or DEFAULT_SIGNATURE
+        signature = signature_of(lease, name)
+        if signature is None:
+            raise ServingError("FAILED_PRECONDITION", f'Serving signature key "{name}" not found.')
+        most = self._predictor.limits.message_bytes
+        inputs = await convert(request.ByteSize(), _inputs, request, signature, most, hold)
+        aliases = _aliases(request, signature)
         limit = self._predictor.limits.grpc_seconds
         left = context.time_remaining()
         timeout = limit if left is None else min(left, limit)
         outputs = await self._predictor.predict(
             lease, name, signature, inputs, timeout, "GRPC", hold
         )
+        del inputs
+        size = sum(outputs[alias].nbytes for alias in aliases)
 
         def answer() -> bytes:
+            hold.add(2 * size)  # The message, and its bytes.
             made = predict_pb2.PredictResponse(model_spec=_spec(lease, name))
             for alias in aliases:
                 made.outputs[alias].CopyFrom(to_proto(outputs[alias], self._as_content))
             return made.SerializeToString()
 
-        return await convert(sum(outputs[alias].nbytes for alias in aliases), answer)
+        made = await convert(size, answer)
+        hold.resize(len(made))
+        return made
 
     async def metadata(self, request: Message, *_: object) -> Message:
         if not request.HasField("model_spec"):
@@ -150,11 +156,12 @@ class _Calls:
                 ),
             },
         }
+        arrivals = Arrivals(self._predictor.limits)
         return [
             grpc.method_handlers_generic_handler(
                 service,
                 {
-                    name: _handler(self._predictor, token, kind, answer)
+                    name: _handler(self._predictor, arrivals, token, kind, answer)
                     for name, (kind, answer) in methods.items()
                 },
             )
@@ -163,14 +170,17 @@ class _Calls:
 
 
 def _handler(
-    predictor: Predictor, token: str | None, kind: type[Message], answer: Answer
+    predictor: Predictor,
+    arrivals: Arrivals,
+    token: str | None,
+    kind: type[Message],
+    answer: Answer,
 ) -> grpc.RpcMethodHandler:
     """The handler of a call with one request and one answer.
 
     For gRPC it takes a stream of requests, which looks the same to a client, and lets the server
     check the token before it receives the message, and stop waiting for it.
     """
-    limits = predictor.limits
 
     async def call(_: object, context: Context) -> bytes:
         name = ""
@@ -178,26 +188,24 @@ def _handler(
             given = dict(context.invocation_metadata() or ()).get("authorization", "")
             if not is_borne(token, str(given).encode()):
                 raise ServingError("UNAUTHENTICATED", "A valid token is needed")
-            try:
-                raw = await asyncio.wait_for(context.read(), limits.arrival_seconds)
-            except TIMEOUTS as error:
-                raise ServingError(
-                    "DEADLINE_EXCEEDED", "The request did not arrive in time"
-                ) from error
+            raw = await arrivals.read(context.read)
             if not isinstance(raw, bytes):
                 raise invalid_argument("The call holds no request")
-            with predictor.budget.hold("RESOURCE_EXHAUSTED") as hold:
-                hold.add(len(raw))
-                try:
-                    request = kind.FromString(raw)
-                except DecodeError as error:
-                    raise invalid_argument(f"The request is no {kind.__name__}") from error
-                del raw
-                name = request.model_spec.name if hasattr(request, "model_spec") else ""
-                made = await answer(request, context, hold)
-                return made if isinstance(made, bytes) else made.SerializeToString()
+            hold = predictor.budget.hold("RESOURCE_EXHAUSTED")
+            context.add_done_callback(lambda _: hold.release())  # When the answer is sent, too.
+            hold.add(2 * len(raw))  # The bytes, and the message.
+            try:
+                request = await predictor.convert(len(raw), kind.FromString, raw)
+            except DecodeError as error:
+                raise invalid_argument(f"The request is no {kind.__name__}") from error
+            hold.add(-len(raw))
+            del raw
+            name = request.model_spec.name if hasattr(request, "model_spec") else ""
+            made = await answer(request, context, hold)
+            return made if isinstance(made, bytes) else made.SerializeToString()
         except Exception as error:
             failure = from_exception(error)
+            without_frames(error)
             if not failure.counted:
                 predictor.count_refusal(name, failure)
         await context.abort(getattr(grpc.StatusCode, failure.code), failure.message)
@@ -211,7 +219,7 @@ def _spec(lease: Lease, signature: str = "") -> model_pb2.ModelSpec:
     return spec
 
 
-def _inputs(request: Message, signature: Signature, most_bytes: int) -> dict:
+def _inputs(request: Message, signature: Signature, most_bytes: int, hold: Hold) -> dict:
     sent, wanted = set(request.inputs), set(signature.inputs)
     if sent != wanted:
         lists = [",".join(sorted(names)) for names in (sent, wanted, sent - wanted, wanted - sent)]
@@ -222,10 +230,13 @@ def _inputs(request: Message, signature: Signature, most_bytes: int) -> dict:
         )
     inputs = {}
     for name, proto in request.inputs.items():
+        copies = 2 * proto.ByteSize()
+        hold.add(copies)
         try:
             inputs[name] = to_array(proto, most_bytes)
         except (ValueError, TypeError, OverflowError) as error:
             raise invalid_argument(f"tensor parsing error: {name}") from error
+        hold.add(held_bytes([inputs[name]]) - copies)
     return inputs
 
 
@@ -237,42 +248,6 @@ def _aliases(request: Message, signature: Signature) -> list[str]:
         if aliases.count(alias) > 1:
             raise invalid_argument(f"duplicate output tensor alias: {alias}")
     return aliases
-
-
-class _Health:
-    """grpc.health.v1 for the whole server. Probes bear no token, and learn nothing."""
-
-    def __init__(self):
-        self.stopping = asyncio.Event()
-
-    def _status(self, service: str) -> health_pb2.HealthCheckResponse:
-        statuses = health_pb2.HealthCheckResponse
-        if service:
-            return statuses(status=statuses.SERVICE_UNKNOWN)
-        stopping = self.stopping.is_set()
-        return statuses(status=statuses.NOT_SERVING if stopping else statuses.SERVING)
-
-    async def check(self, request: Message, context: Context) -> Message:
-        if request.service:
-            await context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
-        return self._status("")
-
-    async def watch(self, request: Message, context: Context) -> None:
-        await context.write(self._status(request.service))
-        await self.stopping.wait()  # A server that stops does not wait for those who watch it.
-        if not request.service:
-            await context.write(self._status(""))
-
-    def handler(self) -> grpc.GenericRpcHandler:
-        conversions = dict(
-            request_deserializer=health_pb2.HealthCheckRequest.FromString,
-            response_serializer=health_pb2.HealthCheckResponse.SerializeToString,
-        )
-        methods = {
-            "Check": grpc.unary_unary_rpc_method_handler(self.check, **conversions),
-            "Watch": grpc.unary_stream_rpc_method_handler(self.watch, **conversions),
-        }
-        return grpc.method_handlers_generic_handler("grpc.health.v1.Health", methods)
 
 
 class Server:
@@ -297,16 +272,10 @@ class Server:
         self, address: str, predictor: Predictor, token: str | None, as_content: bool
     ) -> int:
         limits = predictor.limits
-        self._health = _Health()
+        self._health = Health(limits)
         self._server = grpc.aio.server(
             maximum_concurrent_rpcs=limits.calls,
-            options=[
-                ("grpc.max_receive_message_length", limits.message_bytes),
-                ("grpc.max_send_message_length", -1),
-                ("grpc.so_reuseport", 0),
-                ("grpc.max_concurrent_streams", max(1, limits.calls // 4)),
-                ("grpc.server_handshake_timeout_ms", int(1000 * limits.arrival_seconds)),
-            ],
+            options=_options(limits),
         )
         handlers = _Calls(predictor, as_content).handlers(token)
         self._server.add_generic_rpc_handlers([*handlers, self._health.handler()])
@@ -331,6 +300,20 @@ class Server:
     def _end(self, _: Future[None]) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._ended.set()
+
+
+def _options(limits: Limits) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", limits.message_bytes),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_concurrent_streams", max(1, limits.calls // 4)),
+        ("grpc.server_handshake_timeout_ms", int(1000 * limits.arrival_seconds)),
+        ("grpc.max_allowed_incoming_connections", limits.grpc_connections),
+        # Windows do not grow, so a call that is not read yet holds 64 KiB at most. One that is read
+        # gets a window for its whole message.
+        ("grpc.http2.bdp_probe", 0),
+    ]
 
 
 def start(

@@ -164,7 +164,7 @@ def serve(settings: Settings) -> None:
         print(f"{names}: gRPC on {host}:{bound}, REST on http://{host}:{rest}", flush=True)
         if settings.page:
             print(f"page: http://{host}:{rest}/", flush=True)
-        follower.start()
+        follower.start(models)
         # What is there now stays: the collector need not look through TensorFlow each time.
         gc.collect()
         gc.freeze()
@@ -193,8 +193,11 @@ def _fitting(limits: Limits) -> Limits:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     except (OSError, ValueError):
         most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    room = max(1, most - OTHER_FILES)
-    return dataclasses.replace(limits, connections=min(limits.connections, room))
+    return dataclasses.replace(
+        limits,
+        connections=min(limits.connections, max(1, most - OTHER_FILES)),
+        grpc_connections=min(limits.grpc_connections, max(1, most // 4)),
+    )
 
 
 def _warn_of_strangers(host: str, token: str | None) -> None:

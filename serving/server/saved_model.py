@@ -6,6 +6,7 @@ around them. A session is closed without touching another, so a version's memory
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -117,6 +118,11 @@ class SavedModel:
     def close(self) -> None:
         """Frees variables and graph. No `run` may be under way or follow."""
         self._session.close()
+        del self._session, self._graph
+        if gc.get_freeze_count():  # The graph has cycles, and what is frozen is never collected.
+            gc.unfreeze()
+            gc.collect()
+            gc.freeze()
 
 
 def _nodes(meta_graph: meta_graph_pb2.MetaGraphDef, collection: str) -> Sequence[str]:

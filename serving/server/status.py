@@ -91,3 +91,12 @@ def from_exception(error: BaseException) -> ServingError:
     if isinstance(error, TIMEOUTS):
         return ServingError("DEADLINE_EXCEEDED", "Timed out")
     return ServingError("INTERNAL", f"Internal error: {type(error).__name__}")
+
+
+def without_frames(error: BaseException) -> None:
+    """Drops an error's traceback and causes, once it is dealt with.
+
+    Their frames hold the data of the request, often in a cycle with the error, so that only the
+    garbage collector would free it.
+    """
+    error.__traceback__ = error.__cause__ = error.__context__ = None

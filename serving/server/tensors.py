@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import tensorflow as tf
@@ -11,6 +12,8 @@ from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tf_sg2.serving.server.status import invalid_argument
 
 MOST_DIMENSIONS = 254  # TensorFlow's own limit.
+
+STRING_BYTES = 40  # Of an empty `bytes` object, at most.
 
 # Where a TensorProto keeps the values of a type.
 FIELDS = {
@@ -34,6 +37,16 @@ FIELDS = {
 def type_name(dtype: tf.DType) -> str:
     """The type as TensorFlow's C++ messages spell it: `float`, not `float32`."""
     return {"float32": "float", "float64": "double", "float16": "half"}.get(dtype.name, dtype.name)
+
+
+def held_bytes(arrays: Iterable[np.ndarray]) -> int:
+    """Returns the memory that arrays take, with the `bytes` objects of those of strings."""
+    return sum(
+        array.nbytes
+        if array.dtype != object
+        else array.nbytes + sum(STRING_BYTES + len(text) for text in array.reshape(-1))
+        for array in arrays
+    )
 
 
 def to_array(proto: TensorProto, most_bytes: int) -> np.ndarray:
@@ -74,7 +87,8 @@ def to_array(proto: TensorProto, most_bytes: int) -> np.ndarray:
         alone = TensorProto()
         getattr(alone, FIELDS[dtype.name]).MergeFrom(values)
         wire = alone.SerializeToString()
-        return np.frombuffer(wire[-count * dtype.size :], dtype.as_numpy_dtype).reshape(shape)
+        start = len(wire) - count * dtype.size
+        return np.frombuffer(wire, dtype.as_numpy_dtype, count, start).reshape(shape)
     return tf.make_ndarray(proto)
 
 

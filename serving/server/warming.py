@@ -13,7 +13,6 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from tf_sg2.errors import InputError
-from tf_sg2.serving.server.limits import Limits
 from tf_sg2.serving.server.saved_model import SavedModel
 from tf_sg2.serving.server.status import ServingError, from_exception
 from tf_sg2.serving.server.tensors import to_array
@@ -23,13 +22,16 @@ MOST_RECORDS = 1000
 
 
 def warm_up(
-    model: SavedModel, run: Callable[[str, Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
+    model: SavedModel,
+    run: Callable[[str, Mapping[str, np.ndarray]], Mapping[str, np.ndarray]],
+    most_bytes: int,
 ) -> int:
     """Runs a version's warm-up requests on it; returns how many there were.
 
     Args:
         model: the loaded version.
         run: runs a signature, by its name, on arrays.
+        most_bytes: of one tensor, as for the requests of clients.
 
     Raises:
         InputError: for a file that cannot be read, too many records, or one that fails.
@@ -43,7 +45,8 @@ def warm_up(
             count += 1
             if count > MOST_RECORDS:
                 raise InputError(f"{path} holds more than {MOST_RECORDS} warm-up requests")
-            _replay(model, run, prediction_log_pb2.PredictionLog.FromString(record.numpy()))
+            recorded = prediction_log_pb2.PredictionLog.FromString(record.numpy())
+            _replay(model, run, recorded, most_bytes)
     except InputError:
         raise
     except Exception as error:
@@ -52,7 +55,9 @@ def warm_up(
     return count
 
 
-def _replay(model: SavedModel, run: Callable, log: prediction_log_pb2.PredictionLog) -> None:
+def _replay(
+    model: SavedModel, run: Callable, log: prediction_log_pb2.PredictionLog, most_bytes: int
+) -> None:
     kind = log.WhichOneof("log_type")
     if kind != "predict_log":
         raise ServingError("UNIMPLEMENTED", f"Unsupported log_type for warmup: {kind}")
@@ -60,5 +65,4 @@ def _replay(model: SavedModel, run: Callable, log: prediction_log_pb2.Prediction
     name = request.model_spec.signature_name or "serving_default"
     if name not in model.signatures:
         raise ServingError("FAILED_PRECONDITION", f'Serving signature key "{name}" not found.')
-    most = Limits().message_bytes
-    run(name, {key: to_array(proto, most) for key, proto in request.inputs.items()})
+    run(name, {key: to_array(proto, most_bytes) for key, proto in request.inputs.items()})
