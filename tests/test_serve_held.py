@@ -9,6 +9,7 @@ import json
 import socket
 import threading
 import time
+import tracemalloc
 import weakref
 
 import grpc
@@ -307,3 +308,21 @@ def test_a_refused_grpc_request_is_freed_without_the_collector(local, made, wron
     with pytest.raises(grpc.RpcError):
         local.predict.Predict(message, timeout=10)
     wait_for(lambda: [reference() for reference in made] == [None], 5)
+
+
+def test_messages_without_room_are_freed_without_the_collector(model):
+    message = large_request(8 * MIB)
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        with serving(model, limits=Limits(memory_bytes=4 * MIB)) as local:
+            for _ in range(4):
+                with pytest.raises(grpc.RpcError) as caught:
+                    local.predict.Predict(message, timeout=10)
+                assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+                assert "set aside for all requests" in caught.value.details()
+            wait_for(lambda: tracemalloc.get_traced_memory()[0] < 12 * MIB, 5)
+    finally:
+        tracemalloc.stop()
+        gc.enable()
