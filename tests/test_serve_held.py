@@ -9,6 +9,7 @@ import json
 import socket
 import threading
 import time
+import tracemalloc
 import weakref
 
 import grpc
@@ -188,11 +189,12 @@ def test_health_calls_take_only_a_part_of_the_calls(model):
     release = threading.Event()
     with serving(model, limits=limits) as local:
         stub = health_pb2_grpc.HealthStub(local.channel)
-        watches = [stub.Watch(health_pb2.HealthCheckRequest()) for _ in range(5)]
-        for watch in watches[:4]:
-            assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        watches = []
+        for _ in range(4):
+            watches.append(stub.Watch(health_pb2.HealthCheckRequest()))
+            assert next(watches[-1]).status == health_pb2.HealthCheckResponse.SERVING
         with pytest.raises(grpc.RpcError) as caught:
-            next(watches[4])
+            next(stub.Watch(health_pb2.HealthCheckRequest()))
         assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
         channels = [
             grpc.insecure_channel(
@@ -307,3 +309,21 @@ def test_a_refused_grpc_request_is_freed_without_the_collector(local, made, wron
     with pytest.raises(grpc.RpcError):
         local.predict.Predict(message, timeout=10)
     wait_for(lambda: [reference() for reference in made] == [None], 5)
+
+
+def test_messages_without_room_are_freed_without_the_collector(model):
+    message = large_request(8 * MIB)
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        with serving(model, limits=Limits(memory_bytes=4 * MIB)) as local:
+            for _ in range(4):
+                with pytest.raises(grpc.RpcError) as caught:
+                    local.predict.Predict(message, timeout=10)
+                assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+                assert "set aside for all requests" in caught.value.details()
+            wait_for(lambda: tracemalloc.get_traced_memory()[0] < 12 * MIB, 5)
+    finally:
+        tracemalloc.stop()
+        gc.enable()

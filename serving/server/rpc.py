@@ -182,7 +182,7 @@ def _handler(
     check the token before it receives the message, and stop waiting for it.
     """
 
-    async def call(_: object, context: Context) -> bytes:
+    async def answered(context: Context) -> bytes | ServingError:
         name = ""
         try:
             given = dict(context.invocation_metadata() or ()).get("authorization", "")
@@ -208,7 +208,14 @@ def _handler(
             without_frames(error)
             if not failure.counted:
                 predictor.count_refusal(name, failure)
-        await context.abort(getattr(grpc.StatusCode, failure.code), failure.message)
+            return failure
+
+    async def call(_: object, context: Context) -> bytes:
+        made = await answered(context)
+        if isinstance(made, bytes):
+            return made
+        # gRPC keeps this frame in a cycle, so it holds nothing of the request.
+        await context.abort(getattr(grpc.StatusCode, made.code), made.message)
 
     return grpc.stream_unary_rpc_method_handler(call)
 
