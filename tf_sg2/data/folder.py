@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from tf_sg2.data.content_hashes import content_hashes
 from tf_sg2.data.decode import SUFFIXES
 from tf_sg2.data.labels import LABEL_FILE, Labels, parse_labels
 from tf_sg2.errors import InputError
@@ -64,8 +65,9 @@ class FolderFiles:
         return parse_labels(path.read_bytes(), self.names, str(path))
 
     def content(self) -> list[str]:
-        """Name and size of every file."""
-        return [f"{name} {(self._root / name).stat().st_size}" for name in self.names]
+        """Name and SHA-256 of every file."""
+        hashes = content_hashes(self._root, self.names)
+        return [f"{name} {digest}" for name, digest in zip(self.names, hashes, strict=True)]
 
     def _refuse(self, error: OSError) -> None:
         raise InputError(f"the folder {error.filename} cannot be listed ({error.strerror})")
