@@ -90,10 +90,11 @@ def begin(
         config = override(config, {"training.ema_rampup": None})
     check_batch(config, workers.strategy.num_replicas_in_sync)
     source = _open_data(config)
+    fingerprint = source.fingerprint()  # First: it may read all the data, while others wait.
     workers.watch.reached("the start")
     workers.check_same("version", f"{tf_sg2.__version__} {tf.__version__}")
     workers.check_same("configuration", to_json(override(config, {"data.source": "anywhere"})))
-    workers.check_same("data set", source.fingerprint())
+    workers.check_same("data set", fingerprint)
     directory = RunDirectory(path)
     with sole_use_of(directory.path) if cluster.is_chief else contextlib.nullcontext():
         said: list[str] = []  # When there is a log.
@@ -102,7 +103,7 @@ def begin(
             resumed = directory.has_checkpoints()
             if resumed and directory.config_path.exists():
                 checkpoint.check_resumable(directory.read_config(), config, directory)
-            _check_data(directory, source, resumed, said.append)
+            _check_data(directory, source, fingerprint, resumed, said.append)
             directory.write_config(config)
             checkpoint.set_damaged_aside(directory, said.append)
         state = create_state(config, workers.strategy)
@@ -175,7 +176,11 @@ def _open_data(config: Config) -> ImageSource:
 
 
 def _check_data(
-    run: RunDirectory, source: ImageSource, resumed: bool, say: Callable[[str], None]
+    run: RunDirectory,
+    source: ImageSource,
+    fingerprint: str,
+    resumed: bool,
+    say: Callable[[str], None],
 ) -> None:
     """Holds a resumed run to the data set that it was started with; describes it for a new run."""
     path = run.path / "data.json"
@@ -184,7 +189,7 @@ def _check_data(
         "image_size": list(source.image_size),
         "image_channels": source.image_channels,
         "label_dim": source.label_dim,
-        "fingerprint": source.fingerprint(),
+        "fingerprint": fingerprint,
         "fingerprint_version": FINGERPRINT_VERSION,
     }
     if resumed and path.exists():
