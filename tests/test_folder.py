@@ -309,3 +309,49 @@ def test_one_image_with_transparency_makes_four_channels(tmp_path):
     assert source.image_channels == 4
     np.testing.assert_array_equal(source.image(0), opaque)
     assert source.image(1).shape == (12, 20, 4)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("TF_SG2_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("tf_sg2.data.content_hashes._SETTLED_NS", -(10**18))
+    return tmp_path / "cache"
+
+
+def test_fingerprint_sees_pixels_of_the_same_size(tmp_path, cache):
+    path = tmp_path / "set" / "a.png"
+    save(path, noise())
+    first = open_source(str(path.parent)).fingerprint()
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 1
+    times = path.stat()
+    path.write_bytes(content)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert open_source(str(path.parent)).fingerprint() != first
+
+
+def test_fingerprint_does_not_read_a_file_twice(tmp_path, cache, monkeypatch):
+    path = tmp_path / "set" / "personal.png"
+    save(path, noise())
+    first = open_source(str(path.parent)).fingerprint()
+    (kept,) = (cache / "data").iterdir()
+    assert "personal" not in kept.read_text() + kept.name
+    with monkeypatch.context() as patch:
+        patch.setattr("tf_sg2.data.content_hashes._hash", lambda path: pytest.fail("it is read"))
+        assert open_source(str(path.parent)).fingerprint() == first
+    kept.write_text("[")  # A damaged cache is no cache.
+    assert open_source(str(path.parent)).fingerprint() == first
+
+
+def test_fingerprint_needs_no_cache(tmp_path, monkeypatch):
+    save(tmp_path / "set" / "a.png", noise())
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TF_SG2_CACHE", str(tmp_path / "file"))
+    assert open_source(str(tmp_path / "set")).fingerprint()
+
+
+def test_a_file_that_just_changed_is_read_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("TF_SG2_CACHE", str(tmp_path / "cache"))
+    save(tmp_path / "set" / "a.png", noise())
+    open_source(str(tmp_path / "set")).fingerprint()
+    assert not (tmp_path / "cache" / "data").exists()

@@ -170,6 +170,20 @@ def test_a_start_that_failed_does_not_bind_the_next_one(tmp_path):
     assert len(kimg) == len(set(kimg)) + 1, "two lines at the end: the tick's, the samples'"
 
 
+def test_a_run_with_a_fingerprint_of_an_older_version_goes_on(trained, tmp_path, capsys):
+    run = copy_of(trained, tmp_path)
+    description = json.loads((run / "data.json").read_text())
+    old = {**description, "fingerprint": "0123"}
+    del old["fingerprint_version"]
+    (run / "data.json").write_text(json.dumps(old))
+    train(tiny_config(), run, progress=False)
+    assert "the content of the data is not compared" in capsys.readouterr().err
+    assert json.loads((run / "data.json").read_text()) == description
+    (run / "data.json").write_text(json.dumps({**old, "images": 39}))
+    with pytest.raises(InputError, match="images: 39 -> 40"):
+        train(tiny_config(), run, progress=False)
+
+
 @pytest.mark.parametrize("text", ["", "[]", "[1", '{"images": [' * 10])
 def test_a_damaged_description_of_the_data_is_named(trained, tmp_path, text):
     run = copy_of(trained, tmp_path)

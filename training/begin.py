@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,9 @@ from tf_sg2.training.profile import Profile
 from tf_sg2.training.state import TrainState, create_state
 from tf_sg2.training.summaries import RunLog, WorkerLog
 from tf_sg2.training.workers import Workers
+
+# Of what fingerprints cover. 1: names and sizes of files; 2: their contents.
+FINGERPRINT_VERSION = 2
 
 
 @dataclass
@@ -104,10 +107,11 @@ def begin(
         config = override(config, {"training.ema_rampup": None})
     check_batch(config, workers.strategy.num_replicas_in_sync)
     source = _open_data(config)
+    fingerprint = source.fingerprint()  # First: it may read all the data, while others wait.
     workers.watch.reached("the start")
     workers.check_same("version", f"{tf_sg2.__version__} {tf.__version__}")
     workers.check_same("configuration", to_json(override(config, {"data.source": "anywhere"})))
-    workers.check_same("data set", source.fingerprint())
+    workers.check_same("data set", fingerprint)
     directory = RunDirectory(path)
     with sole_use_of(directory.path) if cluster.is_chief else contextlib.nullcontext():
         said: list[str] = []  # When there is a log.
@@ -116,7 +120,7 @@ def begin(
             resumed = directory.has_checkpoints()
             if resumed and directory.config_path.exists():
                 checkpoint.check_resumable(directory.read_config(), config, directory)
-            _check_data(directory, source, resumed)
+            _check_data(directory, source, fingerprint, resumed, said.append)
             directory.write_config(config)
             checkpoint.set_damaged_aside(directory, said.append)
         state = create_state(config, workers.strategy)
@@ -220,7 +224,13 @@ def _open_data(config: Config) -> ImageSource:
     return source
 
 
-def _check_data(run: RunDirectory, source: ImageSource, resumed: bool) -> None:
+def _check_data(
+    run: RunDirectory,
+    source: ImageSource,
+    fingerprint: str,
+    resumed: bool,
+    say: Callable[[str], None],
+) -> None:
     """Holds a resumed run to the data set that it was started with; describes it for a new run."""
     path = run.path / "data.json"
     ours = {
@@ -228,10 +238,14 @@ def _check_data(run: RunDirectory, source: ImageSource, resumed: bool) -> None:
         "image_size": list(source.image_size),
         "image_channels": source.image_channels,
         "label_dim": source.label_dim,
-        "fingerprint": source.fingerprint(),
+        "fingerprint": fingerprint,
+        "fingerprint_version": FINGERPRINT_VERSION,
     }
     if resumed and path.exists():
         theirs = _read_description(path)
+        if theirs.setdefault("fingerprint_version", 1) != FINGERPRINT_VERSION:
+            say(f"{path} is of another version of tf_sg2: the content of the data is not compared")
+            theirs.update({key: ours[key] for key in ("fingerprint", "fingerprint_version")})
         found = [
             f"{key}: {theirs.get(key)!r} -> {value!r}"
             for key, value in ours.items()
@@ -242,7 +256,6 @@ def _check_data(run: RunDirectory, source: ImageSource, resumed: bool) -> None:
                 f"{run.path} was started on another data set than {source.name}; take its own, or "
                 f"another run directory. Differences (run -> wanted): {'; '.join(found)}"
             )
-        return
     with new_file(path) as file:
         file.write((json.dumps(ours, indent=2) + "\n").encode())
 

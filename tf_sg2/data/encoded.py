@@ -117,7 +117,7 @@ class EncodedSource:
         return self._labels.row(index)
 
     def fingerprint(self) -> str:
-        """Digest of the files' names, their sizes or checksums, and the labels."""
+        """Digest of the names and contents of the files, and of the labels."""
         digest = hashlib.sha256()
         for line in self._files.content():
             digest.update(line.encode("utf-8", "surrogateescape") + b"\n")

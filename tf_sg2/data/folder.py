@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from tf_sg2.data.content_hashes import content_hashes
 from tf_sg2.data.decode import MAX_BYTES, SUFFIXES, too_large
 from tf_sg2.data.labels import LABEL_FILE, Labels, parse_labels, refuse_nested
 from tf_sg2.data.regular_file import open_regular
@@ -60,14 +61,9 @@ class FolderFiles:
         return parse_labels(self._read(LABEL_FILE), self.names, str(path))
 
     def content(self) -> list[str]:
-        """Name and size of every file."""
-        lines = []
-        for name in self.names:
-            try:
-                lines.append(f"{name} {(self._root / name).stat().st_size}")
-            except OSError as error:
-                raise self._unreadable(name, error) from error
-        return lines
+        """Name and SHA-256 of every file."""
+        hashes = content_hashes(self._root, self.names)
+        return [f"{name} {digest}" for name, digest in zip(self.names, hashes, strict=True)]
 
     def _read(self, name: str, most: int | None = None) -> bytes:
         try:
