@@ -28,8 +28,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 import tensorflow as tf
 from timing import in_turns, others_share, peak_memory, time_of
 
-from tf_sg2 import presets
-from tf_sg2.config import Config
+from tf_sg2.config import Config, presets
 from tf_sg2.discriminator import Discriminator
 from tf_sg2.generator import Generator
 from tf_sg2.multiply_adds import count

@@ -27,7 +27,7 @@ import tensorflow as tf
 from networks import configuration
 from timing import in_turns
 
-from tf_sg2 import presets
+from tf_sg2.config import presets
 from tf_sg2.ops import bias_act, resample_kernel, upfirdn2d, use_implementation
 from tf_sg2.training.state import create_state
 from tf_sg2.training.step import TrainStep

@@ -20,8 +20,8 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
-from tf_sg2 import InputError, presets
-from tf_sg2.config import Config
+from tf_sg2 import InputError
+from tf_sg2.config import Config, presets
 from tf_sg2.training import scaling
 from tf_sg2.training.begin import check_batch
 from tf_sg2.training.scaling import CLUSTERS, NVLINK, Cluster, expected, simulate

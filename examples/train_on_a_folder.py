@@ -24,7 +24,7 @@ def train_on_a_folder(folder: str, run: str, changes: Mapping[str, object] | Non
         changes: configuration fields to change, such as {"training.total_kimg": 1000}.
     """
     source = tf_sg2.data.open_source(folder)
-    preset = tf_sg2.presets.get("auto", source.image_size, source.image_channels)
+    preset = tf_sg2.config.presets.get("auto", source.image_size, source.image_channels)
     fields = {"data.source": folder, "data.mirror": True, **(changes or {})}
     train(tf_sg2.config.override(preset, fields), run)
 

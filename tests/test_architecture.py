@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tf_sg2 import Discriminator, Generator, config, presets
+from tf_sg2 import Discriminator, Generator, config
+from tf_sg2.config import presets
 
 ROOT = Path(__file__).parents[1]
 

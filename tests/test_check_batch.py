@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from tf_sg2 import InputError, presets
-from tf_sg2.config import override
+from tf_sg2 import InputError
+from tf_sg2.config import override, presets
 from tf_sg2.training.begin import check_batch
 from tiny_config import tiny_config
 

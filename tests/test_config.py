@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from tf_sg2 import config, presets
+from tf_sg2 import config
 from tf_sg2.config import (
     Config,
     DataConfig,
@@ -14,6 +14,7 @@ from tf_sg2.config import (
     GeneratorConfig,
     OptimizerConfig,
     TrainingConfig,
+    presets,
 )
 from tf_sg2.errors import InputError
 
@@ -387,6 +388,6 @@ def test_configurations_are_frozen():
 
 
 def test_every_field_has_a_meaning_and_no_meaning_lacks_a_field():
-    from tf_sg2.config_help import MEANINGS
+    from tf_sg2.config.meanings import MEANINGS
 
     assert set(MEANINGS) == set(config.field_names())

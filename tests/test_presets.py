@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from tf_sg2 import Discriminator, Generator, InputError, config, presets
+from tf_sg2 import Discriminator, Generator, InputError, config
+from tf_sg2.config import presets
 
 # Published values. Columns: total kimg, batch, stddev group, width factor of channel_base 32768,
 # learning rate, R1 gamma, EMA kimg, EMA ramp-up, mapping layers, clamp.

@@ -5,8 +5,8 @@ import math
 import pytest
 import tensorflow as tf
 
-from tf_sg2 import presets, summary
-from tf_sg2.config import Config, DiscriminatorConfig, GeneratorConfig
+from tf_sg2 import summary
+from tf_sg2.config import Config, DiscriminatorConfig, GeneratorConfig, presets
 from tf_sg2.discriminator import Discriminator
 from tf_sg2.generator import Generator
 from tf_sg2.multiply_adds import count

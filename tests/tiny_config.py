@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tf_sg2 import config, presets
+from tf_sg2 import config
+from tf_sg2.config import presets
 
 IMAGE_SIZE = (16, 20)  # Base 4x5, doubled twice.
 

@@ -25,8 +25,8 @@ _MODULES = ("config", "data", "latent", "ops", "presets", "weights", "layers")
 __all__ = ["__version__", *_LOCATIONS, *_MODULES]
 
 if typing.TYPE_CHECKING:
-    from tf_sg2 import config, data, latent, layers, ops, presets, weights
-    from tf_sg2.config import Config, DiscriminatorConfig, GeneratorConfig
+    from tf_sg2 import config, data, latent, layers, ops, weights
+    from tf_sg2.config import Config, DiscriminatorConfig, GeneratorConfig, presets
     from tf_sg2.discriminator import Discriminator
     from tf_sg2.errors import InputError
     from tf_sg2.generator import Generator

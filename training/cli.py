@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from tf_sg2 import command_line, config, presets
-from tf_sg2.config import Config
-from tf_sg2.config_help import MEANINGS
+from tf_sg2 import command_line, config
+from tf_sg2.config import Config, presets
+from tf_sg2.config.image_size import parse_image_size
+from tf_sg2.config.meanings import MEANINGS
 from tf_sg2.errors import InputError
-from tf_sg2.image_size import parse_image_size
 from tf_sg2.run_directory import RunDirectory
 
 USAGE = """

@@ -7,11 +7,11 @@ import json
 import os
 from collections import Counter
 
+from tf_sg2.config.image_size import base_size
 from tf_sg2.data import decode, resize
 from tf_sg2.data.output import is_records, report_path
 from tf_sg2.data.tfrecord import official_levels
 from tf_sg2.errors import InputError
-from tf_sg2.image_size import base_size
 
 _SHOWN = 20
 

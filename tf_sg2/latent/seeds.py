@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from tf_sg2.config.whole_number import whole_number
 from tf_sg2.errors import InputError
-from tf_sg2.whole_number import whole_number
 
 if TYPE_CHECKING:
     import tensorflow as tf

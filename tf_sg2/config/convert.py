@@ -9,8 +9,8 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
+from tf_sg2.config.image_size import parse_image_size
 from tf_sg2.errors import InputError
-from tf_sg2.image_size import parse_image_size
 
 _KINDS = {
     bool: "true or false",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from tf_sg2.config.whole_number import whole_number
 from tf_sg2.errors import InputError
-from tf_sg2.whole_number import whole_number
 
 SMALLEST_BASE_SIDE, LARGEST_BASE_SIDE = 3, 7
 LARGEST_SIDE = 65_536

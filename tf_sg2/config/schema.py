@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tf_sg2.config_convert import convert
+from tf_sg2.config.convert import convert
+from tf_sg2.config.image_size import base_size
+from tf_sg2.config.image_size import parse_image_size as parse_image_size
 from tf_sg2.errors import InputError
-from tf_sg2.image_size import base_size
-from tf_sg2.image_size import parse_image_size as parse_image_size
 
 
 @dataclass(frozen=True)
