@@ -9,7 +9,7 @@ from absl import flags
 
 from tf_sg2 import command_line
 from tf_sg2.errors import InputError
-from tf_sg2.precision import use_tf32
+from tf_sg2.networks.precision import use_tf32
 
 USAGE = """
 tf-sg2 export: a trained run as a SavedModel that TensorFlow Serving loads.

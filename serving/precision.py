@@ -13,11 +13,11 @@ import tensorflow as tf
 from tensorflow import keras
 
 from tf_sg2.compat import raw_variable
-from tf_sg2.generator import Generator
 from tf_sg2.images import to_uint8
 from tf_sg2.latent.seeds import latents
+from tf_sg2.networks.generator import Generator
+from tf_sg2.networks.synthesis import SynthesisNetwork
 from tf_sg2.ops import use_implementation
-from tf_sg2.synthesis import SynthesisNetwork
 
 COMPARED_SEEDS = 8
 COMPARED_PSI = 0.7
@@ -26,7 +26,7 @@ COMPARED_PSI = 0.7
 def in_bfloat16(generator: Generator) -> SynthesisNetwork:
     """Returns a copy of the synthesis network that convolves and keeps weights in bfloat16.
 
-    What `tf_sg2.layers.at_least_float32` names stays in float32, the affine layers' weights too.
+    What `tf_sg2.networks.layers.at_least_float32` names stays in float32, the affine layers' weights too.
     """
     before = keras.mixed_precision.global_policy()
     keras.mixed_precision.set_global_policy("bfloat16")

@@ -14,10 +14,10 @@ import tensorflow as tf
 
 from tf_sg2.compat import raw_variable
 from tf_sg2.config import GeneratorConfig
-from tf_sg2.generator import Generator
 from tf_sg2.images import to_uint8
 from tf_sg2.latent.seeds import latents
-from tf_sg2.synthesis import SynthesisNetwork
+from tf_sg2.networks.generator import Generator
+from tf_sg2.networks.synthesis import SynthesisNetwork
 
 # Parts that are computed side by side hold at most so many pixels: about 1.5 GB of activations.
 PIXELS_AT_ONCE = 2**20

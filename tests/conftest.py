@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tf_sg2.networks.precision import use_tf32
 from tf_sg2.ops import use_implementation
 from tf_sg2.ops.implementation import native_missing
-from tf_sg2.precision import use_tf32
 
 # As in every command: float32 is float32, also on a GPU.
 use_tf32(False)

@@ -71,7 +71,7 @@ MUTATIONS = {
         "tests/test_upfirdn2d.py",
     ),
     "psi's direction": (
-        "tf_sg2/mapping.py",
+        "tf_sg2/networks/mapping.py",
         "self.w_avg + psi * (copies - self.w_avg)",
         "copies + psi * (self.w_avg - copies)",
         "tests/test_mapping.py",

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tf_sg2.config import TrainingConfig
-from tf_sg2.generator import Generator
+from tf_sg2.networks.generator import Generator
 from tf_sg2.training.ema import copy_weights, ema_decay, update_ema
 from tiny_config import tiny_config
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_sg2 import randomness
 from tf_sg2.config import override
+from tf_sg2.networks import randomness
 from tf_sg2.training.state import create_state
 from tf_sg2.training.step import TrainStep
 from tf_sg2.weights import export_torch_state

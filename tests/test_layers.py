@@ -7,7 +7,7 @@ import tensorflow as tf
 import oracles
 from check_layer import check_layer, randomised
 from tf_sg2 import InputError
-from tf_sg2.layers import (
+from tf_sg2.networks.layers import (
     EqualizedConv2D,
     EqualizedDense,
     MinibatchStddev,

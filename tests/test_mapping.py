@@ -7,7 +7,7 @@ import tensorflow as tf
 import oracles
 from check_layer import check_layer, randomised
 from tf_sg2 import InputError
-from tf_sg2.mapping import MappingNetwork
+from tf_sg2.networks.mapping import MappingNetwork
 
 RNG = np.random.default_rng(9)
 Z = RNG.normal(size=(4, 6)).astype(np.float32)

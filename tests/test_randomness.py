@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_sg2 import randomness
+from tf_sg2.networks import randomness
 
 # Drawn for the seeds (1, 2) and (-3, 4).
 NORMAL = [[0.54411012, 0.20738031], [1.51440787, -0.24119920]]

@@ -7,9 +7,9 @@ import tensorflow as tf
 
 from tf_sg2 import summary
 from tf_sg2.config import Config, DiscriminatorConfig, GeneratorConfig, presets
-from tf_sg2.discriminator import Discriminator
-from tf_sg2.generator import Generator
 from tf_sg2.multiply_adds import count
+from tf_sg2.networks.discriminator import Discriminator
+from tf_sg2.networks.generator import Generator
 
 SIZES = dict(channel_base=128, channel_max=16)  # 16, 16, 8 channels at the levels 4, 8, 16.
 NARROW = dict(z_dim=6, w_dim=10, mapping_layers=2)

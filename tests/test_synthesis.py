@@ -7,7 +7,7 @@ import tensorflow as tf
 import oracles
 from check_layer import randomised
 from tf_sg2 import GeneratorConfig, InputError
-from tf_sg2.synthesis import SynthesisNetwork, to_rgb_outputs
+from tf_sg2.networks.synthesis import SynthesisNetwork, to_rgb_outputs
 
 ARCHITECTURES = ("skip", "resnet", "orig")
 

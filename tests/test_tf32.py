@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tf_sg2 import cli
 from tf_sg2.config import override
-from tf_sg2.precision import use_tf32
+from tf_sg2.networks.precision import use_tf32
 from tf_sg2.training.loop import train
 from tiny_config import tiny_config
 from tiny_run import make_tiny_run

@@ -9,8 +9,8 @@ from tensorflow import keras
 
 from tf_sg2.compat import raw_variable
 from tf_sg2.config import override
-from tf_sg2.discriminator import Discriminator
-from tf_sg2.generator import Generator
+from tf_sg2.networks.discriminator import Discriminator
+from tf_sg2.networks.generator import Generator
 from tf_sg2.run_directory import CHECKPOINT_NAME, RunDirectory, checkpoint_of
 from tiny_config import IMAGE_SIZE, tiny_config
 

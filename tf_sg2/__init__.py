@@ -12,8 +12,8 @@ __version__ = "0.2.0"
 
 # Public name -> module that holds it. Names of modules stand for themselves.
 _LOCATIONS = {
-    "Generator": "tf_sg2.generator",
-    "Discriminator": "tf_sg2.discriminator",
+    "Generator": "tf_sg2.networks.generator",
+    "Discriminator": "tf_sg2.networks.discriminator",
     "GeneratorConfig": "tf_sg2.config",
     "DiscriminatorConfig": "tf_sg2.config",
     "Config": "tf_sg2.config",
@@ -25,11 +25,12 @@ _MODULES = ("config", "data", "latent", "ops", "presets", "weights", "layers")
 __all__ = ["__version__", *_LOCATIONS, *_MODULES]
 
 if typing.TYPE_CHECKING:
-    from tf_sg2 import config, data, latent, layers, ops, weights
+    from tf_sg2 import config, data, latent, ops, weights
     from tf_sg2.config import Config, DiscriminatorConfig, GeneratorConfig, presets
-    from tf_sg2.discriminator import Discriminator
     from tf_sg2.errors import InputError
-    from tf_sg2.generator import Generator
+    from tf_sg2.networks import layers
+    from tf_sg2.networks.discriminator import Discriminator
+    from tf_sg2.networks.generator import Generator
     from tf_sg2.run_directory import load_run
 
 

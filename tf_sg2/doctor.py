@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from tf_sg2 import command_line
-from tf_sg2.precision import use_tf32
+from tf_sg2.networks.precision import use_tf32
 
 USAGE = """
 Prints one table: versions, devices, which implementation upfirdn2d and bias_act use and why, the

@@ -25,8 +25,8 @@ from tf_sg2.errors import InputError, first_line
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from tf_sg2.discriminator import Discriminator
-    from tf_sg2.generator import Generator
+    from tf_sg2.networks.discriminator import Discriminator
+    from tf_sg2.networks.generator import Generator
 
 CHECKPOINT_NAME = "checkpoint"
 # TensorFlow reads a checkpoint's path as a pattern in which these are special.
@@ -175,8 +175,8 @@ def checkpoint_of(parts: Mapping[str, Any]) -> tf.train.Checkpoint:
     """
     import tensorflow as tf
 
-    from tf_sg2.discriminator import Discriminator
-    from tf_sg2.generator import Generator
+    from tf_sg2.networks.discriminator import Discriminator
+    from tf_sg2.networks.generator import Generator
     from tf_sg2.weights.names import discriminator_entries, generator_entries
 
     def held(part: Any) -> Any:
@@ -204,8 +204,8 @@ def load_run(path: str | Path, checkpoint: str | int | Path | None = None) -> Ru
     config = directory.read_config()
     import tensorflow as tf
 
-    from tf_sg2.discriminator import Discriminator
-    from tf_sg2.generator import Generator
+    from tf_sg2.networks.discriminator import Discriminator
+    from tf_sg2.networks.generator import Generator
 
     found = directory.find_checkpoint(checkpoint)
     generator = Generator(config.generator, name="generator_ema")

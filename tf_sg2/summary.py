@@ -15,9 +15,9 @@ from typing import Any
 import tensorflow as tf
 
 from tf_sg2.config import Config
-from tf_sg2.discriminator import Discriminator
-from tf_sg2.generator import Generator
 from tf_sg2.multiply_adds import FILTERING, Count, count
+from tf_sg2.networks.discriminator import Discriminator
+from tf_sg2.networks.generator import Generator
 
 # Operations that stand in no layer of the table; absent as long as every layer is listed.
 ELSEWHERE = "elsewhere"

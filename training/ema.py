@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tf_sg2.compat import raw_variable
 from tf_sg2.config import TrainingConfig
-from tf_sg2.generator import Generator
+from tf_sg2.networks.generator import Generator
 
 
 def copy_weights(source: Generator, target: Generator) -> None:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tf_sg2.config import Config, override
 from tf_sg2.data.pipeline import batches, iterate
 from tf_sg2.errors import InputError
-from tf_sg2.precision import use_tf32
+from tf_sg2.networks.precision import use_tf32
 from tf_sg2.training import rollback
 from tf_sg2.training.begin import Run, begin
 from tf_sg2.training.cluster import (

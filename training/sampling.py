@@ -10,8 +10,8 @@ import enum
 
 import tensorflow as tf
 
-from tf_sg2 import randomness
-from tf_sg2.generator import Generator
+from tf_sg2.networks import randomness
+from tf_sg2.networks.generator import Generator
 
 
 class Phase(enum.IntEnum):

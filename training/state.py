@@ -9,8 +9,8 @@ import tensorflow as tf
 from tensorflow import keras
 
 from tf_sg2.config import Config
-from tf_sg2.discriminator import Discriminator
-from tf_sg2.generator import Generator
+from tf_sg2.networks.discriminator import Discriminator
+from tf_sg2.networks.generator import Generator
 from tf_sg2.training.ema import copy_weights
 from tf_sg2.training.optimizers import build_optimizer, build_slots
 

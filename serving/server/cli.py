@@ -11,7 +11,7 @@ from absl import flags
 
 from tf_sg2 import command_line
 from tf_sg2.errors import InputError
-from tf_sg2.precision import use_tf32
+from tf_sg2.networks.precision import use_tf32
 from tf_sg2.serving.server.limits import Limits
 from tf_sg2.serving.server.log_lines import OneLineFormatter
 from tf_sg2.serving.token_file import read_token

@@ -9,7 +9,7 @@ from absl import flags
 
 from tf_sg2 import __version__
 from tf_sg2.errors import InputError
-from tf_sg2.precision import use_tf32
+from tf_sg2.networks.precision import use_tf32
 
 if TYPE_CHECKING:
     from tf_sg2.latent.rendering import Renderer

@@ -8,10 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from tf_sg2.errors import InputError
-from tf_sg2.generator import Generator
 from tf_sg2.images import to_uint8
 from tf_sg2.latent.seeds import latents, noise_seeds
-from tf_sg2.synthesis import NOISE_MODES
+from tf_sg2.networks.generator import Generator
+from tf_sg2.networks.synthesis import NOISE_MODES
 
 DEFAULT_BATCH_SIZE = 4
 

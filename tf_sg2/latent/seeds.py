@@ -24,7 +24,7 @@ def latents(seeds: Sequence[int] | tf.Tensor, z_dim: int) -> tf.Tensor:
 
     `seeds` may be a tensor, int64 [N], also inside a graph.
     """
-    from tf_sg2 import randomness
+    from tf_sg2.networks import randomness
 
     return randomness.normal(_pairs(seeds, LATENT_STREAM), [z_dim])
 

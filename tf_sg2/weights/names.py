@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from tf_sg2.discriminator import Discriminator
-from tf_sg2.generator import Generator
+from tf_sg2.networks.discriminator import Discriminator
+from tf_sg2.networks.generator import Generator
 
 
 @dataclass(frozen=True)

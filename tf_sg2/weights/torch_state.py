@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tf_sg2.discriminator import Discriminator
 from tf_sg2.errors import InputError
-from tf_sg2.generator import Generator
+from tf_sg2.networks.discriminator import Discriminator
+from tf_sg2.networks.generator import Generator
 from tf_sg2.ops import resample_kernel
 from tf_sg2.weights.names import Entry, discriminator_entries, generator_entries
 

@@ -7,11 +7,11 @@ import math
 import tensorflow as tf
 from tensorflow import keras
 
-from tf_sg2 import randomness
 from tf_sg2.config import GeneratorConfig
 from tf_sg2.errors import InputError
-from tf_sg2.layers import EqualizedConv2D, StyledConv2D, ToRGB, at_least_float32, package
-from tf_sg2.resampling import upsample2d
+from tf_sg2.networks import randomness
+from tf_sg2.networks.layers import EqualizedConv2D, StyledConv2D, ToRGB, at_least_float32, package
+from tf_sg2.networks.resampling import upsample2d
 
 NOISE_MODES = ("random", "const", "none")
 

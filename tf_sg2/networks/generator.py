@@ -8,9 +8,9 @@ import tensorflow as tf
 from tensorflow import keras
 
 from tf_sg2.config import GeneratorConfig, from_dict, to_dict
-from tf_sg2.layers import package
-from tf_sg2.mapping import MappingNetwork
-from tf_sg2.synthesis import SynthesisNetwork
+from tf_sg2.networks.layers import package
+from tf_sg2.networks.mapping import MappingNetwork
+from tf_sg2.networks.synthesis import SynthesisNetwork
 
 
 @keras.utils.register_keras_serializable(package)

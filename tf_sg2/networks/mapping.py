@@ -6,7 +6,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from tf_sg2.errors import InputError
-from tf_sg2.layers import EqualizedDense, normalize_second_moment, package
+from tf_sg2.networks.layers import EqualizedDense, normalize_second_moment, package
 
 
 @keras.utils.register_keras_serializable(package)

@@ -10,14 +10,14 @@ from tensorflow import keras
 
 from tf_sg2.config import DiscriminatorConfig, from_dict, to_dict
 from tf_sg2.errors import InputError
-from tf_sg2.layers import (
+from tf_sg2.networks.layers import (
     EqualizedConv2D,
     EqualizedDense,
     MinibatchStddev,
     package,
 )
-from tf_sg2.mapping import MappingNetwork, checked_labels
-from tf_sg2.resampling import downsample2d
+from tf_sg2.networks.mapping import MappingNetwork, checked_labels
+from tf_sg2.networks.resampling import downsample2d
 
 # The conditional discriminator's label network has the depth of the generator's default.
 LABEL_MAPPING_LAYERS = 8

@@ -13,8 +13,8 @@ import tensorflow as tf
 from tensorflow import keras
 
 from tf_sg2.errors import InputError
+from tf_sg2.networks.resampling import resampled_conv2d
 from tf_sg2.ops import ACTIVATIONS, bias_act
-from tf_sg2.resampling import resampled_conv2d
 
 DEMODULATION_EPSILON = 1e-8
 package = "tf_sg2"
