@@ -1,4 +1,4 @@
-"""Tests of `tf_sg2.data.cards.card`: what is drawn, and that it is always the same."""
+"""Tests of `tf_sg2.cards.card`: what is drawn, and that it is always the same."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tf_sg2.data.cards import draw_card, fonts
-from tf_sg2.data.cards.design import _EN, _JA_HORIZONTAL, _JA_VERTICAL, draw_design
-from tf_sg2.data.cards.layouts import LAYOUTS, lay_out
-from tf_sg2.data.cards.people import person_fields
-from tf_sg2.data.cards.typesetting import Page, Rect, Row, Text, columns, stack
+from tf_sg2.cards import draw_card, fonts
+from tf_sg2.cards.design import _EN, _JA_HORIZONTAL, _JA_VERTICAL, draw_design
+from tf_sg2.cards.layouts import LAYOUTS, lay_out
+from tf_sg2.cards.people import person_fields
+from tf_sg2.cards.typesetting import Page, Rect, Row, Text, columns, stack
 from tf_sg2.errors import InputError
 
 SIZES = [(48, 80), (96, 160), (64, 64), (160, 96), (60, 200), (384, 640), (55, 91)]

@@ -1,4 +1,4 @@
-"""Tests of `tf_sg2.data.cards`' stream, files and command."""
+"""Tests of `tf_sg2.cards`' stream, files and command."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import PIL
 import pytest
 from PIL import Image, features
 
+from tf_sg2.cards import CardSource, draw_card, fonts, write_cards, writing
+from tf_sg2.commands.cards import main
 from tf_sg2.data import open_source
-from tf_sg2.data.cards import CardSource, draw_card, fonts, write_cards, writing
-from tf_sg2.data.cards.command import main
 from tf_sg2.data.source import ImageSource
 from tf_sg2.errors import InputError
 

@@ -1,4 +1,4 @@
-"""Tests of `tf_sg2.data.cards.people`: nobody can be reached, and no firm or place exists."""
+"""Tests of `tf_sg2.cards.people`: nobody can be reached, and no firm or place exists."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tf_sg2.data.cards.people import for_vertical_writing, person_fields
+from tf_sg2.cards.people import for_vertical_writing, person_fields
 
 COUNT = 20_000
 PREFECTURES = """
@@ -118,7 +118,7 @@ def test_mail_and_web_addresses_use_reserved_domains(japanese, english):
 
 def test_invented_words_name_no_firm_and_no_person():
     """Every word of the tables, so every firm, building, town and street."""
-    from tf_sg2.data.cards import words
+    from tf_sg2.cards import words
 
     invented = {part for word in (*words.JA_KATAKANA, *words.JA_KANJI) for part in word}
     invented |= {*words.EN_WORDS, *words.EN_PLACES}
@@ -133,7 +133,7 @@ def test_invented_words_name_no_firm_and_no_person():
 
 
 def test_tables_of_names_are_whole():
-    from tf_sg2.data.cards import words
+    from tf_sg2.cards import words
 
     for row in (*words.JA_FAMILY, *words.JA_GIVEN):
         written, kana, latin = row

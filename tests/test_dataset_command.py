@@ -240,6 +240,6 @@ def test_help_is_fast_and_needs_no_tensorflow():
 
 
 def test_cards_are_a_source(tmp_path):
-    pytest.importorskip("tf_sg2.data.cards", exc_type=ImportError)
+    pytest.importorskip("tf_sg2.cards", exc_type=ImportError)
     convert("cards:count=3,seed=1,size=96x160", str(tmp_path / "cards.zip"))
     assert open_source(str(tmp_path / "cards.zip")).image_size == (96, 160)

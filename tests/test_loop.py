@@ -16,7 +16,7 @@ from PIL import Image
 import tf_sg2
 from processes import checkpoint_values, start
 from tf_sg2 import InputError
-from tf_sg2.data.cards import fonts
+from tf_sg2.cards import fonts
 from tf_sg2.run_directory import RunDirectory
 from tf_sg2.training import loop
 from tf_sg2.training.loop import DivergenceError, steps_for, train

@@ -17,7 +17,7 @@ from tf_sg2.errors import InputError
 # name: ("module:function", what it does in one line); the function takes the arguments that
 # follow the name.
 COMMANDS = {
-    "cards": ("tf_sg2.data.cards.command:main", "draw dummy business cards"),
+    "cards": ("tf_sg2.commands.cards:main", "draw dummy business cards"),
     "dataset": ("tf_sg2.data.command:main", "check and convert a data set"),
     "build-ops": ("tf_sg2.build_ops:main", "compile the native ops for this TensorFlow"),
     "doctor": ("tf_sg2.doctor:main", "versions, devices, and which implementation each op uses"),

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from tf_sg2.data.cards import fonts
+from tf_sg2.cards import fonts
 
 Colour = tuple[int, int, int]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from tf_sg2.data.cards.typesetting import Colour
+from tf_sg2.cards.typesetting import Colour
 
 # Papers: white, ivory, cream, cool grey, pale tints.
 _PAPERS = (

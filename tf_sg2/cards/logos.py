@@ -13,8 +13,8 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw
 
-from tf_sg2.data.cards import fonts
-from tf_sg2.data.cards.typesetting import Colour
+from tf_sg2.cards import fonts
+from tf_sg2.cards.typesetting import Colour
 
 _SUPERSAMPLING = 4
 

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> None:
         raise InputError("tf-sg2 cards needs --out, the folder or .zip file to create")
     size = parse_image_size(values.size)
 
-    from tf_sg2.data.cards.writing import write_cards
+    from tf_sg2.cards.writing import write_cards
 
     with command_line.signals_as_exceptions():
         out = write_cards(

@@ -16,8 +16,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from tf_sg2.atomic import new_file, new_folder
-from tf_sg2.data.cards.card import LANGUAGES, draw_card
-from tf_sg2.data.cards.source import CardSource
+from tf_sg2.cards.card import LANGUAGES, draw_card
+from tf_sg2.cards.source import CardSource
 from tf_sg2.errors import InputError
 
 CARDS_FILE = "cards.json"

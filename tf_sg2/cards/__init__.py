@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tf_sg2.data.cards.card import Card, draw_card
-    from tf_sg2.data.cards.source import CardSource
-    from tf_sg2.data.cards.writing import write_cards
+    from tf_sg2.cards.card import Card, draw_card
+    from tf_sg2.cards.source import CardSource
+    from tf_sg2.cards.writing import write_cards
 
 _HOMES = {"Card": "card", "draw_card": "card", "CardSource": "source", "write_cards": "writing"}
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tf_sg2.data.cards.design import Design, luminance, mix
-from tf_sg2.data.cards.typesetting import Colour, Page, Rect, Row, Text
+from tf_sg2.cards.design import Design, luminance, mix
+from tf_sg2.cards.typesetting import Colour, Page, Rect, Row, Text
 
 _JA_LABELS = (
     {"phone": "TEL", "fax": "FAX", "mobile": "携帯", "mail": "E-mail", "url": "URL"},

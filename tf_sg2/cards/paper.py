@@ -7,7 +7,7 @@ import random
 import numpy as np
 from PIL import Image, ImageDraw
 
-from tf_sg2.data.cards.design import Design, luminance, mix
+from tf_sg2.cards.design import Design, luminance, mix
 
 
 def print_ground(canvas: Image.Image, design: Design, scale: float, rng: random.Random) -> None:

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import random
 
-from tf_sg2.data.cards import words
+from tf_sg2.cards import words
 
 # Trades with their reading, for the mail domain and the Latin name.
 _JA_TRADES = {

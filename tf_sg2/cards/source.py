@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tf_sg2.cards import fonts
+from tf_sg2.cards.card import LANGUAGES, Card, check_request, draw_card
 from tf_sg2.config import parse_image_size
 from tf_sg2.config.whole_number import whole_number
-from tf_sg2.data.cards import fonts
-from tf_sg2.data.cards.card import LANGUAGES, Card, check_request, draw_card
 from tf_sg2.errors import InputError
 
 # The order of an epoch takes memory for each image, drawn or not.

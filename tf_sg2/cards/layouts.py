@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tf_sg2.data.cards.design import Design, mix
-from tf_sg2.data.cards.people import for_vertical_writing
-from tf_sg2.data.cards.sheet import Sheet
-from tf_sg2.data.cards.typesetting import Colour, Rect, Row, Text, columns, stack
+from tf_sg2.cards.design import Design, mix
+from tf_sg2.cards.people import for_vertical_writing
+from tf_sg2.cards.sheet import Sheet
+from tf_sg2.cards.typesetting import Colour, Rect, Row, Text, columns, stack
 
 
 def lay_out(design: Design, fields: dict[str, str], width: float, height: float) -> Sheet:

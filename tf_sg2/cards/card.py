@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image, ImageDraw
 
-from tf_sg2.data.cards import fonts
-from tf_sg2.data.cards.design import Design, draw_design
-from tf_sg2.data.cards.layouts import lay_out
-from tf_sg2.data.cards.logos import draw_logo
-from tf_sg2.data.cards.paper import print_ground, shade
-from tf_sg2.data.cards.people import person_fields
-from tf_sg2.data.cards.sheet import Sheet
-from tf_sg2.data.cards.typesetting import Colour, Mark
+from tf_sg2.cards import fonts
+from tf_sg2.cards.design import Design, draw_design
+from tf_sg2.cards.layouts import lay_out
+from tf_sg2.cards.logos import draw_logo
+from tf_sg2.cards.paper import print_ground, shade
+from tf_sg2.cards.people import person_fields
+from tf_sg2.cards.sheet import Sheet
+from tf_sg2.cards.typesetting import Colour, Mark
 from tf_sg2.errors import InputError
 
 LANGUAGES = ("ja", "en")
