@@ -29,7 +29,7 @@ import tensorflow as tf
 from timing import in_turns, others_share, peak_memory, time_of
 
 from tf_sg2.config import Config, presets
-from tf_sg2.multiply_adds import count
+from tf_sg2.inspect.multiply_adds import count
 from tf_sg2.networks.discriminator import Discriminator
 from tf_sg2.networks.generator import Generator
 from tf_sg2.training.state import create_state

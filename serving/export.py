@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_sg2.atomic import new_folder
 from tf_sg2.compat import raw_variable
 from tf_sg2.errors import InputError
+from tf_sg2.files import new_folder
 from tf_sg2.ops import use_implementation
-from tf_sg2.run_directory import Run
+from tf_sg2.runs.directory import Run
 from tf_sg2.serving.model_card import model_card, write_card
 from tf_sg2.serving.precision import compare, in_bfloat16
 from tf_sg2.serving.signatures import ServedModel

@@ -7,8 +7,8 @@ import os
 
 import pytest
 
-from tf_sg2.atomic import move_new, new_file, new_folder
 from tf_sg2.errors import InputError
+from tf_sg2.files import move_new, new_file, new_folder
 
 
 def test_file_replaces_the_old_one_only_when_whole(tmp_path):

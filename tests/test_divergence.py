@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_sg2.run_directory import RunDirectory
+from tf_sg2.runs.directory import RunDirectory
 from tf_sg2.training import checkpoint, loop, rollback, step
 from tf_sg2.training.loop import DivergenceError, train
 from tiny_config import tiny_config

@@ -16,7 +16,7 @@ from tf_sg2 import cli
 from tf_sg2.compat import raw_variable
 from tf_sg2.errors import InputError
 from tf_sg2.images import to_uint8
-from tf_sg2.run_directory import load_run
+from tf_sg2.runs.directory import load_run
 from tf_sg2.serving import export as exporter
 from tf_sg2.serving.model_card import JSON_PATH, MARKDOWN_PATH
 from tf_sg2.serving.stock_graph import check_stock, stock_operations

@@ -17,7 +17,7 @@ import tf_sg2
 from processes import checkpoint_values, start
 from tf_sg2 import InputError
 from tf_sg2.cards import fonts
-from tf_sg2.run_directory import RunDirectory
+from tf_sg2.runs.directory import RunDirectory
 from tf_sg2.training import loop
 from tf_sg2.training.loop import DivergenceError, steps_for, train
 from tf_sg2.training.state import create_state

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from tf_sg2.errors import InputError
-from tf_sg2.multiply_adds import count
+from tf_sg2.inspect.multiply_adds import count
 
 
 def counted(function, *shapes):

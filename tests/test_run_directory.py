@@ -8,7 +8,7 @@ import tensorflow as tf
 
 import tf_sg2
 from tf_sg2.errors import InputError
-from tf_sg2.run_directory import RunDirectory, load_run
+from tf_sg2.runs.directory import RunDirectory, load_run
 from tf_sg2.weights.names import discriminator_entries, generator_entries
 from tiny_config import tiny_config
 from tiny_run import IMAGES_SEEN, ITERATION, make_tiny_run, save_state, tiny_state

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tf_sg2 import config as configs
 from tf_sg2.compat import raw_variable
 from tf_sg2.config import presets
-from tf_sg2.multiply_adds import count
+from tf_sg2.inspect.multiply_adds import count
 from tf_sg2.training import scaling
 from tf_sg2.training.scaling import FAST, NVLINK, SLOW, Accelerator, Cluster, Layer, Link, Pass
 from tf_sg2.training.state import create_state

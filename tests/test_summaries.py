@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from tf_sg2.run_directory import RunDirectory
+from tf_sg2.runs.directory import RunDirectory
 from tf_sg2.training.summaries import RunLog
 from tiny_config import tiny_config
 

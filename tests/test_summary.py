@@ -5,9 +5,9 @@ import math
 import pytest
 import tensorflow as tf
 
-from tf_sg2 import summary
 from tf_sg2.config import Config, DiscriminatorConfig, GeneratorConfig, presets
-from tf_sg2.multiply_adds import count
+from tf_sg2.inspect import layer_table
+from tf_sg2.inspect.multiply_adds import count
 from tf_sg2.networks.discriminator import Discriminator
 from tf_sg2.networks.generator import Generator
 
@@ -32,7 +32,7 @@ def by_name(table):
 
 
 def test_generator_rows_equal_counts_by_hand():
-    rows = by_name(summary.generator_table(network()))
+    rows = by_name(layer_table.generator_table(network()))
     assert list(rows) == [
         *("mapping.fc0", "mapping.fc1", "mapping.w_avg", "synthesis.b4.const"),
         *("synthesis.b4.conv1", "synthesis.b4.torgb"),
@@ -59,7 +59,7 @@ def test_generator_rows_equal_counts_by_hand():
 
 
 def test_discriminator_rows_equal_counts_by_hand():
-    rows = by_name(summary.discriminator_table(critic()))
+    rows = by_name(layer_table.discriminator_table(critic()))
     assert list(rows) == [
         *("b16.fromrgb", "b16.skip", "b16.conv0", "b16.conv1"),
         *("b8.skip", "b8.conv0", "b8.conv1", "b4.mbstd", "b4.conv", "b4.fc", "b4.out"),
@@ -87,11 +87,11 @@ def test_totals_equal_the_whole_networks(architecture, image_size, label_dim):
     discriminator = critic(architecture, image_size, label_dim=label_dim)
     labels = [tf.TensorSpec([1, label_dim])] if label_dim else []
     for model, inputs, table in (
-        (generator, tf.TensorSpec([1, 6]), summary.generator_table(generator)),
+        (generator, tf.TensorSpec([1, 6]), layer_table.generator_table(generator)),
         (
             discriminator,
             tf.TensorSpec([1, *image_size, 3]),
-            summary.discriminator_table(discriminator),
+            layer_table.discriminator_table(discriminator),
         ),
     ):
         counted = count(tf.function(model).get_concrete_function(inputs, *labels))
@@ -99,7 +99,7 @@ def test_totals_equal_the_whole_networks(architecture, image_size, label_dim):
         assert table.filtering == counted.filtering
         assert table.parameters == sum(math.prod(v.shape) for v in model.trainable_variables)
         assert table.buffers == sum(math.prod(v.shape) for v in model.non_trainable_variables)
-        assert summary.ELSEWHERE not in by_name(table)
+        assert layer_table.ELSEWHERE not in by_name(table)
         for row in table.rows:
             if row.name.endswith(("conv1", "fromrgb", "torgb", "fc0", "embed", "out")):
                 assert row.multiply_adds > 0, row.name
@@ -109,9 +109,9 @@ def test_totals_equal_the_whole_networks(architecture, image_size, label_dim):
 def test_multiply_adds_in_no_listed_layer_are_still_in_the_total():
     generator = network()
     counted = count(tf.function(generator).get_concrete_function(tf.TensorSpec([1, 6])))
-    parts = [part for part in summary._generator_parts(generator) if "b8" not in part.name]
-    table = summary._table("Generator", parts, counted)
-    assert by_name(table)[summary.ELSEWHERE].multiply_adds > 0
+    parts = [part for part in layer_table._generator_parts(generator) if "b8" not in part.name]
+    table = layer_table._table("Generator", parts, counted)
+    assert by_name(table)[layer_table.ELSEWHERE].multiply_adds > 0
     assert table.multiply_adds == counted.convolution + counted.matrix
 
 
@@ -119,9 +119,9 @@ def test_describe_prints_both_networks_with_totals():
     config = Config(
         GeneratorConfig((16, 16), **SIZES, **NARROW), DiscriminatorConfig((16, 16), **SIZES)
     )
-    text = summary.describe(config)
-    generator, discriminator = summary.tables(config)
-    assert text == "\n\n".join(map(summary.format_table, (generator, discriminator)))
+    text = layer_table.describe(config)
+    generator, discriminator = layer_table.tables(config)
+    assert text == "\n\n".join(map(layer_table.format_table, (generator, discriminator)))
     totals = [line.split() for line in text.splitlines() if line.startswith("Total")]
     assert [line[1:] for line in totals] == [
         [f"{getattr(table, key):,}" if getattr(table, key) else "-" for key in keys]
@@ -133,5 +133,5 @@ def test_describe_prints_both_networks_with_totals():
 
 def test_discriminator_of_config_f_has_the_published_parameter_count():
     config = presets.get("config-f", image_size=(1024, 1024))
-    table = summary.discriminator_table(Discriminator(config.discriminator))
+    table = layer_table.discriminator_table(Discriminator(config.discriminator))
     assert table.parameters == 29_012_513  # As the official training logs print it.

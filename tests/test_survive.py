@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from processes import checkpoint_values, start
 from tf_sg2 import InputError, config
-from tf_sg2.run_directory import RunDirectory
+from tf_sg2.runs.directory import RunDirectory
 from tf_sg2.training import checkpoint
 from tf_sg2.training.interruption import INTERRUPTED_STATUS, sole_use_of, stop_on_signals
 from tf_sg2.training.loop import train

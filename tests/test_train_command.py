@@ -7,7 +7,7 @@ import pytest
 from absl import flags
 
 from tf_sg2 import InputError, cli, config
-from tf_sg2.run_directory import RunDirectory
+from tf_sg2.runs.directory import RunDirectory
 from tf_sg2.training.cli import build_config, define_flags
 from tf_sg2.training.interruption import INTERRUPTED_STATUS
 from tiny_config import IMAGE_SIZE, tiny_config

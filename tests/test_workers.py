@@ -19,7 +19,7 @@ from processes import (
     words_of,
 )
 from tf_sg2 import InputError
-from tf_sg2.run_directory import RunDirectory
+from tf_sg2.runs.directory import RunDirectory
 from tf_sg2.training.cluster import ALONE, LOST_STATUS, read_cluster
 from tf_sg2.training.interruption import INTERRUPTED_STATUS
 from tf_sg2.training.loop import train

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tf_sg2.atomic import new_file
 from tf_sg2.errors import InputError
+from tf_sg2.files import new_file
 
 PADDING_VALUE = 255  # White, and opaque where there is an alpha channel.
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import tensorflow as tf
 
 import tf_sg2
-from tf_sg2.atomic import new_file
 from tf_sg2.config import Config, override, to_json
 from tf_sg2.data import open_source
 from tf_sg2.data.source import ImageSource
 from tf_sg2.errors import InputError, first_line
-from tf_sg2.run_directory import RunDirectory
+from tf_sg2.files import new_file
+from tf_sg2.runs.directory import RunDirectory
 from tf_sg2.training import checkpoint, rollback
 from tf_sg2.training.interruption import sole_use_of
 from tf_sg2.training.profile import Profile

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tf_sg2.atomic import new_file
 from tf_sg2.config import Config, differences
 from tf_sg2.errors import InputError, first_line
+from tf_sg2.files import new_file
 from tf_sg2.networks.generator import Generator
-from tf_sg2.run_directory import (
+from tf_sg2.runs.directory import (
     CHECKPOINT_NAME,
     RunDirectory,
     checkpoint_of,

@@ -14,7 +14,7 @@ from tf_sg2.config import Config, presets
 from tf_sg2.config.image_size import parse_image_size
 from tf_sg2.config.meanings import MEANINGS
 from tf_sg2.errors import InputError
-from tf_sg2.run_directory import RunDirectory
+from tf_sg2.runs.directory import RunDirectory
 
 USAGE = """
 Trains StyleGAN2, or resumes a run: the same command goes on where the run stands.
@@ -183,7 +183,7 @@ def main(arguments: Sequence[str]) -> None:
     values = command_line.parse("train", arguments, define_flags, USAGE)
     wanted = build_config(values)
     if values.dry_run:
-        from tf_sg2.summary import describe
+        from tf_sg2.inspect.layer_table import describe
 
         print(config.to_json(wanted))
         print(describe(wanted))

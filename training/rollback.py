@@ -11,9 +11,9 @@ import time
 
 import numpy as np
 
-from tf_sg2.atomic import new_file
 from tf_sg2.errors import InputError
-from tf_sg2.run_directory import RunDirectory
+from tf_sg2.files import new_file
+from tf_sg2.runs.directory import RunDirectory
 
 # Rollbacks to one and the same checkpoint, after which the run stops: it would only happen again.
 MOST = 3

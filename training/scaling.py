@@ -2,7 +2,7 @@
 
 An iteration is the sum of its passes (`step.py`). Each computes on its share of the batch, then
 adds its gradients over all GPUs in a ring and waits for the sum. Multiply-adds and parameters come
-from the networks' own tables (`tf_sg2.summary`); what a GPU sustains and what a network carries are
+from the networks' own tables (`tf_sg2.inspect.layer_table`); what a GPU sustains and what a network carries are
 assumptions, named below with their sources. `benchmarks/scaling.py` prints the results and holds
 them against published training times.
 """
@@ -152,7 +152,7 @@ def training_passes(config: Config) -> tuple[Pass, ...]:
     Gradients by weights are complete in the last sweep over the network, from its output to its
     input.
     """
-    from tf_sg2.summary import tables
+    from tf_sg2.inspect.layer_table import tables
 
     training = config.training
     generator, discriminator = (

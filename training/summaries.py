@@ -16,12 +16,12 @@ from google.protobuf.message import DecodeError
 from tqdm import tqdm
 
 from tf_sg2 import images as image_values
-from tf_sg2.atomic import new_file
 from tf_sg2.config import Config, to_json
+from tf_sg2.files import new_file
 from tf_sg2.latent.seeds import latents, noise_seeds
 from tf_sg2.networks.generator import Generator
 from tf_sg2.networks.synthesis import to_rgb_outputs
-from tf_sg2.run_directory import RunDirectory
+from tf_sg2.runs.directory import RunDirectory
 
 # Samples are generated this many at a time, so that a grid needs no more memory than a step.
 SAMPLE_BATCH = 16

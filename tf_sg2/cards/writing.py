@@ -15,10 +15,10 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from tf_sg2.atomic import new_file, new_folder
 from tf_sg2.cards.card import LANGUAGES, draw_card
 from tf_sg2.cards.source import CardSource
 from tf_sg2.errors import InputError
+from tf_sg2.files import new_file, new_folder
 
 CARDS_FILE = "cards.json"
 # Cards in a subfolder, where there are more than so many.

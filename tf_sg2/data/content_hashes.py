@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tf_sg2.atomic import new_file
 from tf_sg2.custom_ops.build import cache_folder
 from tf_sg2.data.regular_file import open_regular
 from tf_sg2.errors import InputError
+from tf_sg2.files import new_file
 
 _THREADS = 8
 # Times are coarse: a file that changed this recently could change again at the same time.

@@ -19,11 +19,11 @@ from typing import IO
 
 from PIL import Image
 
-from tf_sg2.atomic import move_new
 from tf_sg2.data.decode import Decoded
 from tf_sg2.data.labels import LABEL_FILE, Labels, format_labels
 from tf_sg2.data.tfrecord import SUFFIXES, labels_path, output_paths, write_labels, write_levels
 from tf_sg2.errors import InputError
+from tf_sg2.files import move_new
 
 REPORT_FILE = "report.json"
 

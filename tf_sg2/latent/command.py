@@ -13,7 +13,7 @@ from tf_sg2.networks.precision import use_tf32
 
 if TYPE_CHECKING:
     from tf_sg2.latent.rendering import Renderer
-    from tf_sg2.run_directory import Run
+    from tf_sg2.runs.directory import Run
 
 
 def define_model_flags(
@@ -79,7 +79,7 @@ def load_renderer(values: flags.FlagValues) -> tuple[Run, Renderer]:
         InputError: if the run cannot be loaded, or a flag does not fit its model.
     """
     from tf_sg2.latent.labels import parse_label
-    from tf_sg2.run_directory import RunDirectory, load_run
+    from tf_sg2.runs.directory import RunDirectory, load_run
 
     # Refuses a wrong folder without TensorFlow.
     use_tf32(RunDirectory(values.run).read_config().training.tf32)

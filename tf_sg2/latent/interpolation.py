@@ -11,8 +11,8 @@ from absl import flags
 from tqdm import tqdm
 
 from tf_sg2 import command_line
-from tf_sg2.atomic import new_file, new_folder
 from tf_sg2.errors import InputError
+from tf_sg2.files import new_file, new_folder
 from tf_sg2.images import save_png, to_pillow
 from tf_sg2.latent.command import define_model_flags, load_renderer, require
 from tf_sg2.latent.seeds import latents, parse_numbers

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tf_sg2 import config as configuration
-from tf_sg2.atomic import new_file
 from tf_sg2.config import Config
 from tf_sg2.errors import InputError, first_line
+from tf_sg2.files import new_file
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -15,7 +15,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_sg2.config import Config
-from tf_sg2.multiply_adds import FILTERING, Count, count
+from tf_sg2.inspect.multiply_adds import FILTERING, Count, count
 from tf_sg2.networks.discriminator import Discriminator
 from tf_sg2.networks.generator import Generator
 

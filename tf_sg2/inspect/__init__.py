@@ -1,0 +1,1 @@
+"""What a network is made of: layers, shapes, parameters and multiply-adds."""

@@ -1,0 +1,1 @@
+"""Run directories: their layout, their checkpoints, and how to load a trained run."""
