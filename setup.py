@@ -121,7 +121,7 @@ setup(
             "wheel",
         ],
     },
-    entry_points={"console_scripts": ["tf-sg2=tf_sg2.cli:main"]},
+    entry_points={"console_scripts": ["tf-sg2=tf_sg2.commands.main:main"]},
     classifiers=[
         "Programming Language :: Python :: 3",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",

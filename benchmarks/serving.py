@@ -146,7 +146,7 @@ class Server:
     """`tf-sg2 serve` on free ports, over a folder."""
 
     def __init__(self, folder: Path, flags: list[str]):
-        command = [sys.executable, "-m", "tf_sg2.cli", "serve", f"--model_dir={folder}"]
+        command = [sys.executable, "-m", "tf_sg2.commands.main", "serve", f"--model_dir={folder}"]
         command += [f"--model_name={NAME}", "--port=0", "--rest_port=0", *flags]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         line = self._process.stdout.readline()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from absl import flags
 
-from tf_sg2 import command_line
+from tf_sg2.commands import flags as command_line
 from tf_sg2.errors import InputError
 from tf_sg2.networks.precision import use_tf32
 

@@ -12,10 +12,11 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from tf_sg2 import __version__, command_line
+from tf_sg2 import __version__
+from tf_sg2.commands import flags as command_line
+from tf_sg2.commands.model_flags import require
 from tf_sg2.errors import InputError
 from tf_sg2.images import grid, save_png
-from tf_sg2.latent.command import require
 from tf_sg2.latent.labels import parse_label
 from tf_sg2.latent.seeds import parse_numbers
 from tf_sg2.serving.client import (

@@ -21,7 +21,7 @@ def start(run, settings, folder, *flags, task=None):
     index = task["task"]["index"] if task else 0
     path = folder / f"{run.name}.{index}.json"
     path.write_text(config.to_json(settings))
-    command = [sys.executable, "-m", "tf_sg2.cli", "train", "--deterministic"]
+    command = [sys.executable, "-m", "tf_sg2.commands.main", "train", "--deterministic"]
     with open(words_of(run, folder, index), "a") as words:
         return subprocess.Popen(
             [*command, f"--run={run}", f"--config={path}", *flags],

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tf_sg2 import cli
+from tf_sg2.commands import main as cli
 from tf_sg2.errors import InputError
 from tf_sg2.latent.seeds import latents
 from tf_sg2.serving import Client
@@ -307,7 +307,7 @@ def test_the_command_waits_for_a_server_that_starts(folders, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "tf_sg2.cli"]
+    command = [sys.executable, "-m", "tf_sg2.commands.main"]
     serve = ["serve", f"--model_dir={folders[0]}", "--port=0", f"--rest_port={port}"]
     with subprocess.Popen([*command, *serve], stdout=subprocess.DEVNULL) as process:
         try:

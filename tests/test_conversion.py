@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from test_folder import noise, save
-from tf_sg2.cli import main
+from tf_sg2.commands.main import main
 from tf_sg2.data import decode, open_source, resize
 from tf_sg2.data.conversion import convert
 from tf_sg2.errors import InputError

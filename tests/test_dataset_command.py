@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from test_folder import noise, save, zoo
-from tf_sg2.cli import main
+from tf_sg2.commands.main import main
 from tf_sg2.data import decode, open_source, resize
 from tf_sg2.data.conversion import convert
 from tf_sg2.errors import InputError
@@ -231,7 +231,7 @@ def test_bad_flags_are_one_line(arguments, message, capsys):
 
 def test_help_is_fast_and_needs_no_tensorflow():
     code = (
-        "import sys; from tf_sg2.cli import main\n"
+        "import sys; from tf_sg2.commands.main import main\n"
         "try: main(['dataset', '--help'])\n"
         "finally: assert 'tensorflow' not in sys.modules and 'PIL' not in sys.modules"
     )

@@ -352,7 +352,7 @@ def test_the_batch_script_starts_one_process_a_node(slurm):
     code, requeued, log = run_batch(slurm, "0")
     assert (code, requeued) == (0, False)
     assert "--ntasks-per-node=1" in log.read_text()
-    assert "tf_sg2.cli train --run=/runs/a b --preset=cards" in log.read_text()
+    assert "tf_sg2.commands.main train --run=/runs/a b --preset=cards" in log.read_text()
 
 
 def test_the_batch_script_stops_before_its_time_is_up_and_requeues(slurm):

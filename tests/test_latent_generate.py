@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tf_sg2 import cli
+from tf_sg2.commands import main as cli
 from tf_sg2.errors import InputError
 from tf_sg2.images import to_uint8
 from tf_sg2.latent.generate import generate, main
-from tf_sg2.latent.rendering import Renderer
+from tf_sg2.latent.renderer import Renderer
 from tf_sg2.latent.seeds import latents, noise_seeds
 from tf_sg2.runs.directory import load_run
 from tiny_config import IMAGE_SIZE

@@ -9,7 +9,7 @@ from PIL import Image
 from tf_sg2.errors import InputError
 from tf_sg2.images import to_uint8
 from tf_sg2.latent.mixing import main, mixing_table
-from tf_sg2.latent.rendering import Renderer
+from tf_sg2.latent.renderer import Renderer
 from tf_sg2.latent.seeds import latents, noise_seeds
 from tf_sg2.runs.directory import load_run
 from tiny_config import IMAGE_SIZE

@@ -202,7 +202,7 @@ def test_doctor_says_why_a_build_is_not_loaded(cache):
     library = put(cache / "ops", cuda=False)
     library.chmod(0o666)
     found = subprocess.run(
-        [sys.executable, "-m", "tf_sg2.cli", "doctor"],
+        [sys.executable, "-m", "tf_sg2.commands.main", "doctor"],
         env={**os.environ, loader.OVERRIDE: ""},
         capture_output=True,
         text=True,

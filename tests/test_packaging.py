@@ -88,10 +88,10 @@ def test_installed_package_works_away_from_the_checkout(wheel, tmp_path):
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
     run(*pip, "install", "--no-deps", "--no-index", "--target", str(target), str(wheel))
     code = """
-import tf_sg2, tf_sg2.cli, tf_sg2.training, tf_sg2.serving, tf_sg2.custom_ops
+import tf_sg2, tf_sg2.commands.main, tf_sg2.training, tf_sg2.serving, tf_sg2.custom_ops
 from tf_sg2 import config, presets
 assert config.from_dict(config.to_dict(presets.get("cards"))) == presets.get("cards")
-for module in (tf_sg2, tf_sg2.cli, config, tf_sg2.training, tf_sg2.serving, tf_sg2.custom_ops):
+for module in (tf_sg2, tf_sg2.commands.main, config, tf_sg2.training, tf_sg2.serving, tf_sg2.custom_ops):
     print(module.__file__)
 """
     away = tmp_path / "elsewhere"
@@ -99,7 +99,7 @@ for module in (tf_sg2, tf_sg2.cli, config, tf_sg2.training, tf_sg2.serving, tf_s
     environment = {**os.environ, "PYTHONPATH": str(target)}
     paths = run(sys.executable, "-c", code, cwd=away, env=environment).split()
     assert len(paths) == 6 and all(Path(path).is_relative_to(target) for path in paths)
-    listing = run(sys.executable, "-m", "tf_sg2.cli", "--help", cwd=away, env=environment)
+    listing = run(sys.executable, "-m", "tf_sg2.commands.main", "--help", cwd=away, env=environment)
     assert "Usage: tf-sg2 COMMAND" in listing
 
 

@@ -80,7 +80,7 @@ def test_the_models_are_told_to_those_who_bear_the_token(server, guarded):
 
 
 def test_the_command_serves_the_page_unless_told_not_to(folders):
-    command = [sys.executable, "-m", "tf_sg2.cli", "serve", f"--model_dir={folders[0]}"]
+    command = [sys.executable, "-m", "tf_sg2.commands.main", "serve", f"--model_dir={folders[0]}"]
     command += ["--port=0", "--rest_port=0", "--nopage", "--allowed_hosts=a.lab, B.lab"]
     command += ["--model_name=two\nlines"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -333,7 +333,14 @@ def test_an_error_text_of_wide_characters_still_fits_grpcs_trailers(channel):
 
 def test_the_command_serves_asks_for_its_token_and_stops_on_sigterm(folder, tmp_path):
     (tmp_path / "token").write_text("secret\n")
-    command = [sys.executable, "-m", "tf_sg2.cli", "serve", f"--model_dir={folder}", "--port=0"]
+    command = [
+        sys.executable,
+        "-m",
+        "tf_sg2.commands.main",
+        "serve",
+        f"--model_dir={folder}",
+        "--port=0",
+    ]
     command += ["--rest_port=0", f"--token_file={tmp_path / 'token'}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

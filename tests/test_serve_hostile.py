@@ -448,7 +448,13 @@ def test_thousands_of_connections_and_large_bodies_leave_others_unharmed(model):
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     count = min(10_000, most - 1000)
-    command = [sys.executable, "-m", "tf_sg2.cli", "serve", f"--model_dir={model.base_path}"]
+    command = [
+        sys.executable,
+        "-m",
+        "tf_sg2.commands.main",
+        "serve",
+        f"--model_dir={model.base_path}",
+    ]
     command += ["--port=0", "--rest_port=0", "--request_arrival_seconds=60"]
     clients, stop = [], threading.Event()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

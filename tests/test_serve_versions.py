@@ -231,7 +231,14 @@ def test_the_command_takes_the_deployment_files_as_they_are(three, tmp_path):
     for name in ("models.config", "models.canary.config"):
         text = (DEPLOY / name).read_text().replace("/models/cards", str(three))
         (tmp_path / name).write_text(text)
-    command = [sys.executable, "-m", "tf_sg2.cli", "serve", "--port=0", "--rest_api_port=0"]
+    command = [
+        sys.executable,
+        "-m",
+        "tf_sg2.commands.main",
+        "serve",
+        "--port=0",
+        "--rest_api_port=0",
+    ]
     command += [f"--model_config_file={tmp_path / 'models.config'}"]
     command += ["--model_config_file_poll_wait_seconds=0.1", "--file_system_poll_wait_seconds=10"]
     command += ["--allow_version_labels_for_unavailable_models=true", "--enable_batching=true"]

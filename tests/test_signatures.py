@@ -9,7 +9,7 @@ import tensorflow as tf
 from tf_sg2.compat import raw_variable
 from tf_sg2.config import GeneratorConfig
 from tf_sg2.images import to_uint8
-from tf_sg2.latent.rendering import Renderer
+from tf_sg2.latent.renderer import Renderer
 from tf_sg2.networks.generator import Generator
 from tf_sg2.ops import use_implementation
 from tf_sg2.serving.signatures import ServedModel, inputs_of, signatures_of

@@ -32,7 +32,13 @@ def test_sigterm_ends_with_a_checkpoint_and_a_status_of_its_own(tmp_path, capfd)
     run = RunDirectory(tmp_path / "run")
     endless = tiny_config(training__total_kimg=1000, training__checkpoint_kimg=1000)
     (tmp_path / "config.json").write_text(config.to_json(endless))
-    command = [sys.executable, "-m", "tf_sg2.cli", "train", f"--config={tmp_path / 'config.json'}"]
+    command = [
+        sys.executable,
+        "-m",
+        "tf_sg2.commands.main",
+        "train",
+        f"--config={tmp_path / 'config.json'}",
+    ]
     process = subprocess.Popen(
         [*command, f"--run={run.path}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import tensorflow as tf
 
-from tf_sg2 import cli
+from tf_sg2.commands import main as cli
 from tf_sg2.config import override
 from tf_sg2.networks.precision import use_tf32
 from tf_sg2.training.loop import train

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from absl import flags
 
-from tf_sg2 import InputError, cli, config
+from tf_sg2 import InputError, config
+from tf_sg2.commands import main as cli
 from tf_sg2.runs.directory import RunDirectory
 from tf_sg2.training.cli import build_config, define_flags
 from tf_sg2.training.interruption import INTERRUPTED_STATUS

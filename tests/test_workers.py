@@ -277,7 +277,14 @@ def test_unusable_clusters_are_refused_in_a_sentence(config, sentence):
 
 def test_a_cluster_with_logical_devices_is_refused(tmp_path):
     task = tasks(2)[0]
-    command = [sys.executable, "-m", "tf_sg2.cli", "train", f"--run={tmp_path}", "--preset=cards"]
+    command = [
+        sys.executable,
+        "-m",
+        "tf_sg2.commands.main",
+        "train",
+        f"--run={tmp_path}",
+        "--preset=cards",
+    ]
     found = subprocess.run(
         [*command, "--data=cards:size=16x20", "--devices=cpu:2"],
         env=environment(task),

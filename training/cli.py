@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from tf_sg2 import command_line, config
+from tf_sg2 import config
+from tf_sg2.commands import flags as command_line
 from tf_sg2.config import Config, presets
 from tf_sg2.config.image_size import parse_image_size
 from tf_sg2.config.meanings import MEANINGS

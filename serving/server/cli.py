@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from tf_sg2 import command_line
+from tf_sg2.commands import flags as command_line
 from tf_sg2.errors import InputError
 from tf_sg2.networks.precision import use_tf32
 from tf_sg2.serving.server.limits import Limits

@@ -10,15 +10,15 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from tf_sg2 import command_line
+from tf_sg2.commands import flags as command_line
+from tf_sg2.commands.model_flags import define_model_flags, load_renderer, require
 from tf_sg2.errors import InputError
 from tf_sg2.files import new_file, new_folder
 from tf_sg2.images import save_png, to_pillow
-from tf_sg2.latent.command import define_model_flags, load_renderer, require
 from tf_sg2.latent.seeds import latents, parse_numbers
 
 if TYPE_CHECKING:
-    from tf_sg2.latent.rendering import Renderer
+    from tf_sg2.latent.renderer import Renderer
 
 SPACES = ("w", "z")
 # Suffix -> (Pillow's format, its smallest unit of time in milliseconds, further arguments).

@@ -10,14 +10,14 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from tf_sg2 import command_line
+from tf_sg2.commands import flags as command_line
+from tf_sg2.commands.model_flags import define_model_flags, load_renderer, picture_metadata, require
 from tf_sg2.errors import InputError
 from tf_sg2.images import PADDING_VALUE, grid, save_png
-from tf_sg2.latent.command import define_model_flags, load_renderer, picture_metadata, require
 from tf_sg2.latent.seeds import parse_numbers
 
 if TYPE_CHECKING:
-    from tf_sg2.latent.rendering import Renderer
+    from tf_sg2.latent.renderer import Renderer
 
 USAGE = """
 tf-sg2 mix: the style-mixing table of two sets of seeds, from a trained run.

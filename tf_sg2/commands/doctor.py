@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from tf_sg2 import command_line
+from tf_sg2.commands import flags as command_line
 from tf_sg2.networks.precision import use_tf32
 
 USAGE = """

@@ -12,7 +12,7 @@ from tf_sg2.errors import InputError
 from tf_sg2.networks.precision import use_tf32
 
 if TYPE_CHECKING:
-    from tf_sg2.latent.rendering import Renderer
+    from tf_sg2.latent.renderer import Renderer
     from tf_sg2.runs.directory import Run
 
 
@@ -84,7 +84,7 @@ def load_renderer(values: flags.FlagValues) -> tuple[Run, Renderer]:
     # Refuses a wrong folder without TensorFlow.
     use_tf32(RunDirectory(values.run).read_config().training.tf32)
     run = load_run(values.run, values.checkpoint)
-    from tf_sg2.latent.rendering import Renderer
+    from tf_sg2.latent.renderer import Renderer
 
     renderer = Renderer(
         run.generator,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from tf_sg2 import command_line
+from tf_sg2.commands import flags as command_line
 from tf_sg2.errors import InputError, printable
 
 USAGE = """\

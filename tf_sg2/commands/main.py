@@ -11,16 +11,19 @@ import os
 import sys
 from collections.abc import Sequence
 
-from tf_sg2 import command_line
+from tf_sg2.commands import flags as command_line
 from tf_sg2.errors import InputError
 
 # name: ("module:function", what it does in one line); the function takes the arguments that
 # follow the name.
 COMMANDS = {
     "cards": ("tf_sg2.commands.cards:main", "draw dummy business cards"),
-    "dataset": ("tf_sg2.data.command:main", "check and convert a data set"),
-    "build-ops": ("tf_sg2.build_ops:main", "compile the native ops for this TensorFlow"),
-    "doctor": ("tf_sg2.doctor:main", "versions, devices, and which implementation each op uses"),
+    "dataset": ("tf_sg2.commands.dataset:main", "check and convert a data set"),
+    "build-ops": ("tf_sg2.commands.build_ops:main", "compile the native ops for this TensorFlow"),
+    "doctor": (
+        "tf_sg2.commands.doctor:main",
+        "versions, devices, and which implementation each op uses",
+    ),
     "train": ("tf_sg2.training.cli:main", "train a model, or resume a run"),
     "generate": ("tf_sg2.latent.generate:main", "images from seeds"),
     "mix": ("tf_sg2.latent.mixing:main", "the style-mixing table of two rows of seeds"),
