@@ -23,7 +23,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 from tf_sg2 import InputError
 from tf_sg2.config import Config, presets
 from tf_sg2.training import scaling
-from tf_sg2.training.begin import check_batch
+from tf_sg2.training.run.start import check_batch
 from tf_sg2.training.scaling import CLUSTERS, NVLINK, Cluster, expected, simulate
 
 GPUS = (1, 2, 4, 8, 16, 32, 64)
@@ -218,7 +218,7 @@ def measure(name: str, size: int, channel_base: int, batch: int, repeats: int) -
     from timing import in_turns, others_share
 
     from tf_sg2 import config as configs
-    from tf_sg2.training.distribute import choose_strategy, deal
+    from tf_sg2.training.run.devices import choose_strategy, deal
     from tf_sg2.training.state import create_state
     from tf_sg2.training.step import TrainStep
 

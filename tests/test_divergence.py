@@ -8,8 +8,9 @@ import pytest
 import tensorflow as tf
 
 from tf_sg2.runs.directory import RunDirectory
-from tf_sg2.training import checkpoint, loop, rollback, step
+from tf_sg2.training import loop, step
 from tf_sg2.training.loop import DivergenceError, train
+from tf_sg2.training.run import checkpoint, rollback
 from tiny_config import tiny_config
 
 FAST = {  # No lazy terms: their passes take time to compile.

@@ -208,7 +208,7 @@ def test_initialisation_from_a_run_of_another_size_copies_the_levels_both_have(
         training__total_kimg=0.008,
     )
     state = create_state(settings, tf.distribute.get_strategy())
-    from tf_sg2.training.checkpoint import initialize_from
+    from tf_sg2.training.run.checkpoint import initialize_from
 
     transfer = initialize_from(state, trained)
     theirs = tf_sg2.load_run(trained)
@@ -223,7 +223,7 @@ def test_initialisation_from_a_run_of_another_size_copies_the_levels_both_have(
 
 
 def test_a_transferred_run_starts_each_network_from_its_own_weights(trained):
-    from tf_sg2.training.checkpoint import initialize_from
+    from tf_sg2.training.run.checkpoint import initialize_from
     from tf_sg2.weights.names import discriminator_entries, generator_entries
 
     state = create_state(tiny_config(training__seed=9), tf.distribute.get_strategy())

@@ -18,7 +18,7 @@ from tf_sg2 import InputError
 from tf_sg2.custom_ops import build, loader
 from tf_sg2.ops import ACTIVATIONS, bias_act, current_implementation, upfirdn2d, use_implementation
 from tf_sg2.ops.implementation import native_missing
-from tf_sg2.training.distribute import choose_strategy
+from tf_sg2.training.run.devices import choose_strategy
 
 pytestmark = pytest.mark.slow
 

@@ -8,9 +8,9 @@ from conftest import require_native
 from tf_sg2.compat import raw_variable
 from tf_sg2.errors import InputError
 from tf_sg2.ops import use_implementation
-from tf_sg2.training import losses, regularizers, sampling
-from tf_sg2.training.distribute import choose_strategy, deal
-from tf_sg2.training.sampling import Phase
+from tf_sg2.training import draws, losses, regularizers
+from tf_sg2.training.draws import Phase
+from tf_sg2.training.run.devices import choose_strategy, deal
 from tf_sg2.training.state import create_state
 from tf_sg2.training.step import TrainStep
 from tiny_config import IMAGE_SIZE, tiny_config
@@ -130,12 +130,12 @@ def test_path_length_gradient_equals_the_formula():
     half = positions[: training.batch_size // 2]
     variables = [raw_variable(v) for v in state.generator.trainable_variables]
     with tf.GradientTape() as tape:
-        w, _ = sampling.sample_w(state.generator, None, half, training.seed, Phase.PATH_LENGTH, 0.9)
-        seeds = sampling.noise_seeds(half, training.seed, Phase.PATH_LENGTH)
+        w, _ = draws.sample_w(state.generator, None, half, training.seed, Phase.PATH_LENGTH, 0.9)
+        seeds = draws.noise_seeds(half, training.seed, Phase.PATH_LENGTH)
         lengths = regularizers.path_lengths(
             lambda w: state.generator.synthesis(w, noise_mode="random", noise_seeds=seeds),
             w,
-            sampling.image_noise(state.generator, half, training.seed, Phase.PATH_LENGTH),
+            draws.image_noise(state.generator, half, training.seed, Phase.PATH_LENGTH),
         )
         target = 0.4 + training.path_length_decay * (tf.reduce_mean(lengths) - 0.4)
         loss = training.path_length_weight * tf.reduce_mean(tf.square(lengths - target))
@@ -161,7 +161,7 @@ def test_latents_depend_on_position_alone():
 
     def draw(positions, phase=Phase.GENERATOR, seed=0):
         positions = tf.constant(positions, tf.int64)
-        return np.asarray(sampling.sample_w(state.generator, None, positions, seed, phase, 0.9)[0])
+        return np.asarray(draws.sample_w(state.generator, None, positions, seed, phase, 0.9)[0])
 
     together, apart = draw([5, 6, 7]), draw([6])
     np.testing.assert_allclose(together[1], apart[0], atol=1e-5)
@@ -175,7 +175,7 @@ def test_style_mixing_has_its_probability_and_crosses_everywhere():
     num_ws = state.generator.config.num_ws
     positions = tf.range(2000, dtype=tf.int64)
     draw = tf.function(  # A graph: eagerly, a loop over samples is slow.
-        lambda: sampling.sample_w(state.generator, None, positions, 0, Phase.GENERATOR, 0.5)
+        lambda: draws.sample_w(state.generator, None, positions, 0, Phase.GENERATOR, 0.5)
     )
     w, first = draw()
     own = np.asarray(tf.reduce_all(w == first[:, None], axis=2))  # [N, num_ws]

@@ -19,9 +19,9 @@ import tensorflow as tf
 from processes import checkpoint_values, start
 from tf_sg2 import InputError, config
 from tf_sg2.runs.directory import RunDirectory
-from tf_sg2.training import checkpoint
-from tf_sg2.training.interruption import INTERRUPTED_STATUS, sole_use_of, stop_on_signals
 from tf_sg2.training.loop import train
+from tf_sg2.training.run import checkpoint
+from tf_sg2.training.run.signals import INTERRUPTED_STATUS, sole_use_of, stop_on_signals
 from tf_sg2.training.state import create_state
 from tiny_config import tiny_config
 
@@ -68,7 +68,7 @@ def test_sigterm_ends_with_a_checkpoint_and_a_status_of_its_own(tmp_path, capfd)
 def test_a_second_signal_ends_at_once():
     program = (
         "import os, signal\n"
-        "from tf_sg2.training.interruption import stop_on_signals\n"
+        "from tf_sg2.training.run.signals import stop_on_signals\n"
         "with stop_on_signals() as stop:\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    print(stop.signal_name, flush=True)\n"

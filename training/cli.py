@@ -159,7 +159,7 @@ def _preset(values: flags.FlagValues, source_spec: str | None) -> Config:
     replicas = 1
     if values.preset == "auto":
         from tf_sg2.training.cluster import read_cluster
-        from tf_sg2.training.distribute import choose_strategy
+        from tf_sg2.training.run.devices import choose_strategy
 
         strategy = choose_strategy(values.devices, read_cluster(), values.worker_timeout)
         replicas = strategy.num_replicas_in_sync
@@ -196,8 +196,8 @@ def main(arguments: Sequence[str]) -> None:
 
         tf.config.experimental.enable_op_determinism()
     from tf_sg2.training.cluster import LOST_STATUS, LostWorkerError
-    from tf_sg2.training.interruption import INTERRUPTED_STATUS, Interrupted
     from tf_sg2.training.loop import steps_for, train
+    from tf_sg2.training.run.signals import INTERRUPTED_STATUS, Interrupted
 
     try:
         state = train(

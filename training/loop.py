@@ -13,8 +13,6 @@ from tf_sg2.config import Config, override
 from tf_sg2.data.pipeline import batches, iterate
 from tf_sg2.errors import InputError
 from tf_sg2.networks.precision import use_tf32
-from tf_sg2.training import rollback
-from tf_sg2.training.begin import Run, begin
 from tf_sg2.training.cluster import (
     WORKER_TIMEOUT,
     MetByEveryWorker,
@@ -22,9 +20,11 @@ from tf_sg2.training.cluster import (
     named_losses,
     read_cluster,
 )
-from tf_sg2.training.distribute import choose_strategy, deal
-from tf_sg2.training.interruption import Interrupted, StopRequest, stop_on_signals
 from tf_sg2.training.report import Report
+from tf_sg2.training.run import rollback
+from tf_sg2.training.run.devices import choose_strategy, deal
+from tf_sg2.training.run.signals import Interrupted, StopRequest, stop_on_signals
+from tf_sg2.training.run.start import Run, begin
 from tf_sg2.training.skipped_images import SkippedImages
 from tf_sg2.training.state import TrainState
 from tf_sg2.training.step import TrainStep

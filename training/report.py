@@ -10,9 +10,9 @@ import tensorflow as tf
 from tf_sg2.data.source import ImageSource
 from tf_sg2.errors import InputError
 from tf_sg2.training.all_reduce import profiled_all_reduce
-from tf_sg2.training.begin import Run
-from tf_sg2.training.distribute import local_replicas
 from tf_sg2.training.profile import Profile
+from tf_sg2.training.run.devices import local_replicas
+from tf_sg2.training.run.start import Run
 from tf_sg2.training.step_times import compare_workers
 from tf_sg2.training.summaries import SampleGrid, memory_gib
 from tf_sg2.training.tick import Tick

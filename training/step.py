@@ -16,9 +16,9 @@ import tensorflow as tf
 from tf_sg2 import images as image_values
 from tf_sg2.compat import raw_variable
 from tf_sg2.config import Config
-from tf_sg2.training import losses, regularizers, sampling
+from tf_sg2.training import draws, losses, regularizers
+from tf_sg2.training.draws import Phase
 from tf_sg2.training.ema import ema_decay, update_ema
-from tf_sg2.training.sampling import Phase
 from tf_sg2.training.state import TrainState
 
 Tensors = dict[str, Any]
@@ -181,12 +181,12 @@ class TrainStep:
     def _sample_w(self, positions, labels, phase: Phase) -> tuple[tf.Tensor, tf.Tensor]:
         training = self.config.training
         probability = training.style_mixing_probability
-        return sampling.sample_w(
+        return draws.sample_w(
             self.state.generator, labels, positions, training.seed, phase, probability
         )
 
     def _synthesize(self, w, positions, phase: Phase) -> tf.Tensor:
-        seeds = sampling.noise_seeds(positions, self.config.training.seed, phase)
+        seeds = draws.noise_seeds(positions, self.config.training.seed, phase)
         return self.state.generator.synthesis(w, noise_mode="random", noise_seeds=seeds)
 
     def _generator(self, positions, images, labels) -> tuple[tf.Tensor, Tensors]:
@@ -228,7 +228,7 @@ class TrainStep:
         lengths = regularizers.path_lengths(
             lambda w: self._synthesize(w, positions, Phase.PATH_LENGTH),
             w,
-            sampling.image_noise(self.state.generator, positions, seed, Phase.PATH_LENGTH),
+            draws.image_noise(self.state.generator, positions, seed, Phase.PATH_LENGTH),
         )
         return lengths, share * self.parts * self.strategy.num_replicas_in_sync
 
