@@ -20,7 +20,7 @@ from processes import (
 )
 from tf_sg2 import InputError
 from tf_sg2.runs.directory import RunDirectory
-from tf_sg2.training.cluster import ALONE, LOST_STATUS, read_cluster
+from tf_sg2.training.cluster.tf_config import ALONE, LOST_STATUS, read_cluster
 from tf_sg2.training.loop import train
 from tf_sg2.training.run.signals import INTERRUPTED_STATUS
 from tiny_config import tiny_config
@@ -124,7 +124,7 @@ import os, sys, time
 from tf_sg2.errors import InputError
 from tf_sg2.training import cluster as clusters
 from tf_sg2.training.run.devices import choose_strategy
-from tf_sg2.training.workers import Workers
+from tf_sg2.training.cluster.collectives import Workers
 cluster = clusters.read_cluster()
 mode = sys.argv[1] if cluster.index == 1 else ""
 if mode == "absent":

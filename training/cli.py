@@ -158,7 +158,7 @@ def _preset(values: flags.FlagValues, source_spec: str | None) -> Config:
         image_size, image_channels = source.image_size, source.image_channels
     replicas = 1
     if values.preset == "auto":
-        from tf_sg2.training.cluster import read_cluster
+        from tf_sg2.training.cluster.tf_config import read_cluster
         from tf_sg2.training.run.devices import choose_strategy
 
         strategy = choose_strategy(values.devices, read_cluster(), values.worker_timeout)
@@ -195,7 +195,7 @@ def main(arguments: Sequence[str]) -> None:
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
-    from tf_sg2.training.cluster import LOST_STATUS, LostWorkerError
+    from tf_sg2.training.cluster.tf_config import LOST_STATUS, LostWorkerError
     from tf_sg2.training.loop import steps_for, train
     from tf_sg2.training.run.signals import INTERRUPTED_STATUS, Interrupted
 

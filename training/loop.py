@@ -13,7 +13,8 @@ from tf_sg2.config import Config, override
 from tf_sg2.data.pipeline import batches, iterate
 from tf_sg2.errors import InputError
 from tf_sg2.networks.precision import use_tf32
-from tf_sg2.training.cluster import (
+from tf_sg2.training.cluster.collectives import Workers
+from tf_sg2.training.cluster.tf_config import (
     WORKER_TIMEOUT,
     MetByEveryWorker,
     Watch,
@@ -29,7 +30,6 @@ from tf_sg2.training.skipped_images import SkippedImages
 from tf_sg2.training.state import TrainState
 from tf_sg2.training.step import TrainStep
 from tf_sg2.training.tick import Tick
-from tf_sg2.training.workers import Workers
 
 # Updates of a network that may be skipped one after the other, because a gradient was not finite.
 MOST_SKIPS_IN_A_ROW = 20

@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from tf_sg2.config.whole_number import whole_number
 from tf_sg2.errors import InputError
-from tf_sg2.training.cluster import ALONE, WORKER_TIMEOUT, Cluster
-from tf_sg2.training.joining import time_limit
+from tf_sg2.training.cluster.join_timeout import time_limit
+from tf_sg2.training.cluster.tf_config import ALONE, WORKER_TIMEOUT, Cluster
 
 _MOST_LOGICAL_CPUS = 256
 

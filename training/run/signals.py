@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tf_sg2.errors import InputError
-from tf_sg2.training.cluster import MetByEveryWorker
+from tf_sg2.training.cluster.tf_config import MetByEveryWorker
 
 # EX_TEMPFAIL of sysexits.h: what was asked for is not done, and trying again will go on with it.
 INTERRUPTED_STATUS = 75

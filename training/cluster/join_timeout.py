@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from tf_sg2.training.cluster import HOW_ON, Cluster
+from tf_sg2.training.cluster.tf_config import HOW_ON, Cluster
 
 # Waits for the end of its input or of its time. argv: the process, seconds, workers as [name, host,
 # port] in JSON, and how to go on.

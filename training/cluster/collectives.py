@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tf_sg2.compat import raw_variable
 from tf_sg2.errors import InputError
-from tf_sg2.training.cluster import Cluster, MetByEveryWorker, Watch
+from tf_sg2.training.cluster.tf_config import Cluster, MetByEveryWorker, Watch
 
 
 class DifferenceError(InputError, MetByEveryWorker):
