@@ -1,4 +1,4 @@
-"""How training scales: `tf_sg2.training.scaling` as tables, and what a CPU can measure.
+"""How training scales: `scaling_model` as tables, and what a CPU can measure.
 
     python benchmarks/scaling.py                       # all of it, about four minutes
     python benchmarks/scaling.py --preset=paper512 --accelerator=a100 --no_measure
@@ -20,11 +20,12 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
+import scaling_model
+from scaling_model import CLUSTERS, NVLINK, Cluster, expected, simulate
+
 from tf_sg2 import InputError
 from tf_sg2.config import Config, presets
-from tf_sg2.training import scaling
 from tf_sg2.training.run.start import check_batch
-from tf_sg2.training.scaling import CLUSTERS, NVLINK, Cluster, expected, simulate
 
 GPUS = (1, 2, 4, 8, 16, 32, 64)
 WANTED = 0.15
@@ -41,7 +42,7 @@ PUBLISHED_AUTO = {
 }
 # A V100 in half precision: arithmetic at 40% of the data sheet's 125 TFLOP/s, an assumption, then
 # elements from 1024x1024 on one GPU; the host needs what 128x128 shows, where more GPUs help not.
-HALF = scaling.Accelerator("V100, half", 50e12, 13.4e9, host_seconds=0.07)
+HALF = scaling_model.Accelerator("V100, half", 50e12, 13.4e9, host_seconds=0.07)
 # The same paper's predecessor, config F at 1024x1024, 25,000 kimg: days on 1 and 8 V100, float32;
 # and images a second on 8 for config E and F.
 PUBLISHED_DAYS = {1: 69 + 23 / 24, 8: 9 + 18 / 24}
@@ -78,9 +79,9 @@ def work_table(passes_of: dict[str, tuple]) -> None:
     for name, passes in passes_of.items():
         config = presets.get(name)
         height, width = config.generator.image_size
-        operations = scaling.operations_per_image(passes)
-        size = scaling.bytes_per_iteration(passes)
-        main = scaling.bytes_per_iteration(scaling.without_regularizers(passes))
+        operations = scaling_model.operations_per_image(passes)
+        size = scaling_model.bytes_per_iteration(passes)
+        main = scaling_model.bytes_per_iteration(scaling_model.without_regularizers(passes))
         batch = config.training.batch_size
         rows.append(
             (
@@ -98,7 +99,7 @@ def work_table(passes_of: dict[str, tuple]) -> None:
     table("What an iteration computes and sends, lazy passes amortised", columns, rows)
 
 
-def efficiency_tables(name: str, passes: tuple, accelerator: scaling.Accelerator) -> None:
+def efficiency_tables(name: str, passes: tuple, accelerator: scaling_model.Accelerator) -> None:
     """Efficiency from 1 to 64 GPUs: at the preset's batch, and at four images a GPU."""
     config = presets.get(name)
     batch = config.training.batch_size
@@ -119,14 +120,14 @@ def efficiency_tables(name: str, passes: tuple, accelerator: scaling.Accelerator
                     continue
                 parts = max(1, round(images / 4))  # No more than four images at a time.
                 timing = expected(passes, images, gpus, accelerator, cluster, parts)
-                cells.append(percent(scaling.efficiency(timing, passes, images, accelerator)))
+                cells.append(percent(scaling_model.efficiency(timing, passes, images, accelerator)))
             label = cluster.name if cluster.between is not NVLINK else "NVLink, one domain"
             rows.append((label, cells))
         columns = [f"{gpus} GPU" for gpus in GPUS]
         table(f"{name} on {accelerator.name}, efficiency at {title}", columns, rows)
 
 
-def variation_table(name: str, passes: tuple, accelerator: scaling.Accelerator) -> None:
+def variation_table(name: str, passes: tuple, accelerator: scaling_model.Accelerator) -> None:
     """What changes the efficiency of 64 GPUs: lazy terms, accumulation, overlap, jitter."""
     noisy = {
         "jitter": JITTER,
@@ -137,8 +138,8 @@ def variation_table(name: str, passes: tuple, accelerator: scaling.Accelerator) 
     buckets = {"bucket_bytes": 25e6}
     cases: list[tuple[str, tuple, int, dict]] = [
         ("as configured: lazy terms, one all-reduce a pass", passes, 1, {}),
-        ("no regularisers", scaling.without_regularizers(passes), 1, {}),
-        ("regularisers in every iteration", scaling.every_iteration(passes), 1, {}),
+        ("no regularisers", scaling_model.without_regularizers(passes), 1, {}),
+        ("regularisers in every iteration", scaling_model.every_iteration(passes), 1, {}),
         ("2 accumulation steps, twice the batch", passes, 2, {}),
         ("8 accumulation steps, eight times the batch", passes, 8, {}),
         ("sent in 25 MB buckets while computing", passes, 1, buckets),
@@ -151,7 +152,7 @@ def variation_table(name: str, passes: tuple, accelerator: scaling.Accelerator) 
         cells = []
         for cluster in clusters:
             timing = simulate(entries, 4 * parts, 64, accelerator, cluster, parts, **options)
-            cells.append(percent(scaling.efficiency(timing, entries, 4 * parts, accelerator)))
+            cells.append(percent(scaling_model.efficiency(timing, entries, 4 * parts, accelerator)))
         rows.append((label, cells))
     columns = ["NVLink", *(cluster.name for cluster in clusters[1:])]
     table(f"{name} on 64 x {accelerator.name}, 4 images at a time: what changes", columns, rows)
@@ -159,7 +160,7 @@ def variation_table(name: str, passes: tuple, accelerator: scaling.Accelerator) 
 
 def days_table(passes_of: dict[str, tuple]) -> None:
     """Days of a preset's whole run: for choosing how many GPUs."""
-    for accelerator in scaling.ACCELERATORS.values():
+    for accelerator in scaling_model.ACCELERATORS.values():
         rows = []
         for name, passes in passes_of.items():
             config = presets.get(name)
@@ -171,9 +172,9 @@ def days_table(passes_of: dict[str, tuple]) -> None:
                     continue
                 images = training.batch_size / gpus
                 parts = max(1, round(images / 4))
-                cluster = Cluster(8, NVLINK, scaling.FAST)
+                cluster = Cluster(8, NVLINK, scaling_model.FAST)
                 timing = expected(passes, images, gpus, accelerator, cluster, parts)
-                cells.append(f"{scaling.days(training.total_kimg, timing, images, gpus):.1f}")
+                cells.append(f"{scaling_model.days(training.total_kimg, timing, images, gpus):.1f}")
             rows.append((f"{name}, {training.total_kimg:,.0f} kimg", cells))
         columns = [f"{gpus} GPU" for gpus in GPUS]
         table(f"Days of a run on {accelerator.name}, 8 a machine, 100 Gb/s", columns, rows)
@@ -182,22 +183,22 @@ def days_table(passes_of: dict[str, tuple]) -> None:
 def published_tables() -> None:
     """The model against published times. It is given one GPU's; the others are predicted."""
     dgx = Cluster(8, dataclasses.replace(NVLINK, bandwidth=130e9), NVLINK)
-    passes = scaling.training_passes(presets.get("config-f"))
-    v100 = scaling.ACCELERATORS["v100"]
+    passes = scaling_model.training_passes(presets.get("config-f"))
+    v100 = scaling_model.ACCELERATORS["v100"]
     rows = []
     for gpus, published in PUBLISHED_DAYS.items():
         timing = expected(passes, 32 / gpus, gpus, v100, dgx, 8 // gpus)
-        predicted = scaling.days(25000, timing, 32 / gpus, gpus)
+        predicted = scaling_model.days(25000, timing, 32 / gpus, gpus)
         rows.append((f"config-f, {gpus} GPU, days", _compared(predicted, published)))
     for name, published in PUBLISHED_SPEED.items():
-        passes = scaling.training_passes(presets.get(name))
+        passes = scaling_model.training_passes(presets.get(name))
         timing = expected(passes, 4, 8, v100, dgx)
         rows.append((f"{name}, 8 GPU, images/s", _compared(32 / timing.total, published)))
     for resolution, seconds in PUBLISHED_AUTO.items():
         for gpus, published in zip((1, 2, 4, 8), seconds, strict=True):
             config = presets.get("auto", (resolution, resolution), replicas=gpus)
             images = config.training.batch_size / gpus
-            passes = scaling.training_passes(config)
+            passes = scaling_model.training_passes(config)
             timing = expected(passes, images, gpus, HALF, dgx)
             predicted = timing.total / (images * gpus) * 1000
             rows.append((f"auto {resolution}, {gpus} GPU, s/kimg", _compared(predicted, published)))
@@ -294,7 +295,7 @@ def main() -> None:
     parser.add_argument(
         "--preset", action="append", choices=presets.names(), help="may be repeated"
     )
-    parser.add_argument("--accelerator", choices=scaling.ACCELERATORS, default="v100")
+    parser.add_argument("--accelerator", choices=scaling_model.ACCELERATORS, default="v100")
     parser.add_argument("--tflops", type=float, help="sustained; in place of the accelerator's")
     parser.add_argument("--gelements", type=float, help="1e9 elements/s, likewise")
     parser.add_argument("--no_model", action="store_true", help="leave the model out")
@@ -309,7 +310,7 @@ def main() -> None:
         measure(flags.measure_preset, flags.size, flags.channels, flags.batch, flags.repeats)
     if flags.no_model:
         return
-    accelerator = scaling.ACCELERATORS[flags.accelerator]
+    accelerator = scaling_model.ACCELERATORS[flags.accelerator]
     if flags.tflops or flags.gelements:
         accelerator = dataclasses.replace(
             accelerator,
@@ -318,7 +319,7 @@ def main() -> None:
             elements=(flags.gelements or accelerator.elements / 1e9) * 1e9,
         )
     names = flags.preset or [name for name in presets.names() if name != "auto"]
-    passes_of = {name: scaling.training_passes(presets.get(name)) for name in names}
+    passes_of = {name: scaling_model.training_passes(presets.get(name)) for name in names}
     work_table(passes_of)
     for name, passes in passes_of.items():
         efficiency_tables(name, passes, accelerator)

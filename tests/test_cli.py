@@ -7,7 +7,7 @@ from tf_sg2 import config
 from tf_sg2.commands import flags as command_line
 from tf_sg2.commands import main as cli
 from tf_sg2.errors import InputError
-from tf_sg2.training.cli import define_flags as define_train_flags
+from tf_sg2.training.commands.train import define_flags as define_train_flags
 
 every_command = pytest.mark.parametrize("command", cli.COMMANDS)
 

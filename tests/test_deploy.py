@@ -143,7 +143,7 @@ def training_command(container):
 def test_manifests_call_the_command_with_flags_that_it_has(document):
     from absl import flags
 
-    from tf_sg2.training.cli import define_flags
+    from tf_sg2.training.commands.train import define_flags
 
     pods = [document["spec"]] if "template" in document["spec"] else []
     pods += document["spec"].get("tfReplicaSpecs", {}).values()

@@ -447,7 +447,7 @@ def test_run_with_an_addons_optimiser_resumes_with_its_slots(tmp_path):
 
 def test_a_rollback_while_profiling_records_one_profile(trained, tmp_path, monkeypatch):
     poison(monkeypatch, iteration=14, seed=tiny_config().training.seed)
-    monkeypatch.setattr("tf_sg2.training.profile.AFTER", 1)
+    monkeypatch.setattr("tf_sg2.training.monitor.profile.AFTER", 1)
     run = copy_of(trained, tmp_path)
     longer = tiny_config(training__total_kimg=0.128)
     train(longer, run, profile_iterations=3, on_nan="rollback", progress=False)
@@ -455,7 +455,7 @@ def test_a_rollback_while_profiling_records_one_profile(trained, tmp_path, monke
 
 
 def test_a_run_that_fails_while_profiling_leaves_no_profiler_behind(trained, tmp_path, monkeypatch):
-    monkeypatch.setattr("tf_sg2.training.profile.AFTER", 1)
+    monkeypatch.setattr("tf_sg2.training.monitor.profile.AFTER", 1)
     longer = tiny_config(training__total_kimg=0.128)
     with monkeypatch.context() as patch:
         poison(patch, iteration=14)

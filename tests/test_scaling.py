@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 
 import pytest
+import scaling_model
 import tensorflow as tf
+from scaling_model import FAST, NVLINK, SLOW, Accelerator, Cluster, Layer, Link, Pass
 
 from tf_sg2 import config as configs
 from tf_sg2.compat import raw_variable
 from tf_sg2.config import presets
 from tf_sg2.inspect.multiply_adds import count
-from tf_sg2.training import scaling
-from tf_sg2.training.scaling import FAST, NVLINK, SLOW, Accelerator, Cluster, Layer, Link, Pass
 from tf_sg2.training.state import create_state
 from tf_sg2.training.step import TrainStep
 
@@ -55,7 +55,7 @@ def test_passes_cost_what_the_traced_step_costs(generator, discriminator):
         "discriminator": step.discriminator_main,
         "R1": step.discriminator_regularize,
     }
-    passes = scaling.training_passes(config)
+    passes = scaling_model.training_passes(config)
     assert [entry.name for entry in passes] == list(functions)
     for entry in passes:
         traced = count(functions[entry.name].get_concrete_function(*inputs))
@@ -69,18 +69,22 @@ def test_passes_cost_what_the_traced_step_costs(generator, discriminator):
 
 def test_passes_follow_the_configuration():
     config = presets.get("cards")
-    assert [p.name for p in scaling.training_passes(config)] == ["generator", "discriminator", "R1"]
+    assert [p.name for p in scaling_model.training_passes(config)] == [
+        "generator",
+        "discriminator",
+        "R1",
+    ]
     config = configs.override(config, {"training.r1_gamma": 0})
-    passes = scaling.training_passes(config)
+    passes = scaling_model.training_passes(config)
     assert [p.name for p in passes] == ["generator", "discriminator"]
-    assert scaling.without_regularizers(passes) == passes
+    assert scaling_model.without_regularizers(passes) == passes
 
 
 def test_gradients_are_complete_in_order_and_at_the_end():
-    gradients = scaling.gradients_ready(PASSES[0], GPU)
+    gradients = scaling_model.gradients_ready(PASSES[0], GPU)
     assert gradients == [(0.75, 100_000_000), (1.0, 300_000_000)]
-    for entry in scaling.training_passes(presets.get("cards")):
-        shares = [share for share, _ in scaling.gradients_ready(entry, GPU)]
+    for entry in scaling_model.training_passes(presets.get("cards")):
+        shares = [share for share, _ in scaling_model.gradients_ready(entry, GPU)]
         assert shares == sorted(shares)
         assert 0 < shares[0] and shares[-1] == pytest.approx(1)
 
@@ -92,55 +96,57 @@ def test_a_layer_takes_the_longer_of_arithmetic_and_memory():
 
 def test_amortised_sums():
     # Operations: 0.5e12 of the first layer, twice; half of it, every fourth iteration.
-    assert scaling.operations_per_image(PASSES) == 1e12 + 0.5e12 * 0.5 / 4
-    assert scaling.bytes_per_iteration(PASSES) == 400e6 * 1.25
-    assert scaling.bytes_per_iteration(scaling.every_iteration(PASSES)) == 800e6
+    assert scaling_model.operations_per_image(PASSES) == 1e12 + 0.5e12 * 0.5 / 4
+    assert scaling_model.bytes_per_iteration(PASSES) == 400e6 * 1.25
+    assert scaling_model.bytes_per_iteration(scaling_model.every_iteration(PASSES)) == 800e6
 
 
 def test_a_ring_sends_twice_the_bytes_and_starts_every_message():
     link = Link("test", 1e9, 1e-3)
     cluster = Cluster(4, Link("inside", 1e12, 0.0), link)
-    assert scaling.all_reduce_seconds(1e9, 1, cluster) == 0
-    assert scaling.all_reduce_seconds(1e9, 4, cluster) == pytest.approx(1.5e-3)
-    assert scaling.all_reduce_seconds(1e9, 8, cluster) == pytest.approx(1.75 + 14e-3)
+    assert scaling_model.all_reduce_seconds(1e9, 1, cluster) == 0
+    assert scaling_model.all_reduce_seconds(1e9, 4, cluster) == pytest.approx(1.5e-3)
+    assert scaling_model.all_reduce_seconds(1e9, 8, cluster) == pytest.approx(1.75 + 14e-3)
 
 
 def test_a_pass_is_never_shorter_than_its_launch():
     slow_host = Accelerator("test", 1e12, 1e12, host_seconds=5.0)
-    assert scaling.compute_seconds(PASSES[0], 4, slow_host) == 8
-    assert scaling.compute_seconds(PASSES[0], 1, slow_host) == 5
-    assert scaling.compute_seconds(PASSES[0], 4, slow_host, parts=4) == 20
+    assert scaling_model.compute_seconds(PASSES[0], 4, slow_host) == 8
+    assert scaling_model.compute_seconds(PASSES[0], 1, slow_host) == 5
+    assert scaling_model.compute_seconds(PASSES[0], 4, slow_host, parts=4) == 20
 
 
 @pytest.mark.parametrize("gpus", [1, 2, 16])
 @pytest.mark.parametrize("parts", [1, 4])
 def test_simulation_of_equal_gpus_is_the_model_on_paper(gpus, parts):
     arguments = (PASSES, 4, gpus, GPU, ONE_A_MACHINE, parts)
-    paper, simulated = scaling.expected(*arguments), scaling.simulate(*arguments)
+    paper, simulated = scaling_model.expected(*arguments), scaling_model.simulate(*arguments)
     for name in ("compute", "waiting", "sending", "total"):
         assert getattr(simulated, name) == pytest.approx(getattr(paper, name))
-    assert scaling.efficiency(paper, PASSES, 4, GPU) == pytest.approx(paper.compute / paper.total)
+    assert scaling_model.efficiency(paper, PASSES, 4, GPU) == pytest.approx(
+        paper.compute / paper.total
+    )
 
 
 def test_sending_while_computing_hides_what_is_ready_early():
     entry = PASSES[:1]
     arguments = (entry, 1, 2, GPU, Cluster(1, Link("", 1e9, 0.0), Link("", 1e9, 0.0)))
-    assert scaling.simulate(*arguments).sending == pytest.approx(0.4)
+    assert scaling_model.simulate(*arguments).sending == pytest.approx(0.4)
     # The 0.1 s of the last layer pass during the final half second; the first layer's remain.
-    overlapped = scaling.simulate(*arguments, bucket_bytes=1)
+    overlapped = scaling_model.simulate(*arguments, bucket_bytes=1)
     assert overlapped.sending == pytest.approx(0.3)
     # One bucket is complete when its last layer is.
-    assert scaling.simulate(*arguments, bucket_bytes=2e8).sending == pytest.approx(0.4)
+    assert scaling_model.simulate(*arguments, bucket_bytes=2e8).sending == pytest.approx(0.4)
 
 
 def test_jitter_makes_everybody_wait_for_the_slowest():
     arguments = (PASSES[:1], 1, 64, GPU, Cluster(64, NVLINK, NVLINK))
-    jittered = scaling.simulate(*arguments, jitter=0.05, iterations=400)
+    jittered = scaling_model.simulate(*arguments, jitter=0.05, iterations=400)
     assert jittered.compute == pytest.approx(2, rel=0.01)
     # The largest of 64 normal numbers lies 2.37 deviations above the mean, on average.
     assert jittered.waiting == pytest.approx(2.37 * 0.05 * 2, rel=0.1)
-    assert jittered == scaling.simulate(*arguments, jitter=0.05, iterations=400)
-    stalled = scaling.simulate(
+    assert jittered == scaling_model.simulate(*arguments, jitter=0.05, iterations=400)
+    stalled = scaling_model.simulate(
         *arguments, stall_probability=1 / 64, stall_seconds=1.0, iterations=4000
     )
     # One stall anywhere stops all: 1 - (63/64)^64 of the passes.
@@ -149,22 +155,22 @@ def test_jitter_makes_everybody_wait_for_the_slowest():
 
 @pytest.fixture(scope="module")
 def config_f():
-    return scaling.training_passes(presets.get("config-f"))
+    return scaling_model.training_passes(presets.get("config-f"))
 
 
 def test_config_f_sends_its_published_parameters(config_f):
     # 30,370,060 and 29,012,513: the official networks' printed totals.
     assert [entry.bytes for entry in config_f] == [4 * 30_370_060] * 2 + [4 * 29_012_513] * 2
-    assert scaling.bytes_per_iteration(config_f) == pytest.approx(275.2e6, rel=1e-3)
+    assert scaling_model.bytes_per_iteration(config_f) == pytest.approx(275.2e6, rel=1e-3)
 
 
 def test_published_days_of_config_f(config_f):
     """25,000 kimg on V100: 69 days 23 hours on one, 9 days 18 hours on the eight of a DGX-1."""
-    v100 = scaling.ACCELERATORS["v100"]
+    v100 = scaling_model.ACCELERATORS["v100"]
     one, eight = (
-        scaling.days(
+        scaling_model.days(
             25000,
-            scaling.expected(config_f, 32 // gpus, gpus, v100, scaling.CLUSTERS[0]),
+            scaling_model.expected(config_f, 32 // gpus, gpus, v100, scaling_model.CLUSTERS[0]),
             32 // gpus,
             gpus,
         )
@@ -178,17 +184,17 @@ def test_published_days_of_config_f(config_f):
 def test_published_speed_of_config_e(config_f):
     """61 images a second on 8 V100 against 31 of config F: the model puts both too high, by 24% and
     6%, though config E has less than a third of the arithmetic."""
-    v100, dgx = scaling.ACCELERATORS["v100"], scaling.CLUSTERS[0]
-    passes = scaling.training_passes(presets.get("config-e"))
-    speeds = [32 / scaling.expected(p, 4, 8, v100, dgx).total for p in (passes, config_f)]
+    v100, dgx = scaling_model.ACCELERATORS["v100"], scaling_model.CLUSTERS[0]
+    passes = scaling_model.training_passes(presets.get("config-e"))
+    speeds = [32 / scaling_model.expected(p, 4, 8, v100, dgx).total for p in (passes, config_f)]
     assert speeds == pytest.approx([61 * 1.24, 31 * 1.06], rel=0.02)
 
 
 def test_slower_networks_lose_more(config_f):
-    v100 = scaling.ACCELERATORS["v100"]
+    v100 = scaling_model.ACCELERATORS["v100"]
     found = [
-        scaling.efficiency(
-            scaling.expected(config_f, 4, 64, v100, Cluster(8, NVLINK, between)),
+        scaling_model.efficiency(
+            scaling_model.expected(config_f, 4, 64, v100, Cluster(8, NVLINK, between)),
             config_f,
             4,
             v100,

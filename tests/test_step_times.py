@@ -7,14 +7,14 @@ import os
 
 import pytest
 
-from tf_sg2.training.all_reduce import (
+from tf_sg2.training.loop import train
+from tf_sg2.training.monitor.all_reduce import (
     all_reduce_seconds,
     newest_profile,
     profiled_all_reduce,
     space_class,
 )
-from tf_sg2.training.loop import train
-from tf_sg2.training.step_times import StepTimes, compare_workers
+from tf_sg2.training.monitor.step_times import StepTimes, compare_workers
 from tiny_config import tiny_config
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tf_sg2.runs.directory import RunDirectory
-from tf_sg2.training.summaries import RunLog
+from tf_sg2.training.monitor.run_log import RunLog
 from tiny_config import tiny_config
 
 

@@ -21,15 +21,15 @@ from tf_sg2.training.cluster.tf_config import (
     named_losses,
     read_cluster,
 )
-from tf_sg2.training.report import Report
+from tf_sg2.training.monitor.monitor import Report
+from tf_sg2.training.monitor.skipped_images import SkippedImages
+from tf_sg2.training.monitor.tick import Tick
 from tf_sg2.training.run import rollback
 from tf_sg2.training.run.devices import choose_strategy, deal
 from tf_sg2.training.run.signals import Interrupted, StopRequest, stop_on_signals
 from tf_sg2.training.run.start import Run, begin
-from tf_sg2.training.skipped_images import SkippedImages
 from tf_sg2.training.state import TrainState
 from tf_sg2.training.step import TrainStep
-from tf_sg2.training.tick import Tick
 
 # Updates of a network that may be skipped one after the other, because a gradient was not finite.
 MOST_SKIPS_IN_A_ROW = 20

@@ -24,7 +24,7 @@ COMMANDS = {
         "tf_sg2.commands.doctor:main",
         "versions, devices, and which implementation each op uses",
     ),
-    "train": ("tf_sg2.training.cli:main", "train a model, or resume a run"),
+    "train": ("tf_sg2.training.commands.train:main", "train a model, or resume a run"),
     "generate": ("tf_sg2.latent.generate:main", "images from seeds"),
     "mix": ("tf_sg2.latent.mixing:main", "the style-mixing table of two rows of seeds"),
     "interpolate": ("tf_sg2.latent.interpolation:main", "a loop through latent space"),

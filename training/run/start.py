@@ -19,11 +19,11 @@ from tf_sg2.errors import InputError, first_line
 from tf_sg2.files import new_file
 from tf_sg2.runs.directory import RunDirectory
 from tf_sg2.training.cluster.collectives import Workers
-from tf_sg2.training.profile import Profile
+from tf_sg2.training.monitor.profile import Profile
+from tf_sg2.training.monitor.run_log import RunLog, WorkerLog
 from tf_sg2.training.run import checkpoint, rollback
 from tf_sg2.training.run.signals import sole_use_of
 from tf_sg2.training.state import TrainState, create_state
-from tf_sg2.training.summaries import RunLog, WorkerLog
 
 # Of what fingerprints cover. 1: names and sizes of files; 2: their contents.
 FINGERPRINT_VERSION = 2

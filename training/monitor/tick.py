@@ -6,7 +6,7 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from tf_sg2.training.step_times import StepTimes
+from tf_sg2.training.monitor.step_times import StepTimes
 
 
 @dataclass

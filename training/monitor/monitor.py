@@ -9,13 +9,13 @@ import tensorflow as tf
 
 from tf_sg2.data.source import ImageSource
 from tf_sg2.errors import InputError
-from tf_sg2.training.all_reduce import profiled_all_reduce
-from tf_sg2.training.profile import Profile
+from tf_sg2.training.monitor.all_reduce import profiled_all_reduce
+from tf_sg2.training.monitor.profile import Profile
+from tf_sg2.training.monitor.run_log import SampleGrid, memory_gib
+from tf_sg2.training.monitor.step_times import compare_workers
+from tf_sg2.training.monitor.tick import Tick
 from tf_sg2.training.run.devices import local_replicas
 from tf_sg2.training.run.start import Run
-from tf_sg2.training.step_times import compare_workers
-from tf_sg2.training.summaries import SampleGrid, memory_gib
-from tf_sg2.training.tick import Tick
 
 
 class Report:
