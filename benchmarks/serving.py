@@ -188,7 +188,7 @@ def read_request(version: Path, signature: str, rows: int):
     import numpy as np
     import tensorflow as tf
 
-    from tf_sg2.serving.warmup import read_warmup
+    from tf_sg2.serving.export.warmup import read_warmup
 
     (request,) = [r for r in read_warmup(version) if r.model_spec.signature_name == signature]
     arrays = {key: tf.make_ndarray(proto) for key, proto in request.inputs.items()}

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from tf_sg2.serving import Client
-from tf_sg2.serving.client import RequestError
+from tf_sg2.serving.client.client import RequestError
 
 SECONDS = 120  # The server loads TensorFlow and the model first.
 

@@ -10,12 +10,12 @@ import typing
 __all__ = ["Client"]
 
 if typing.TYPE_CHECKING:
-    from tf_sg2.serving.client import Client
+    from tf_sg2.serving.client.client import Client
 
 
 def __getattr__(name: str) -> object:
     if name == "Client":
-        from tf_sg2.serving.client import Client
+        from tf_sg2.serving.client.client import Client
 
         return Client
     raise AttributeError(f"module 'tf_sg2.serving' has no attribute {name!r}")

@@ -130,7 +130,7 @@ FETCHING = {"http.client", "urllib.request", "requests", "httpx", "aiohttp", "ft
 @every_file
 def test_only_the_client_can_fetch(path):
     """So nothing is downloaded when the programs run."""
-    allowed = {"http.client"} if label(path) == "serving/client_rest.py" else set()
+    allowed = {"http.client"} if label(path) == "serving/client/rest.py" else set()
     assert imports(path) & FETCHING <= allowed
     assert not {name for name in attributes(path) if name.endswith("get_file")}
 

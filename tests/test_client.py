@@ -19,7 +19,7 @@ from tf_sg2.commands import main as cli
 from tf_sg2.errors import InputError
 from tf_sg2.latent.seeds import latents
 from tf_sg2.serving import Client
-from tf_sg2.serving.client import RequestError
+from tf_sg2.serving.client.client import RequestError
 from tiny_exports import LABELS
 
 pytestmark = pytest.mark.slow

@@ -17,10 +17,10 @@ from tf_sg2.compat import raw_variable
 from tf_sg2.errors import InputError
 from tf_sg2.images import to_uint8
 from tf_sg2.runs.directory import load_run
-from tf_sg2.serving import export as exporter
-from tf_sg2.serving.model_card import JSON_PATH, MARKDOWN_PATH
-from tf_sg2.serving.stock_graph import check_stock, stock_operations
-from tf_sg2.serving.warmup import WARMUP_PATH, example_inputs, read_warmup
+from tf_sg2.serving.export import saved_model as exporter
+from tf_sg2.serving.export.model_card import JSON_PATH, MARKDOWN_PATH
+from tf_sg2.serving.export.stock_graph import check_stock, stock_operations
+from tf_sg2.serving.export.warmup import WARMUP_PATH, example_inputs, read_warmup
 from tiny_run import IMAGES_SEEN, make_tiny_run
 
 pytestmark = pytest.mark.slow

@@ -10,7 +10,7 @@ from check_layer import dtype_policy
 from tf_sg2 import Generator
 from tf_sg2.compat import raw_variable
 from tf_sg2.networks import layers, synthesis
-from tf_sg2.serving.precision import compare, in_bfloat16
+from tf_sg2.serving.export.bfloat16 import compare, in_bfloat16
 from tiny_config import tiny_config
 
 

@@ -20,7 +20,7 @@ from google.protobuf import (
 from tensorflow_serving.config import model_server_config_pb2
 
 from manifest_schemas import ManifestError, check, load
-from tf_sg2.serving.signatures import MOST_PARTS_AT_ONCE
+from tf_sg2.serving.export.signatures import MOST_PARTS_AT_ONCE
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "serving" / "deploy"

@@ -12,8 +12,8 @@ from tf_sg2.images import to_uint8
 from tf_sg2.latent.renderer import Renderer
 from tf_sg2.networks.generator import Generator
 from tf_sg2.ops import use_implementation
-from tf_sg2.serving.signatures import ServedModel, inputs_of, signatures_of
-from tf_sg2.serving.warmup import example_inputs
+from tf_sg2.serving.export.signatures import ServedModel, inputs_of, signatures_of
+from tf_sg2.serving.export.warmup import example_inputs
 
 pytestmark = pytest.mark.slow
 

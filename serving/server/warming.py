@@ -13,10 +13,10 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from tf_sg2.errors import InputError
+from tf_sg2.serving.export.warmup import WARMUP_PATH
 from tf_sg2.serving.server.saved_model import SavedModel
 from tf_sg2.serving.server.status import ServingError, from_exception
 from tf_sg2.serving.server.tensors import to_array
-from tf_sg2.serving.warmup import WARMUP_PATH
 
 MOST_RECORDS = 1000
 

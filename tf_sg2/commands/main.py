@@ -28,9 +28,12 @@ COMMANDS = {
     "generate": ("tf_sg2.latent.generate:main", "images from seeds"),
     "mix": ("tf_sg2.latent.mixing:main", "the style-mixing table of two rows of seeds"),
     "interpolate": ("tf_sg2.latent.interpolation:main", "a loop through latent space"),
-    "export": ("tf_sg2.serving.cli:main", "a run as a model that TensorFlow Serving loads"),
-    "serve": ("tf_sg2.serving.server.cli:main", "an exported model over gRPC and REST"),
-    "client": ("tf_sg2.serving.client_cli:main", "pictures from a server"),
+    "export": (
+        "tf_sg2.serving.commands.export:main",
+        "a run as a model that TensorFlow Serving loads",
+    ),
+    "serve": ("tf_sg2.serving.commands.serve:main", "an exported model over gRPC and REST"),
+    "client": ("tf_sg2.serving.commands.client:main", "pictures from a server"),
 }
 
 

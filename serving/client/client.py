@@ -16,8 +16,8 @@ from tf_sg2.errors import InputError
 from tf_sg2.serving.versions import LARGEST_VERSION
 
 if TYPE_CHECKING:
-    from tf_sg2.serving.client_grpc import GrpcTransport
-    from tf_sg2.serving.client_rest import RestTransport
+    from tf_sg2.serving.client.grpc import GrpcTransport
+    from tf_sg2.serving.client.rest import RestTransport
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8501"
 DEFAULT_TIMEOUT = 120.0  # Seconds; a CPU takes its time for large pictures.
@@ -268,7 +268,7 @@ class RequestError(InputError):
 
 def _transport(address: str, token: str | None, timeout: float) -> RestTransport | GrpcTransport:
     if re.match(r"https?://", address):
-        from tf_sg2.serving.client_rest import RestTransport
+        from tf_sg2.serving.client.rest import RestTransport
 
         return RestTransport(address, token, timeout)
     form = re.fullmatch(r"(grpcs?://)?((?:[\w.-]+|\[[0-9a-fA-F:.]+\]):\d{1,5})", address)
@@ -277,6 +277,6 @@ def _transport(address: str, token: str | None, timeout: float) -> RestTransport
             f"{address!r} is no server's address; take http://HOST:PORT for REST or HOST:PORT for "
             "gRPC"
         )
-    from tf_sg2.serving.client_grpc import GrpcTransport
+    from tf_sg2.serving.client.grpc import GrpcTransport
 
     return GrpcTransport(form[2], token, timeout, secure=form[1] == "grpcs://")

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 import numpy as np
 
 from tf_sg2.errors import InputError
-from tf_sg2.serving.client import RequestError
+from tf_sg2.serving.client.client import RequestError
 from tf_sg2.serving.server.status import CODES
 
 MODELS_PATH = "/page/models.json"  # Of the local server alone.

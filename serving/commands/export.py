@@ -66,7 +66,7 @@ def main(arguments: Sequence[str]) -> None:
     # Refuses a wrong folder without TensorFlow.
     use_tf32(RunDirectory(values.run).read_config().training.tf32)
     run = load_run(values.run, values.checkpoint)
-    from tf_sg2.serving.export import export
+    from tf_sg2.serving.export.saved_model import export
 
     written = export(
         run,

@@ -18,7 +18,7 @@ from tensorflow_serving.apis import (
 )
 
 from tf_sg2.errors import InputError
-from tf_sg2.serving.client import RequestError
+from tf_sg2.serving.client.client import RequestError
 from tf_sg2.serving.server.status import NAMES
 
 # Pictures are larger than the 4 MiB that gRPC takes by default.

@@ -19,7 +19,7 @@ from tf_sg2.errors import InputError
 from tf_sg2.images import grid, save_png
 from tf_sg2.latent.labels import parse_label
 from tf_sg2.latent.seeds import parse_numbers
-from tf_sg2.serving.client import (
+from tf_sg2.serving.client.client import (
     DEFAULT_ADDRESS,
     DEFAULT_BATCH_SIZE,
     DEFAULT_TIMEOUT,

@@ -16,7 +16,7 @@ import tensorflow as tf
 from tf_sg2 import __version__
 from tf_sg2.config import to_dict
 from tf_sg2.runs.directory import Run, RunDirectory
-from tf_sg2.serving.signatures import inputs_of, signatures_of
+from tf_sg2.serving.export.signatures import inputs_of, signatures_of
 
 JSON_PATH = Path("assets.extra") / "model_card.json"
 MARKDOWN_PATH = Path("assets.extra") / "model_card.md"

@@ -20,12 +20,12 @@ from tf_sg2.errors import InputError
 from tf_sg2.files import new_folder
 from tf_sg2.ops import use_implementation
 from tf_sg2.runs.directory import Run
-from tf_sg2.serving.model_card import model_card, write_card
-from tf_sg2.serving.precision import compare, in_bfloat16
-from tf_sg2.serving.signatures import ServedModel
-from tf_sg2.serving.stock_graph import check_stock
+from tf_sg2.serving.export.bfloat16 import compare, in_bfloat16
+from tf_sg2.serving.export.model_card import model_card, write_card
+from tf_sg2.serving.export.signatures import ServedModel
+from tf_sg2.serving.export.stock_graph import check_stock
+from tf_sg2.serving.export.warmup import read_warmup, warmup_requests, write_warmup
 from tf_sg2.serving.versions import LARGEST_VERSION, version_number
-from tf_sg2.serving.warmup import read_warmup, warmup_requests, write_warmup
 
 
 def export(

@@ -13,7 +13,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from tf_sg2.config import GeneratorConfig
 from tf_sg2.latent.seeds import latents
-from tf_sg2.serving.signatures import inputs_of, signatures_of
+from tf_sg2.serving.export.signatures import inputs_of, signatures_of
 
 # The place and the name that TensorFlow Serving looks for inside a version's folder.
 WARMUP_PATH = Path("assets.extra") / "tf_serving_warmup_requests"

@@ -1,0 +1,1 @@
+"""The SavedModel that TensorFlow Serving loads: signatures, checks, warm-up, model card."""
