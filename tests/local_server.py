@@ -21,15 +21,15 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from tf_sg2.serving.server.configuration import BatchingParameters, ModelConfig
-from tf_sg2.serving.server.connections import Connections
+from tf_sg2.serving.server.execution.predict import Predictor
+from tf_sg2.serving.server.grpc.services import start
+from tf_sg2.serving.server.http.connections import Connections
+from tf_sg2.serving.server.http.page import Page
+from tf_sg2.serving.server.http.rest import Rest
 from tf_sg2.serving.server.limits import Limits
 from tf_sg2.serving.server.metrics import Metrics
-from tf_sg2.serving.server.page import Page
-from tf_sg2.serving.server.predict import Predictor
-from tf_sg2.serving.server.rest import Rest
-from tf_sg2.serving.server.rpc import start
-from tf_sg2.serving.server.saved_model import SavedModel
+from tf_sg2.serving.server.models.saved_model import SavedModel
+from tf_sg2.serving.server.wire.config_files import BatchingParameters, ModelConfig
 
 PREDICT = "/v1/models/stub:predict"
 ROW = {"instances": [[1, 2]]}
@@ -90,7 +90,7 @@ class Gate(SavedModel):
 def shut_gate(monkeypatch) -> Iterator[type[Gate]]:
     """Models that are loaded from now on wait in `run` until `Gate.opened` is set."""
     Gate.opened, Gate.ran, Gate.entered = threading.Event(), [], threading.Semaphore(0)
-    monkeypatch.setattr("tf_sg2.serving.server.predict.SavedModel", Gate)
+    monkeypatch.setattr("tf_sg2.serving.server.execution.predict.SavedModel", Gate)
     try:
         yield Gate
     finally:

@@ -7,10 +7,10 @@ import threading
 import numpy as np
 import pytest
 
-from tf_sg2.serving.server.batching import Batcher
-from tf_sg2.serving.server.configuration import BatchingParameters
+from tf_sg2.serving.server.execution.batching import Batcher
 from tf_sg2.serving.server.metrics import Metrics
-from tf_sg2.serving.server.status import ServingError
+from tf_sg2.serving.server.wire.config_files import BatchingParameters
+from tf_sg2.serving.server.wire.errors import ServingError
 
 PARAMETERS = BatchingParameters(2, max_enqueued_batches=4, num_batch_threads=1)
 

@@ -24,7 +24,7 @@ from selenium.webdriver.common.keys import Keys
 from browser import chromium, look, until
 from tf_sg2.latent.seeds import latents
 from tf_sg2.serving import Client
-from tf_sg2.serving.server.page import FOLDER
+from tf_sg2.serving.server.http.page import FOLDER
 from tiny_exports import LABELS
 
 pytestmark = pytest.mark.browser

@@ -26,13 +26,13 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from tf_sg2.serving.server.configuration import BatchingParameters, ModelConfig
+from tf_sg2.serving.server.execution.predict import Predictor
+from tf_sg2.serving.server.grpc.services import start
+from tf_sg2.serving.server.http.page import Page
+from tf_sg2.serving.server.http.rest import Rest
 from tf_sg2.serving.server.limits import Limits
 from tf_sg2.serving.server.metrics import Metrics
-from tf_sg2.serving.server.page import Page
-from tf_sg2.serving.server.predict import Predictor
-from tf_sg2.serving.server.rest import Rest
-from tf_sg2.serving.server.rpc import start
+from tf_sg2.serving.server.wire.config_files import BatchingParameters, ModelConfig
 
 pytestmark = pytest.mark.slow
 

@@ -18,8 +18,8 @@ from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow_serving.apis import predict_pb2
 
 from local_server import PREDICT, request, serving, write_version
-from tf_sg2.serving.server.configuration import ModelConfig
 from tf_sg2.serving.server.limits import Limits
+from tf_sg2.serving.server.wire.config_files import ModelConfig
 
 pytestmark = pytest.mark.slow
 

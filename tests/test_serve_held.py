@@ -20,9 +20,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import predict_pb2
 
 from local_server import PREDICT, ROW, ask, request, serving, wait_for, write_version
-from tf_sg2.serving.server import json_requests, rpc
-from tf_sg2.serving.server.configuration import ModelConfig
+from tf_sg2.serving.server.grpc import services
 from tf_sg2.serving.server.limits import Limits
+from tf_sg2.serving.server.wire import json_requests
+from tf_sg2.serving.server.wire.config_files import ModelConfig
 
 MIB = 1 << 20
 
@@ -280,7 +281,7 @@ def made(monkeypatch):
         monkeypatch.setattr(module, name, call)
 
     watched(json_requests, "parse", Document)
-    watched(rpc, "to_array", np.array)
+    watched(services, "to_array", np.array)
     gc.collect()
     gc.disable()
     yield made

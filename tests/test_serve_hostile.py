@@ -28,12 +28,12 @@ from tensorflow_serving.apis import (
 )
 
 from local_server import PREDICT, ROW, ask, request, serving, shut_gate, wait_for, write_version
-from tf_sg2.serving.server.bodies import Gone
-from tf_sg2.serving.server.configuration import BatchingParameters, ModelConfig
+from tf_sg2.serving.server.app import Settings, _warn_of_strangers
+from tf_sg2.serving.server.http.bodies import Gone
+from tf_sg2.serving.server.http.rest import _unless_gone
 from tf_sg2.serving.server.limits import Limits
-from tf_sg2.serving.server.rest import _unless_gone
-from tf_sg2.serving.server.run import Settings, _warn_of_strangers
-from tf_sg2.serving.server.status import ServingError
+from tf_sg2.serving.server.wire.config_files import BatchingParameters, ModelConfig
+from tf_sg2.serving.server.wire.errors import ServingError
 
 pytestmark = pytest.mark.slow
 

@@ -11,9 +11,10 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from tf_sg2.serving.server import bodies, json_answers, json_memory, json_requests
-from tf_sg2.serving.server.memory import Budget
-from tf_sg2.serving.server.status import ServingError
+from tf_sg2.serving.server.execution.memory import Budget
+from tf_sg2.serving.server.http import bodies
+from tf_sg2.serving.server.wire import json_answers, json_memory, json_requests
+from tf_sg2.serving.server.wire.errors import ServingError
 
 MIB = 1 << 20
 

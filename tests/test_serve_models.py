@@ -12,11 +12,11 @@ import pytest
 
 from local_server import wait_for
 from tf_sg2.errors import InputError
-from tf_sg2.serving.server.configuration import ModelConfig
-from tf_sg2.serving.server.follow import Follower
 from tf_sg2.serving.server.metrics import Metrics
-from tf_sg2.serving.server.models import Models
-from tf_sg2.serving.server.status import ServingError
+from tf_sg2.serving.server.models.config_watcher import Follower
+from tf_sg2.serving.server.models.manager import Models
+from tf_sg2.serving.server.wire.config_files import ModelConfig
+from tf_sg2.serving.server.wire.errors import ServingError
 
 
 class Made:

@@ -27,10 +27,10 @@ from tensorflow_serving.config import model_server_config_pb2
 from local_server import PREDICT, ROW, ask, request, serving, shut_gate, wait_for, write_version
 from tf_sg2.errors import InputError
 from tf_sg2.serving.export.warmup import write_warmup
-from tf_sg2.serving.server.configuration import ModelConfig, Policy, read_models
-from tf_sg2.serving.server.follow import Follower
 from tf_sg2.serving.server.limits import Limits
 from tf_sg2.serving.server.log_lines import OneLineFormatter
+from tf_sg2.serving.server.models.config_watcher import Follower
+from tf_sg2.serving.server.wire.config_files import ModelConfig, Policy, read_models
 
 pytestmark = pytest.mark.slow
 

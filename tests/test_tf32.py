@@ -59,7 +59,7 @@ def test_training_uses_the_tf32_of_its_configuration(tmp_path, wanted):
 
 def test_a_server_computes_without_tf32(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr("tf_sg2.serving.server.run.serve", lambda settings: seen.append(is_on()))
+    monkeypatch.setattr("tf_sg2.serving.server.app.serve", lambda settings: seen.append(is_on()))
     use_tf32(True)
     assert cli.main(["serve", f"--model_dir={tmp_path}"]) == 0
     assert seen == [False]

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from local_server import serving
 from tf_sg2.runs.directory import load_run
 from tf_sg2.serving.export import saved_model as exporter
-from tf_sg2.serving.server.configuration import ModelConfig
+from tf_sg2.serving.server.wire.config_files import ModelConfig
 from tiny_run import make_tiny_run
 
 LABELS = 3

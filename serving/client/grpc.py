@@ -19,7 +19,7 @@ from tensorflow_serving.apis import (
 
 from tf_sg2.errors import InputError
 from tf_sg2.serving.client.client import RequestError
-from tf_sg2.serving.server.status import NAMES
+from tf_sg2.serving.server.wire.errors import NAMES
 
 # Pictures are larger than the 4 MiB that gRPC takes by default.
 OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]

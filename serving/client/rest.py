@@ -15,7 +15,7 @@ import numpy as np
 
 from tf_sg2.errors import InputError
 from tf_sg2.serving.client.client import RequestError
-from tf_sg2.serving.server.status import CODES
+from tf_sg2.serving.server.wire.errors import CODES
 
 MODELS_PATH = "/page/models.json"  # Of the local server alone.
 PIECE = 1 << 16

@@ -17,7 +17,7 @@ from tf_sg2.serving.server.log_lines import OneLineFormatter
 from tf_sg2.serving.token_file import read_token
 
 if TYPE_CHECKING:
-    from tf_sg2.serving.server.run import Settings
+    from tf_sg2.serving.server.app import Settings
 
 USAGE = """
 tf-sg2 serve: answers TensorFlow Serving's protocol on this machine. Needs the extra [serve].
@@ -166,7 +166,7 @@ def main(arguments: Sequence[str]) -> None:
         raise InputError("--batching_parameters_file has no use with --noenable_batching")
     token = read_token(values.token_file)
     try:
-        from tf_sg2.serving.server.run import serve
+        from tf_sg2.serving.server.app import serve
     except ModuleNotFoundError as error:
         raise InputError(f"{error.name} is missing; pip install 'tf-sg2[serve]'") from error
     handler = logging.StreamHandler()
@@ -178,19 +178,19 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _settings(values: flags.FlagValues, token: str | None) -> Settings:
-    from tf_sg2.serving.server import configuration
-    from tf_sg2.serving.server.run import Settings
+    from tf_sg2.serving.server.app import Settings
+    from tf_sg2.serving.server.wire import config_files
 
     models = []
     if values.model_dir:
         folder = Path(values.model_dir).resolve()
-        models.append(configuration.ModelConfig(values.model_name or folder.name, folder))
-    batching = configuration.BatchingParameters() if values.enable_batching else None
+        models.append(config_files.ModelConfig(values.model_name or folder.name, folder))
+    batching = config_files.BatchingParameters() if values.enable_batching else None
     if values.batching_parameters_file:
-        batching = configuration.read_batching(values.batching_parameters_file)
-    metrics_path = configuration.PROMETHEUS_PATH
+        batching = config_files.read_batching(values.batching_parameters_file)
+    metrics_path = config_files.PROMETHEUS_PATH
     if values.monitoring_config_file:
-        metrics_path = configuration.read_monitoring(values.monitoring_config_file)
+        metrics_path = config_files.read_monitoring(values.monitoring_config_file)
     return Settings(
         models=models,
         model_config_file=values.model_config_file and Path(values.model_config_file),

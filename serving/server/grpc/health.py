@@ -11,7 +11,7 @@ import grpc
 from grpc_health.v1 import health_pb2
 
 from tf_sg2.serving.server.limits import Limits
-from tf_sg2.serving.server.status import TIMEOUTS
+from tf_sg2.serving.server.wire.errors import TIMEOUTS
 
 Context = grpc.aio.ServicerContext
 KINDS = {"Check": 4, "Watch": 16}  # Of all calls, one in so many.

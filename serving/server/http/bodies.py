@@ -6,8 +6,8 @@ import re
 import zlib
 from collections.abc import Awaitable, Callable
 
-from tf_sg2.serving.server.memory import Hold
-from tf_sg2.serving.server.status import invalid_argument
+from tf_sg2.serving.server.execution.memory import Hold
+from tf_sg2.serving.server.wire.errors import invalid_argument
 
 PIECE_BYTES = 1 << 16
 MOST_MEMBERS = 1000  # Each costs a copy of up to a piece.

@@ -14,21 +14,21 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from tf_sg2.serving.server.batching import Batcher
-from tf_sg2.serving.server.configuration import BatchingParameters
+from tf_sg2.serving.server.execution.batching import Batcher
+from tf_sg2.serving.server.execution.memory import Budget, Hold
 from tf_sg2.serving.server.limits import Limits
-from tf_sg2.serving.server.memory import Budget, Hold
 from tf_sg2.serving.server.metrics import Metrics
-from tf_sg2.serving.server.models import Lease, Models
-from tf_sg2.serving.server.saved_model import SavedModel
-from tf_sg2.serving.server.status import (
+from tf_sg2.serving.server.models.manager import Lease, Models
+from tf_sg2.serving.server.models.saved_model import SavedModel
+from tf_sg2.serving.server.models.warmup import warm_up
+from tf_sg2.serving.server.wire.config_files import BatchingParameters
+from tf_sg2.serving.server.wire.errors import (
     ServingError,
     from_exception,
     invalid_argument,
     without_frames,
 )
-from tf_sg2.serving.server.tensors import held_bytes, type_name
-from tf_sg2.serving.server.warming import warm_up
+from tf_sg2.serving.server.wire.tensors import held_bytes, type_name
 
 DEFAULT_SIGNATURE = "serving_default"
 Signature = meta_graph_pb2.SignatureDef

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tf_sg2.serving.server.limits import Limits
-from tf_sg2.serving.server.status import TIMEOUTS, ServingError
+from tf_sg2.serving.server.wire.errors import TIMEOUTS, ServingError
 
 PATIENCE_SECONDS = 1.0  # After that, a slow message makes room where another waits.
 

@@ -18,7 +18,7 @@ from google.protobuf.message import Message
 from tensorflow_serving.config import model_server_config_pb2
 
 from tf_sg2.errors import InputError
-from tf_sg2.serving.server.status import ServingError, invalid_argument
+from tf_sg2.serving.server.wire.errors import ServingError, invalid_argument
 
 PROMETHEUS_PATH = "/monitoring/prometheus/metrics"
 

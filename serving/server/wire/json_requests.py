@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_sg2.serving.server.memory import Hold
-from tf_sg2.serving.server.status import (
+from tf_sg2.serving.server.execution.memory import Hold
+from tf_sg2.serving.server.wire.errors import (
     LONGEST_MESSAGE,
     ServingError,
     invalid_argument,
     task_too_large,
 )
-from tf_sg2.serving.server.tensors import type_name
+from tf_sg2.serving.server.wire.tensors import type_name
 
 JSON = Any  # What `json` parses to.
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tf_sg2.serving.server.configuration import BatchingParameters
 from tf_sg2.serving.server.metrics import Metrics
-from tf_sg2.serving.server.status import (
+from tf_sg2.serving.server.wire.config_files import BatchingParameters
+from tf_sg2.serving.server.wire.errors import (
     ServingError,
     from_exception,
     invalid_argument,

@@ -15,7 +15,7 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from tf_sg2.serving.server.http_answers import error_body
+from tf_sg2.serving.server.http.answers import error_body
 from tf_sg2.serving.server.limits import Limits
 from tf_sg2.serving.server.metrics import Metrics
 

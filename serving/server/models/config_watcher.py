@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tf_sg2.errors import InputError
-from tf_sg2.serving.server.configuration import ModelConfig, read_models
-from tf_sg2.serving.server.status import ServingError
+from tf_sg2.serving.server.wire.config_files import ModelConfig, read_models
+from tf_sg2.serving.server.wire.errors import ServingError
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import tensorflow as tf
 
-from tf_sg2.serving.server.memory import Hold
-from tf_sg2.serving.server.status import invalid_argument
-from tf_sg2.serving.server.tensors import held_bytes, type_name
+from tf_sg2.serving.server.execution.memory import Hold
+from tf_sg2.serving.server.wire.errors import invalid_argument
+from tf_sg2.serving.server.wire.tensors import held_bytes, type_name
 
 UNSERVED = ("float16", "bfloat16", "uint16")
 PIECE_BYTES = 1 << 20  # That the strings of a piece take, about.

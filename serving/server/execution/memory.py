@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from tf_sg2.serving.server.status import ServingError
+from tf_sg2.serving.server.wire.errors import ServingError
 
 
 class Budget:

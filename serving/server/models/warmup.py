@@ -14,9 +14,9 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from tf_sg2.errors import InputError
 from tf_sg2.serving.export.warmup import WARMUP_PATH
-from tf_sg2.serving.server.saved_model import SavedModel
-from tf_sg2.serving.server.status import ServingError, from_exception
-from tf_sg2.serving.server.tensors import to_array
+from tf_sg2.serving.server.models.saved_model import SavedModel
+from tf_sg2.serving.server.wire.errors import ServingError, from_exception
+from tf_sg2.serving.server.wire.tensors import to_array
 
 MOST_RECORDS = 1000
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Protocol
 
 from tf_sg2.errors import InputError
-from tf_sg2.serving.server.configuration import ModelConfig
 from tf_sg2.serving.server.metrics import Metrics
-from tf_sg2.serving.server.status import ServingError, from_exception, invalid_argument
-from tf_sg2.serving.server.version_folders import stamp, versions_on_disk
+from tf_sg2.serving.server.models.version_folders import stamp, versions_on_disk
+from tf_sg2.serving.server.wire.config_files import ModelConfig
+from tf_sg2.serving.server.wire.errors import ServingError, from_exception, invalid_argument
 
 log = logging.getLogger(__name__)
 

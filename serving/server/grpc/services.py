@@ -20,20 +20,25 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from tf_sg2.serving.server import configuration
-from tf_sg2.serving.server.arrivals import Arrivals
-from tf_sg2.serving.server.health import Health
+from tf_sg2.serving.server.execution.memory import Hold
+from tf_sg2.serving.server.execution.predict import (
+    DEFAULT_SIGNATURE,
+    Predictor,
+    Signature,
+    signature_of,
+)
+from tf_sg2.serving.server.grpc.arrivals import Arrivals
+from tf_sg2.serving.server.grpc.health import Health
 from tf_sg2.serving.server.limits import Limits
-from tf_sg2.serving.server.memory import Hold
-from tf_sg2.serving.server.models import Lease
-from tf_sg2.serving.server.predict import DEFAULT_SIGNATURE, Predictor, Signature, signature_of
-from tf_sg2.serving.server.status import (
+from tf_sg2.serving.server.models.manager import Lease
+from tf_sg2.serving.server.wire import config_files
+from tf_sg2.serving.server.wire.errors import (
     ServingError,
     from_exception,
     invalid_argument,
     without_frames,
 )
-from tf_sg2.serving.server.tensors import held_bytes, to_array, to_proto
+from tf_sg2.serving.server.wire.tensors import held_bytes, to_array, to_proto
 from tf_sg2.serving.token_file import is_borne
 
 Context = grpc.aio.ServicerContext
@@ -125,7 +130,7 @@ class _Calls:
                 "ServerModelConfig type not supported by HandleReloadConfigRequest. "
                 "Only ModelConfigList is currently supported"
             )
-        configs = configuration.models(request.config)
+        configs = config_files.models(request.config)
         await asyncio.get_running_loop().run_in_executor(None, self._models.reload, configs)
         return model_management_pb2.ReloadConfigResponse()
 

@@ -16,21 +16,27 @@ import tensorflow as tf
 from google.protobuf import json_format
 from tensorflow_serving.apis import get_model_metadata_pb2
 
-from tf_sg2.serving.server import bodies, json_answers, json_requests
-from tf_sg2.serving.server.access import Access
-from tf_sg2.serving.server.configuration import PROMETHEUS_PATH
-from tf_sg2.serving.server.http_answers import JSON_TYPE, TEXT_TYPE, error_body, send_answer
-from tf_sg2.serving.server.json_memory import document_bytes
-from tf_sg2.serving.server.memory import Hold
-from tf_sg2.serving.server.models import Lease
-from tf_sg2.serving.server.predict import DEFAULT_SIGNATURE, Predictor, Signature, signature_of
-from tf_sg2.serving.server.status import (
+from tf_sg2.serving.server.execution.memory import Hold
+from tf_sg2.serving.server.execution.predict import (
+    DEFAULT_SIGNATURE,
+    Predictor,
+    Signature,
+    signature_of,
+)
+from tf_sg2.serving.server.http import bodies
+from tf_sg2.serving.server.http.access import Access
+from tf_sg2.serving.server.http.answers import JSON_TYPE, TEXT_TYPE, error_body, send_answer
+from tf_sg2.serving.server.models.manager import Lease
+from tf_sg2.serving.server.wire import json_answers, json_requests
+from tf_sg2.serving.server.wire.config_files import PROMETHEUS_PATH
+from tf_sg2.serving.server.wire.errors import (
     ServingError,
     from_exception,
     invalid_argument,
     without_frames,
 )
-from tf_sg2.serving.server.tensors import held_bytes
+from tf_sg2.serving.server.wire.json_memory import document_bytes
+from tf_sg2.serving.server.wire.tensors import held_bytes
 from tf_sg2.serving.versions import version_number
 
 CHOICE = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 
-from tf_sg2.serving.server.status import invalid_argument
+from tf_sg2.serving.server.wire.errors import invalid_argument
 
 MOST_DIMENSIONS = 254  # TensorFlow's own limit.
 

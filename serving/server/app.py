@@ -17,21 +17,21 @@ from types import FrameType
 import uvicorn
 
 from tf_sg2.errors import InputError
-from tf_sg2.serving.server import rpc
-from tf_sg2.serving.server.configuration import (
+from tf_sg2.serving.server.execution.predict import Predictor
+from tf_sg2.serving.server.grpc import services
+from tf_sg2.serving.server.http.connections import Connections
+from tf_sg2.serving.server.http.page import Page
+from tf_sg2.serving.server.http.rest import Rest
+from tf_sg2.serving.server.limits import Limits
+from tf_sg2.serving.server.log_lines import one_line
+from tf_sg2.serving.server.metrics import Metrics
+from tf_sg2.serving.server.models.config_watcher import Follower
+from tf_sg2.serving.server.wire.config_files import (
     PROMETHEUS_PATH,
     BatchingParameters,
     ModelConfig,
     read_models,
 )
-from tf_sg2.serving.server.connections import Connections
-from tf_sg2.serving.server.follow import Follower
-from tf_sg2.serving.server.limits import Limits
-from tf_sg2.serving.server.log_lines import one_line
-from tf_sg2.serving.server.metrics import Metrics
-from tf_sg2.serving.server.page import Page
-from tf_sg2.serving.server.predict import Predictor
-from tf_sg2.serving.server.rest import Rest
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class Settings:
 class _Http(uvicorn.Server):
     """uvicorn, which lets gRPC stop as soon as it is told to stop itself."""
 
-    def __init__(self, config: uvicorn.Config, other: rpc.Server):
+    def __init__(self, config: uvicorn.Config, other: services.Server):
         super().__init__(config)
         self._other = other
 
@@ -131,7 +131,7 @@ def serve(settings: Settings) -> None:
             ) from error
         predictor.models.start(models)
         try:
-            server, bound = rpc.start(
+            server, bound = services.start(
                 predictor,
                 f"[{host}]" if ":" in host else host,
                 settings.port,

@@ -9,8 +9,8 @@ import json
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from importlib import resources
 
-from tf_sg2.serving.server.access import Access
-from tf_sg2.serving.server.http_answers import JSON_TYPE, TEXT_TYPE, error_body, send_answer
+from tf_sg2.serving.server.http.access import Access
+from tf_sg2.serving.server.http.answers import JSON_TYPE, TEXT_TYPE, error_body, send_answer
 
 FOLDER = resources.files("tf_sg2.serving.server") / "page"
 KINDS = {

@@ -1,0 +1,1 @@
+"""How requests are executed: batching, memory bounds, and one request on one model."""

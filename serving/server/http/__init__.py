@@ -1,0 +1,1 @@
+"""The HTTP half: connections, REST and the page."""
