@@ -82,11 +82,11 @@ test: $(VENV)/installed ops lint
 	$(VENV)/bin/python $(PYTEST)
 
 test-addons: $(ADDONS_VENV)/installed ops-addons
-	$(ADDONS_VENV)/bin/python $(PYTEST) --ignore=tests/test_page.py # It knows no TensorFlow.
+	$(ADDONS_VENV)/bin/python $(PYTEST) --ignore=tests/serving/test_page.py # It knows no TensorFlow.
 
 # The native ops under AddressSanitizer and UndefinedBehaviorSanitizer.
 test-sanitized: $(VENV)/installed
-	$(VENV)/bin/python tests/run_sanitized.py
+	$(VENV)/bin/python tests/custom_ops/run_sanitized.py
 
 # Under 90 seconds on two cores: what to run before each commit.
 check: lint types ops

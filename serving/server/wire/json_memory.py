@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# Bytes that CPython takes at most. tests/test_serve_memory.py measures them.
+# Bytes that CPython takes at most. tests/serving/test_serve_memory.py measures them.
 SLOT = 10  # Of a list, in its container; lists grow by an eighth.
 LIST = 88  # With room for four.
 OBJECT = 64

@@ -1,5 +1,5 @@
 // z of a seed, as tf_sg2.latent.seeds.latents makes it: TensorFlow's stateless_normal on Philox
-// 4x32-10 (Salmon et al. 2011), of the seed and the stream -1. tests/test_page.py holds both
+// 4x32-10 (Salmon et al. 2011), of the seed and the stream -1. tests/serving/test_page.py holds both
 // against each other.
 
 const MULTIPLIERS = [0xd2511f53n, 0xcd9e8d57n];

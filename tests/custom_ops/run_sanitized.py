@@ -1,0 +1,48 @@
+"""Runs the tests of the native ops on a build with AddressSanitizer and UBSan.
+
+    python tests/custom_ops/run_sanitized.py
+
+A program of its own, since the sanitizers must be loaded before Python is.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tf_sg2.custom_ops import build, loader
+
+TESTS = ("test_native_ops.py", "test_upfirdn2d.py", "test_bias_act.py")
+# These start programs of their own, whose output the sanitizers' would join.
+LEFT_OUT = "not instruction_set and not missing"
+
+
+def main() -> int:
+    """Builds, tests, and returns the tests' exit status."""
+    library = build.build(cuda=False, sanitize=True).library
+    runtimes = [
+        subprocess.run(
+            [*build.compiler(), f"-print-file-name={name}"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        # The C++ library too: AddressSanitizer looks for its exceptions when it starts.
+        for name in ("libasan.so", "libubsan.so", "libstdc++.so")
+    ]
+    environment = {
+        **os.environ,
+        loader.OVERRIDE: str(library),
+        "LD_PRELOAD": " ".join(runtimes),
+        # Python and TensorFlow never free some of what they allocate once.
+        "ASAN_OPTIONS": "detect_leaks=0",
+        "UBSAN_OPTIONS": "halt_on_error=1,print_stacktrace=1",
+        "CI": "true",  # A skipped test would prove nothing.
+    }
+    tests = [str(Path(__file__).parent / name) for name in TESTS]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", LEFT_OUT, *tests]
+    return subprocess.run(command, env=environment).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
