@@ -1,4 +1,4 @@
-"""Packaging of tf_sg2: four folders of the checkout become one importable name."""
+"""Packaging of tf_sg2: four folders of the checkout, one importable name."""
 
 import re
 from pathlib import Path
@@ -13,20 +13,9 @@ def read(name):
     return (HERE / name).read_text(encoding="utf-8")
 
 
-# Import name -> folder. Listed one by one, so that an installed environment gains `tf_sg2`
-# alone and never a top-level `training` or `serving`.
-FOLDERS = {
-    "tf_sg2": "tf_sg2",
-    "tf_sg2.training": "training",
-    "tf_sg2.serving": "serving",
-    "tf_sg2.custom_ops": "custom_ops",
-}
-
-packages = [
-    name
-    for package, folder in FOLDERS.items()
-    for name in [package, *(f"{package}.{child}" for child in find_packages(folder))]
-]
+# Linked into tf_sg2/, so that a bare clone, type checkers and editors find them too. Only the one
+# name is packaged: an environment never gains a top-level `training` or `serving`.
+PACKAGES = find_packages(include=["tf_sg2", "tf_sg2.*"])
 
 
 class Distribution(setuptools.Distribution):
@@ -72,13 +61,12 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
-    packages=packages,
-    package_dir=FOLDERS,
+    packages=PACKAGES,
     package_data={
         "tf_sg2": ["py.typed"],
         "tf_sg2.training": ["deploy/*"],
         "tf_sg2.serving": ["deploy/*"],
-        "tf_sg2.serving.server": ["page/*"],
+        "tf_sg2.serving.server.http": ["page/*"],
         # Sources, for `tf-sg2 build-ops`; and what it made, where it ran with --into_package.
         "tf_sg2.custom_ops": ["*.cc", "*.cu", "*.cuh", "*.h", "prebuilt/*/*"],
     },

@@ -26,7 +26,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 import tensorflow as tf
-from timing import in_turns, others_share, peak_memory, time_of
 
 from tf_sg2.config import Config, presets
 from tf_sg2.inspect.multiply_adds import count
@@ -34,6 +33,7 @@ from tf_sg2.networks.discriminator import Discriminator
 from tf_sg2.networks.generator import Generator
 from tf_sg2.training.state import create_state
 from tf_sg2.training.step import TrainStep
+from timing import in_turns, others_share, peak_memory, time_of
 
 WANTED = {"inference": 0.85, "iteration": 0.60}
 

@@ -24,13 +24,13 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 import numpy as np
 import tensorflow as tf
-from networks import configuration
-from timing import in_turns
 
+from networks import configuration
 from tf_sg2.config import presets
 from tf_sg2.ops import bias_act, resample_kernel, upfirdn2d, use_implementation
 from tf_sg2.training.state import create_state
 from tf_sg2.training.step import TrainStep
+from timing import in_turns
 
 try:
     import torch

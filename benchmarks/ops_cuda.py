@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+
 from cuda_kernels import TfSg2BiasAct, TfSg2Upfirdn2d, build_with_nvcc, four_pointers
 
 # In the order of TfSg2Type, with the relative error allowed.

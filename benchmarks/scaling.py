@@ -22,7 +22,6 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 import scaling_model
 from scaling_model import CLUSTERS, NVLINK, Cluster, expected, simulate
-
 from tf_sg2 import InputError
 from tf_sg2.config import Config, presets
 from tf_sg2.training.run.start import check_batch
@@ -216,12 +215,12 @@ def _compared(predicted: float, published: float) -> list[str]:
 def measure(name: str, size: int, channel_base: int, batch: int, repeats: int) -> float:
     """Prints the overhead of two replicas over one, for each pass; returns the iteration's."""
     import tensorflow as tf
-    from timing import in_turns, others_share
 
     from tf_sg2 import config as configs
     from tf_sg2.training.run.devices import choose_strategy, deal
     from tf_sg2.training.state import create_state
     from tf_sg2.training.step import TrainStep
+    from timing import in_turns, others_share
 
     two = choose_strategy("cpu:2")  # Splits the CPU; must come before TensorFlow is used.
     config = configs.override(

@@ -1,7 +1,6 @@
 """What every test shares: quiet TensorFlow, a fixed seed, and the reference numbers."""
 
 import os
-from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
@@ -10,9 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from checkout import REFERENCE
+from native_ops import require_native
 from tf_sg2.networks.precision import use_tf32
 from tf_sg2.ops import use_implementation
-from tf_sg2.ops.implementation import native_missing
 
 # As in every command: float32 is float32, also on a GPU.
 use_tf32(False)
@@ -22,13 +22,10 @@ tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
 
-# Numbers of the official implementation: a copy in the repository, so that a clone is enough.
-REFERENCE = Path(__file__).parent / "data" / "official_res32.npz"
-
 
 @pytest.fixture(scope="session")
 def reference():
-    with np.load(REFERENCE) as archive:
+    with np.load(REFERENCE / "official_res32.npz") as archive:
         return dict(archive)
 
 
@@ -39,14 +36,6 @@ def implementation(request):
         require_native()
     with use_implementation(request.param):
         yield request.param
-
-
-def require_native():
-    """Skips a test where the native ops are not built; in CI they must be."""
-    if native_missing():
-        if os.environ.get("CI"):
-            pytest.fail(f"the native ops are not there: {native_missing()}")
-        pytest.skip(f"the native ops are not there: {native_missing()}")
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from checkout import ROOT
 from tf_sg2 import Discriminator, Generator, config
 from tf_sg2.config import presets
-
-ROOT = Path(__file__).parents[1]
 
 # Folder -> (its import name, the parts of the project that it may import beside itself).
 FOLDERS = {

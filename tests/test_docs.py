@@ -9,11 +9,11 @@ from pathlib import Path
 import command_pages
 import performance_page
 import pytest
+
 import results
-
 import tf_sg2
+from checkout import ROOT
 
-ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 TEXTS = [

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from checkout import ROOT
 from tiny_config import IMAGE_SIZE
 from tiny_exports import export_tiny
 from tiny_run import make_tiny_run
 
 pytestmark = pytest.mark.slow
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = ROOT / "examples"
 HEIGHT, WIDTH = IMAGE_SIZE
 CARDS = f"cards:count=8,seed=3,size={HEIGHT}x{WIDTH}"
 # Networks of a few weights, and two iterations.

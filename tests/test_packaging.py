@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from conftest import require_native
-from tf_sg2.custom_ops.build import find_build
+from checkout import ROOT
+from native_ops import require_native
+from tf_sg2.custom_ops.build import find_builds
 from tf_sg2.custom_ops.loader import OVERRIDE
 
-ROOT = Path(__file__).parents[1]
 FOLDERS = {
     "tf_sg2": "tf_sg2",
     "training": "tf_sg2/training",
@@ -88,10 +88,10 @@ def test_installed_package_works_away_from_the_checkout(wheel, tmp_path):
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
     run(*pip, "install", "--no-deps", "--no-index", "--target", str(target), str(wheel))
     code = """
-import tf_sg2, tf_sg2.commands.main, tf_sg2.training, tf_sg2.serving, tf_sg2.custom_ops
+import tf_sg2, tf_sg2.commands.main as main, tf_sg2.training, tf_sg2.serving, tf_sg2.custom_ops
 from tf_sg2 import config, presets
 assert config.from_dict(config.to_dict(presets.get("cards"))) == presets.get("cards")
-for module in (tf_sg2, tf_sg2.commands.main, config, tf_sg2.training, tf_sg2.serving, tf_sg2.custom_ops):
+for module in (tf_sg2, main, config, tf_sg2.training, tf_sg2.serving, tf_sg2.custom_ops):
     print(module.__file__)
 """
     away = tmp_path / "elsewhere"
@@ -106,7 +106,7 @@ for module in (tf_sg2, tf_sg2.commands.main, config, tf_sg2.training, tf_sg2.ser
 @pytest.mark.slow
 def test_a_wheel_with_the_ops_inside_needs_no_compiler(tmp_path):
     require_native()
-    made = make_wheel(tmp_path, prebuilt=find_build().library.parent)
+    made = make_wheel(tmp_path, prebuilt=find_builds()[0].library.parent)
     assert not made.name.endswith("none-any.whl")
     target = tmp_path / "installed"
     with zipfile.ZipFile(made) as archive:

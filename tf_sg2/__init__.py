@@ -10,7 +10,7 @@ import typing
 
 __version__ = "0.2.0"
 
-# Public name -> module that holds it. Names of modules stand for themselves.
+# Public name -> module that holds it; and public modules.
 _LOCATIONS = {
     "Generator": "tf_sg2.networks.generator",
     "Discriminator": "tf_sg2.networks.discriminator",
@@ -20,7 +20,15 @@ _LOCATIONS = {
     "InputError": "tf_sg2.errors",
     "load_run": "tf_sg2.runs.directory",
 }
-_MODULES = ("config", "data", "latent", "ops", "presets", "weights", "layers")
+_MODULES = {
+    "config": "tf_sg2.config",
+    "data": "tf_sg2.data",
+    "latent": "tf_sg2.latent",
+    "layers": "tf_sg2.networks.layers",
+    "ops": "tf_sg2.ops",
+    "presets": "tf_sg2.config.presets",
+    "weights": "tf_sg2.weights",
+}
 
 __all__ = ["__version__", *_LOCATIONS, *_MODULES]
 
@@ -38,7 +46,7 @@ def __getattr__(name: str) -> object:
     if name in _LOCATIONS:
         return getattr(importlib.import_module(_LOCATIONS[name]), name)
     if name in _MODULES:
-        return importlib.import_module(f"tf_sg2.{name}")
+        return importlib.import_module(_MODULES[name])
     raise AttributeError(f"module 'tf_sg2' has no attribute {name!r}")
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import pytest
-import scaling_model
 import tensorflow as tf
-from scaling_model import FAST, NVLINK, SLOW, Accelerator, Cluster, Layer, Link, Pass
 
+import scaling_model
+from scaling_model import FAST, NVLINK, SLOW, Accelerator, Cluster, Layer, Link, Pass
 from tf_sg2 import config as configs
 from tf_sg2.compat import raw_variable
 from tf_sg2.config import presets

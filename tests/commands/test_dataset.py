@@ -11,8 +11,8 @@ import zipfile
 import numpy as np
 import pytest
 from PIL import Image
-from test_folder import noise, save, zoo
 
+from pictures import noise, save, zoo
 from tf_sg2.commands.main import main
 from tf_sg2.data import decode, open_source, resize
 from tf_sg2.data.conversion import convert

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from absl import flags
-from tiny_config import IMAGE_SIZE, tiny_config
 
 from tf_sg2 import InputError, config
 from tf_sg2.commands import main as cli
 from tf_sg2.runs.directory import RunDirectory
 from tf_sg2.training.commands.train import build_config, define_flags
 from tf_sg2.training.run.signals import INTERRUPTED_STATUS
+from tiny_config import IMAGE_SIZE, tiny_config
 
 
 def configuration(*arguments):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tf_sg2.custom_ops import build, loader
 
-TESTS = ("test_native_ops.py", "test_upfirdn2d.py", "test_bias_act.py")
+TESTS = ("custom_ops/test_native_ops.py", "ops/test_upfirdn2d.py", "ops/test_bias_act.py")
 # These start programs of their own, whose output the sanitizers' would join.
 LEFT_OUT = "not instruction_set and not missing"
 
@@ -39,7 +39,7 @@ def main() -> int:
         "UBSAN_OPTIONS": "halt_on_error=1,print_stacktrace=1",
         "CI": "true",  # A skipped test would prove nothing.
     }
-    tests = [str(Path(__file__).parent / name) for name in TESTS]
+    tests = [str(Path(__file__).parents[1] / name) for name in TESTS]
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", LEFT_OUT, *tests]
     return subprocess.run(command, env=environment).returncode
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from conftest import require_native
+from native_ops import require_native
 from tf_sg2.custom_ops import build, loader
 
 

@@ -7,22 +7,22 @@ import ctypes
 import itertools
 import os
 import subprocess
-from pathlib import Path
 
 import ml_dtypes
 import numpy as np
-import oracles
 import pytest
 import tensorflow as tf
-from cuda_kernels import TfSg2BiasAct, TfSg2Upfirdn2d, four_pointers
 
-from conftest import require_native
+import oracles
+from checkout import ROOT
+from cuda_kernels import TfSg2BiasAct, TfSg2Upfirdn2d, four_pointers
+from native_ops import require_native
 from tf_sg2.custom_ops import build
 from tf_sg2.ops import ACTIVATIONS, bias_act, use_implementation
 
 pytestmark = pytest.mark.slow
 
-EMULATION = Path(__file__).parent / "cuda_emulation"
+EMULATION = ROOT / "tests" / "support" / "cuda_emulation"
 # In the order of TfSg2Type.
 TYPES = [np.float16, ml_dtypes.bfloat16, np.float32, np.float64]
 TOLERANCES = {"float16": 2e-3, "bfloat16": 2e-2, "float32": 1e-5, "float64": 1e-12}

@@ -7,13 +7,13 @@ import subprocess
 import sys
 
 import numpy as np
-import oracles
 import pytest
 import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from conftest import require_native
+import oracles
+from native_ops import require_native
 from tf_sg2 import InputError
 from tf_sg2.custom_ops import build, loader
 from tf_sg2.ops import ACTIVATIONS, bias_act, current_implementation, upfirdn2d, use_implementation

@@ -11,8 +11,8 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_folder import noise, save
 
+from pictures import noise, save
 from tf_sg2.commands.main import main
 from tf_sg2.data import decode, open_source, resize
 from tf_sg2.data.conversion import convert

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_config import IMAGE_SIZE
-from tiny_run import make_tiny_run
 
 from tf_sg2.commands import main as cli
 from tf_sg2.errors import InputError
@@ -15,6 +13,8 @@ from tf_sg2.latent.generate import generate, main
 from tf_sg2.latent.renderer import Renderer
 from tf_sg2.latent.seeds import latents, noise_seeds
 from tf_sg2.runs.directory import load_run
+from tiny_config import IMAGE_SIZE
+from tiny_run import make_tiny_run
 
 pytestmark = pytest.mark.slow
 

@@ -7,8 +7,6 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_config import IMAGE_SIZE
-from tiny_run import make_tiny_run
 
 from tf_sg2.errors import InputError
 from tf_sg2.latent.interpolation import (
@@ -20,6 +18,8 @@ from tf_sg2.latent.interpolation import (
 )
 from tf_sg2.latent.renderer import Renderer
 from tf_sg2.runs.directory import load_run
+from tiny_config import IMAGE_SIZE
+from tiny_run import make_tiny_run
 
 pytestmark = pytest.mark.slow
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_config import IMAGE_SIZE
-from tiny_run import make_tiny_run
 
 from tf_sg2.errors import InputError
 from tf_sg2.images import to_uint8
@@ -14,6 +12,8 @@ from tf_sg2.latent.mixing import main, mixing_table
 from tf_sg2.latent.renderer import Renderer
 from tf_sg2.latent.seeds import latents, noise_seeds
 from tf_sg2.runs.directory import load_run
+from tiny_config import IMAGE_SIZE
+from tiny_run import make_tiny_run
 
 pytestmark = pytest.mark.slow
 

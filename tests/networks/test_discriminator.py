@@ -1,11 +1,11 @@
 """The discriminator: architectures, sizes, labels by projection, and its refusals."""
 
 import numpy as np
-import oracles
 import pytest
 import tensorflow as tf
-from check_layer import randomised
 
+import oracles
+from check_layer import randomised
 from tf_sg2 import Discriminator, DiscriminatorConfig, InputError
 
 ARCHITECTURES = ("resnet", "skip", "orig")

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from check_layer import check_layer, randomised
 from tensorflow import keras
 
+from check_layer import check_layer, randomised
 from tf_sg2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig, InputError
 from tf_sg2.runs.directory import checkpoint_of
 

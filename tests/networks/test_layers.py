@@ -1,11 +1,11 @@
 """Every layer by `check_layer`, and by NumPy versions written from the paper's definitions."""
 
 import numpy as np
-import oracles
 import pytest
 import tensorflow as tf
-from check_layer import check_layer, randomised
 
+import oracles
+from check_layer import check_layer, randomised
 from tf_sg2 import InputError
 from tf_sg2.networks.layers import (
     EqualizedConv2D,

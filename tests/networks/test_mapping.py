@@ -1,11 +1,11 @@
 """The mapping network: normalisation, labels, truncation and the running mean of w."""
 
 import numpy as np
-import oracles
 import pytest
 import tensorflow as tf
-from check_layer import check_layer, randomised
 
+import oracles
+from check_layer import check_layer, randomised
 from tf_sg2 import InputError
 from tf_sg2.networks.mapping import MappingNetwork
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import tensorflow as tf
-from tiny_config import tiny_config
-from tiny_run import make_tiny_run
 
 from tf_sg2.commands import main as cli
 from tf_sg2.config import override
 from tf_sg2.networks.precision import use_tf32
 from tf_sg2.training.loop import train
+from tiny_config import tiny_config
+from tiny_run import make_tiny_run
 
 
 def is_on() -> bool:

@@ -1,16 +1,15 @@
 """Other architectures, labels, clamps and channels against the official implementation."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import tf_sg2
+from checkout import REFERENCE
 from tf_sg2.training import regularizers
 from tf_sg2.weights.names import discriminator_entries, generator_entries
 
-FILE = Path(__file__).parent / "data" / "official_variants_res32.npz"
+FILE = REFERENCE / "official_variants_res32.npz"
 # Case: architectures of both networks, width of labels, clamp, channels, stddev group.
 CASES = {
     "1": ("skip", "resnet", 3, 0.7, 3, 4),

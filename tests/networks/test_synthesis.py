@@ -1,11 +1,11 @@
 """The synthesis network: architectures, sizes, noise, and the images along the way."""
 
 import numpy as np
-import oracles
 import pytest
 import tensorflow as tf
-from check_layer import randomised
 
+import oracles
+from check_layer import randomised
 from tf_sg2 import GeneratorConfig, InputError
 from tf_sg2.networks.synthesis import SynthesisNetwork, to_rgb_outputs
 

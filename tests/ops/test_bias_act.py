@@ -1,10 +1,10 @@
 """`bias_act` against NumPy, its derivatives against central differences, and its refusals."""
 
 import numpy as np
-import oracles
 import pytest
 import tensorflow as tf
 
+import oracles
 from tf_sg2 import InputError
 from tf_sg2.ops import ACTIVATIONS, bias_act, resample_kernel, upfirdn2d
 

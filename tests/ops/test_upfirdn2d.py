@@ -1,9 +1,9 @@
 import numpy as np
-import oracles
 import pytest
 import scipy.signal
 import tensorflow as tf
 
+import oracles
 from tf_sg2 import InputError
 from tf_sg2.ops import resample_kernel, upfirdn2d
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_config import tiny_config
-from tiny_run import IMAGES_SEEN, ITERATION, make_tiny_run, save_state, tiny_state
 
 import tf_sg2
 from tf_sg2.errors import InputError
 from tf_sg2.runs.directory import RunDirectory, load_run
 from tf_sg2.weights.names import discriminator_entries, generator_entries
+from tiny_config import tiny_config
+from tiny_run import IMAGES_SEEN, ITERATION, make_tiny_run, save_state, tiny_state
 
 pytestmark = pytest.mark.slow
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
-from check_layer import dtype_policy
-from tiny_config import tiny_config
 
+from check_layer import dtype_policy
 from tf_sg2 import Generator
 from tf_sg2.compat import raw_variable
 from tf_sg2.networks import layers, synthesis
 from tf_sg2.serving.export.bfloat16 import compare, in_bfloat16
+from tiny_config import tiny_config
 
 
 @pytest.fixture(scope="module")

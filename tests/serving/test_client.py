@@ -9,22 +9,20 @@ import socket
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_exports import LABELS
 
+from checkout import ROOT
 from tf_sg2.commands import main as cli
 from tf_sg2.errors import InputError
 from tf_sg2.latent.seeds import latents
 from tf_sg2.serving import Client
 from tf_sg2.serving.client.client import RequestError
+from tiny_exports import LABELS
 
 pytestmark = pytest.mark.slow
-
-TESTS = Path(__file__).parent
 
 
 @pytest.fixture(params=["rest", "grpc"])
@@ -265,7 +263,7 @@ assert not {{"tensorflow", "grpc", "google"}} & set(sys.modules), "imported"
 
 
 def test_a_public_example_of_tensorflow_serving_works_unchanged(server, tmp_path):
-    script = TESTS / "public_client.py"
+    script = ROOT / "tests" / "support" / "public_client.py"
     assert "tf_sg2" not in script.read_text()
     command = [sys.executable, script, server.grpc, "tiny", "7", tmp_path / "7.png"]
     subprocess.run(command, check=True, timeout=120, env={**os.environ, "PYTHONPATH": ""})

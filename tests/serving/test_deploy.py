@@ -6,7 +6,6 @@ import copy
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
@@ -17,12 +16,12 @@ from google.protobuf import (
     text_format,
     wrappers_pb2,
 )
-from manifest_schemas import ManifestError, check, load
 from tensorflow_serving.config import model_server_config_pb2
 
+from checkout import ROOT
+from manifest_schemas import ManifestError, check, load
 from tf_sg2.serving.export.signatures import MOST_PARTS_AT_ONCE
 
-ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "serving" / "deploy"
 MANIFESTS = load(DEPLOY / "kubernetes.yaml")
 (COMPOSE,) = load(DEPLOY / "compose.yaml")

@@ -9,10 +9,9 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
-from stock_model import StockError, StockModel
 from tensorflow.core.protobuf import saved_model_pb2
-from tiny_run import IMAGES_SEEN, make_tiny_run
 
+from stock_model import StockError, StockModel
 from tf_sg2.commands import main as cli
 from tf_sg2.compat import raw_variable
 from tf_sg2.errors import InputError
@@ -22,6 +21,7 @@ from tf_sg2.serving.export import saved_model as exporter
 from tf_sg2.serving.export.model_card import JSON_PATH, MARKDOWN_PATH
 from tf_sg2.serving.export.stock_graph import check_stock, stock_operations
 from tf_sg2.serving.export.warmup import WARMUP_PATH, example_inputs, read_warmup
+from tiny_run import IMAGES_SEEN, make_tiny_run
 
 pytestmark = pytest.mark.slow
 

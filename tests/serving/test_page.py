@@ -15,17 +15,17 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from browser import chromium, look, until
 from PIL import Image
 from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from tiny_exports import LABELS
 
+from browser import chromium, look, until
 from tf_sg2.latent.seeds import latents
 from tf_sg2.serving import Client
 from tf_sg2.serving.server.http.page import FOLDER
+from tiny_exports import LABELS
 
 pytestmark = pytest.mark.browser
 

@@ -14,10 +14,10 @@ import pytest
 import tensorflow as tf
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from local_server import PREDICT, request, serving, write_version
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow_serving.apis import predict_pb2
 
+from local_server import PREDICT, request, serving, write_version
 from tf_sg2.serving.server.limits import Limits
 from tf_sg2.serving.server.wire.config_files import ModelConfig
 

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from local_server import PREDICT, ROW, ask, request, serving, wait_for, write_version
 from tensorflow_serving.apis import predict_pb2
 
+from local_server import PREDICT, ROW, ask, request, serving, wait_for, write_version
 from tf_sg2.serving.server.grpc import services
 from tf_sg2.serving.server.limits import Limits
 from tf_sg2.serving.server.wire import json_requests

@@ -20,7 +20,6 @@ import grpc
 import pytest
 import tensorflow as tf
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from local_server import PREDICT, ROW, ask, request, serving, shut_gate, wait_for, write_version
 from tensorflow_serving.apis import (
     classification_pb2,
     inference_pb2,
@@ -28,6 +27,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
+from local_server import PREDICT, ROW, ask, request, serving, shut_gate, wait_for, write_version
 from tf_sg2.serving.server.app import Settings, _warn_of_strangers
 from tf_sg2.serving.server.http.bodies import Gone
 from tf_sg2.serving.server.http.rest import _unless_gone

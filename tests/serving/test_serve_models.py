@@ -9,8 +9,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from local_server import wait_for
 
+from local_server import wait_for
 from tf_sg2.errors import InputError
 from tf_sg2.serving.server.metrics import Metrics
 from tf_sg2.serving.server.models.config_watcher import Follower

@@ -12,12 +12,10 @@ import subprocess
 import sys
 import threading
 import weakref
-from pathlib import Path
 
 import grpc
 import pytest
 import tensorflow as tf
-from local_server import PREDICT, ROW, ask, request, serving, shut_gate, wait_for, write_version
 from tensorflow_serving.apis import (
     get_model_status_pb2,
     model_management_pb2,
@@ -25,6 +23,8 @@ from tensorflow_serving.apis import (
 )
 from tensorflow_serving.config import model_server_config_pb2
 
+from checkout import ROOT
+from local_server import PREDICT, ROW, ask, request, serving, shut_gate, wait_for, write_version
 from tf_sg2.errors import InputError
 from tf_sg2.serving.export.warmup import write_warmup
 from tf_sg2.serving.server.limits import Limits
@@ -34,7 +34,7 @@ from tf_sg2.serving.server.wire.config_files import ModelConfig, Policy, read_mo
 
 pytestmark = pytest.mark.slow
 
-DEPLOY = Path(__file__).parents[1] / "serving" / "deploy"
+DEPLOY = ROOT / "serving" / "deploy"
 
 
 @pytest.fixture(scope="module")

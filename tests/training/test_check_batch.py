@@ -3,11 +3,11 @@
 import re
 
 import pytest
-from tiny_config import tiny_config
 
 from tf_sg2 import InputError
 from tf_sg2.config import override, presets
 from tf_sg2.training.run.start import check_batch
+from tiny_config import tiny_config
 
 
 def config_of(batch, steps=1, group=4, divisor=2, weight=2.0):

@@ -6,12 +6,12 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_config import tiny_config
 
 from tf_sg2.runs.directory import RunDirectory
 from tf_sg2.training import loop, step
 from tf_sg2.training.loop import DivergenceError, train
 from tf_sg2.training.run import checkpoint, rollback
+from tiny_config import tiny_config
 
 FAST = {  # No lazy terms: their passes take time to compile.
     "training__path_length_weight": 0,

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_config import tiny_config
 
 from tf_sg2.config import TrainingConfig
 from tf_sg2.networks.generator import Generator
 from tf_sg2.training.ema import copy_weights, ema_decay, update_ema
+from tiny_config import tiny_config
 
 
 @pytest.mark.parametrize("batch", [8, 32, 100])

@@ -9,13 +9,13 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_config import tiny_config
 
 from tf_sg2.config import override
 from tf_sg2.networks import randomness
 from tf_sg2.training.state import create_state
 from tf_sg2.training.step import TrainStep
 from tf_sg2.weights import export_torch_state
+from tiny_config import tiny_config
 
 HEIGHT, WIDTH, BATCH, GROUP = 8, 10, 4, 2
 NUM_WS, Z_DIM = 4, 8

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 import tensorflow as tf
-from manifest_schemas import ManifestError, check, load
 
+from checkout import ROOT
+from manifest_schemas import ManifestError, check, load
 from tf_sg2.errors import InputError
 from tf_sg2.training.deploy import launch
 from tf_sg2.training.deploy.launch import from_kubernetes, from_slurm, tf_config
 
-ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "training" / "deploy"
 JOB = load(DEPLOY / "job.yaml")
 (TFJOB,) = load(DEPLOY / "tfjob.yaml")

@@ -12,16 +12,16 @@ import PIL
 import pytest
 import tensorflow as tf
 from PIL import Image
-from processes import checkpoint_values, start
-from tiny_config import IMAGE_SIZE, tiny_config
 
 import tf_sg2
+from processes import checkpoint_values, start
 from tf_sg2 import InputError
 from tf_sg2.cards import fonts
 from tf_sg2.runs.directory import RunDirectory
 from tf_sg2.training import loop
 from tf_sg2.training.loop import DivergenceError, steps_for, train
 from tf_sg2.training.state import create_state
+from tiny_config import IMAGE_SIZE, tiny_config
 
 pytestmark = pytest.mark.slow
 

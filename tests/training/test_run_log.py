@@ -6,10 +6,10 @@ import json
 
 import numpy as np
 import pytest
-from tiny_config import tiny_config
 
 from tf_sg2.runs.directory import RunDirectory
 from tf_sg2.training.monitor.run_log import RunLog
+from tiny_config import tiny_config
 
 
 def log_at(run, images_seen):

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_config import IMAGE_SIZE, tiny_config
 
-from conftest import require_native
+from native_ops import require_native
 from tf_sg2.compat import raw_variable
 from tf_sg2.errors import InputError
 from tf_sg2.ops import use_implementation
@@ -14,6 +13,7 @@ from tf_sg2.training.draws import Phase
 from tf_sg2.training.run.devices import choose_strategy, deal
 from tf_sg2.training.state import create_state
 from tf_sg2.training.step import TrainStep
+from tiny_config import IMAGE_SIZE, tiny_config
 
 
 def batch_of(config, iteration):

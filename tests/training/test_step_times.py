@@ -6,7 +6,6 @@ import json
 import os
 
 import pytest
-from tiny_config import tiny_config
 
 from tf_sg2.training.loop import train
 from tf_sg2.training.monitor.all_reduce import (
@@ -16,6 +15,7 @@ from tf_sg2.training.monitor.all_reduce import (
     space_class,
 )
 from tf_sg2.training.monitor.step_times import StepTimes, compare_workers
+from tiny_config import tiny_config
 
 
 def test_scalars_of_one_process():

@@ -15,15 +15,15 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
-from processes import checkpoint_values, start
-from tiny_config import tiny_config
 
+from processes import checkpoint_values, start
 from tf_sg2 import InputError, config
 from tf_sg2.runs.directory import RunDirectory
 from tf_sg2.training.loop import train
 from tf_sg2.training.run import checkpoint
 from tf_sg2.training.run.signals import INTERRUPTED_STATUS, sole_use_of, stop_on_signals
 from tf_sg2.training.state import create_state
+from tiny_config import tiny_config
 
 pytestmark = pytest.mark.slow
 

@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+
 from processes import (
     checkpoint_values,
     environment,
@@ -17,13 +18,12 @@ from processes import (
     tasks,
     words_of,
 )
-from tiny_config import tiny_config
-
 from tf_sg2 import InputError
 from tf_sg2.runs.directory import RunDirectory
 from tf_sg2.training.cluster.tf_config import ALONE, LOST_STATUS, read_cluster
 from tf_sg2.training.loop import train
 from tf_sg2.training.run.signals import INTERRUPTED_STATUS
+from tiny_config import tiny_config
 
 pytestmark = pytest.mark.workers
 

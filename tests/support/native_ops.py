@@ -1,0 +1,15 @@
+"""Whether the native ops are built here."""
+
+import os
+
+import pytest
+
+from tf_sg2.ops.implementation import native_missing
+
+
+def require_native():
+    """Skips a test where the native ops are not built; in CI they must be."""
+    if native_missing():
+        if os.environ.get("CI"):
+            pytest.fail(f"the native ops are not there: {native_missing()}")
+        pytest.skip(f"the native ops are not there: {native_missing()}")
