@@ -115,7 +115,7 @@ def ceiling(size: int, batch: int, seconds: float = 0.15) -> Work:
         times = max(1, round(seconds / estimate))
         best = min(time_of(one.run)[0] for _ in range(times))
         found.append((one.operations / best, one, times))
-    rate, work, times = max(found, key=lambda entry: entry[0])
+    _rate, work, times = max(found, key=lambda entry: entry[0])
 
     def run():
         for _ in range(times):

@@ -2,9 +2,9 @@
 
 An iteration is the sum of its passes (`step.py`). Each computes on its share of the batch, then
 adds its gradients over all GPUs in a ring and waits for the sum. Multiply-adds and parameters come
-from the networks' own tables (`tf_sg2.inspect.layer_table`); what a GPU sustains and what a network carries are
-assumptions, named below with their sources. `benchmarks/scaling.py` prints the results and holds
-them against published training times.
+from the networks' own tables (`tf_sg2.inspect.layer_table`). What a GPU sustains and what a network
+carries are assumptions, named below with their sources. `benchmarks/scaling.py` prints the results
+and compares them with published training times.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ BYTES_OF_A_GRADIENT = 4  # float32.
 @dataclass(frozen=True)
 class Layer:
     """One layer, forward, for one image: floating-point operations (two a multiply-add), elements
-    of its output, and bytes of its parameters' gradients."""
+    of its output, and bytes of its parameters' gradients.
+    """
 
     operations: float
     elements: float

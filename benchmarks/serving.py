@@ -184,7 +184,8 @@ class Server:
 
 def read_request(version: Path, signature: str, rows: int):
     """A request of the model's own warm-up file, cut or repeated to so many rows: the gRPC message,
-    the REST body, and a function that calls the SavedModel with so many rows."""
+    the REST body, and a function that calls the SavedModel with so many rows.
+    """
     import numpy as np
     import tensorflow as tf
 

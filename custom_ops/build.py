@@ -256,7 +256,8 @@ def _work_folder(folder: Path):
 
 def _load_failure(library: Path) -> str | None:
     """Why TensorFlow cannot load the library, or None. Tried by a process of its own: a library
-    that ends its process ends only that one, and no process can register the ops twice."""
+    that ends its process ends only that one, and no process can register the ops twice.
+    """
     code = "import sys, tensorflow as tf; tf.load_op_library(sys.argv[1])"
     result = subprocess.run(
         [sys.executable, "-c", code, str(library)],

@@ -173,7 +173,8 @@ def test_every_preset_builds(name):
         for field, value in (("image_size", "24x40"), ("channel_max", 4))
     }
     preset = config.override(presets.get(name), small)
-    assert Generator(preset.generator).weights and Discriminator(preset.discriminator).weights
+    assert Generator(preset.generator).weights
+    assert Discriminator(preset.discriminator).weights
 
 
 def imported_by(statement: str) -> set[str]:

@@ -90,7 +90,8 @@ def test_notebook_of_style_mixing_runs_cell_by_cell(run):
     for cell in notebook["cells"]:
         if cell["cell_type"] != "code":
             continue
-        assert not cell["outputs"] and cell["execution_count"] is None
+        assert not cell["outputs"]
+        assert cell["execution_count"] is None
         exec("".join(cell["source"]), names)
         if "parameters" in cell["metadata"].get("tags", []):
             names["RUN"] = str(run.path)

@@ -81,7 +81,8 @@ def test_folder_appears_whole_or_not_at_all(tmp_path):
     with new_folder(path) as folder:
         (folder / "file").touch()
         assert os.listdir(path) == []
-    assert os.listdir(path) == ["file"] and os.listdir(path.parent) == ["folder"]
+    assert os.listdir(path) == ["file"]
+    assert os.listdir(path.parent) == ["folder"]
 
 
 def test_folder_in_use_is_refused(tmp_path):
@@ -108,7 +109,8 @@ def test_a_move_never_goes_over_what_is_there(tmp_path, monkeypatch, links):
         move_new(ours, theirs)
     assert (ours.read_text(), theirs.read_text()) == ("ours", "theirs")
     move_new(ours, tmp_path / "free")
-    assert not ours.exists() and (tmp_path / "free").read_text() == "ours"
+    assert not ours.exists()
+    assert (tmp_path / "free").read_text() == "ours"
 
 
 def test_a_folder_moves_over_an_empty_folder_only(tmp_path):

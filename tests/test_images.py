@@ -14,7 +14,9 @@ from tf_sg2.images import from_uint8, grid, save_png, to_uint8
 def test_every_level_survives_both_conversions():
     levels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
     values = from_uint8(levels)
-    assert values.dtype == np.float32 and values.min() == -1 and values.max() == 1
+    assert values.dtype == np.float32
+    assert values.min() == -1
+    assert values.max() == 1
     np.testing.assert_array_equal(to_uint8(values), levels)
     np.testing.assert_array_equal(to_uint8(from_uint8(tf.constant(levels))), levels)
 
@@ -60,7 +62,7 @@ def test_grid_refuses_more_images_than_cells():
         grid(images, 2, 2)
 
 
-@pytest.mark.parametrize("channels, mode", [(1, "L"), (3, "RGB"), (4, "RGBA")])
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB"), (4, "RGBA")])
 def test_png_keeps_pixels_and_metadata(tmp_path, channels, mode):
     image = np.random.default_rng(0).integers(0, 256, (7, 5, channels)).astype(np.uint8)
     path = tmp_path / "new" / "image.png"
@@ -88,7 +90,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("shape, dtype", [((4, 4, 2), np.uint8), ((4, 4), np.uint8)])
+@pytest.mark.parametrize(("shape", "dtype"), [((4, 4, 2), np.uint8), ((4, 4), np.uint8)])
 def test_png_refuses_other_shapes(tmp_path, shape, dtype):
     with pytest.raises(InputError, match="1, 3 or 4 channels"):
         save_png(tmp_path / "image.png", np.zeros(shape, dtype))

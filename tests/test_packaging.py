@@ -36,7 +36,7 @@ def make_wheel(folder, prebuilt=None):
     checkout = folder / "checkout"
     ignored = shutil.ignore_patterns("__pycache__", "prebuilt")
     for name in FOLDERS:
-        shutil.copytree(ROOT / name, checkout / name, ignore=ignored)
+        shutil.copytree(ROOT / name, checkout / name, symlinks=True, ignore=ignored)
     if prebuilt is not None:
         shutil.copytree(prebuilt, checkout / "custom_ops" / "prebuilt" / prebuilt.name)
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
@@ -75,7 +75,8 @@ def test_every_source_file_is_inside(contents):
         and "__pycache__" not in path.parts
         and (path.suffix in SOURCES or {"page", "deploy"} & set(path.relative_to(ROOT).parts[:-1]))
     }
-    assert wanted and not wanted - contents
+    assert wanted
+    assert not wanted - contents
 
 
 def test_types_and_licence_are_inside(contents):
@@ -98,7 +99,8 @@ for module in (tf_sg2, main, config, tf_sg2.training, tf_sg2.serving, tf_sg2.cus
     away.mkdir()
     environment = {**os.environ, "PYTHONPATH": str(target)}
     paths = run(sys.executable, "-c", code, cwd=away, env=environment).split()
-    assert len(paths) == 6 and all(Path(path).is_relative_to(target) for path in paths)
+    assert len(paths) == 6
+    assert all(Path(path).is_relative_to(target) for path in paths)
     listing = run(sys.executable, "-m", "tf_sg2.commands.main", "--help", cwd=away, env=environment)
     assert "Usage: tf-sg2 COMMAND" in listing
 
@@ -127,4 +129,5 @@ def test_a_wheel_with_the_ops_inside_needs_no_compiler(tmp_path):
         },
     )
     implementation, library = shown.split()[-2:]
-    assert implementation == "native" and Path(library).is_relative_to(target)
+    assert implementation == "native"
+    assert Path(library).is_relative_to(target)

@@ -95,7 +95,7 @@ def _pixels(png: bytes) -> np.ndarray:
 
 
 def _define_flags(values: flags.FlagValues) -> None:
-    shared = dict(flag_values=values)
+    shared = {"flag_values": values}
     flags.DEFINE_string("out", None, ".png file for the sheet of pictures (needed)", **shared)
     flags.DEFINE_string("seeds", None, "such as 0-15,20,33 (needed)", **shared)
     flags.DEFINE_float(

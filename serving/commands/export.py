@@ -24,7 +24,7 @@ them, and the model.
 
 
 def _define_flags(values: flags.FlagValues) -> None:
-    shared = dict(flag_values=values)
+    shared = {"flag_values": values}
     flags.DEFINE_string("run", None, "run directory of tf-sg2 train (needed)", **shared)
     flags.DEFINE_string(
         "checkpoint", None, "its checkpoint: iteration, name or path; default: the newest", **shared

@@ -33,7 +33,7 @@ versions, and labels for them. Flags that tensorflow_model_server has too have i
 
 
 def _define_flags(values: flags.FlagValues) -> None:
-    shared = dict(flag_values=values)
+    shared = {"flag_values": values}
     limits = Limits()
     flags.DEFINE_string("model_dir", None, "the model's folder, as exported", **shared)
     flags.DEFINE_alias("model_base_path", "model_dir", flag_values=values)

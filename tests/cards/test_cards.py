@@ -82,7 +82,8 @@ def test_fields_stay_as_they_were():
 @pytest.mark.parametrize("size", SIZES)
 def test_image_has_the_size_asked(size):
     image = draw_card(0, 4, size).image
-    assert image.shape == (*size, 3) and image.dtype == np.uint8
+    assert image.shape == (*size, 3)
+    assert image.dtype == np.uint8
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -91,7 +92,8 @@ def test_boxes_are_inside_and_apart(size):
         card = draw_card(seed=8, index=i, image_size=size)
         assert set(card.boxes) == set(card.fields)
         for left, top, right, bottom in card.boxes.values():
-            assert 0 <= left < right <= size[1] and 0 <= top < bottom <= size[0]
+            assert 0 <= left < right <= size[1]
+            assert 0 <= top < bottom <= size[0]
         for (name, a), (other, b) in itertools.combinations(card.boxes.items(), 2):
             apart = a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
             assert apart, (i, card.layout, name, other)
@@ -116,13 +118,17 @@ def test_boxes_hold_the_ink():
             ink = np.abs(inside - ground).max(axis=2) > 40
             assert ink.any(axis=1).mean() > 0.4, (i, name)
             # The ink reaches all four edges of its box, within three pixels for thin strokes.
-            assert ink[:3].any() and ink[-3:].any() and ink[:, :3].any() and ink[:, -3:].any()
+            assert ink[:3].any()
+            assert ink[-3:].any()
+            assert ink[:, :3].any()
+            assert ink[:, -3:].any()
 
 
 def test_card_is_laid_out_alike_at_every_size():
     for i in range(20):
         small, large = draw_card(6, i, (96, 160)), draw_card(6, i, (384, 640))
-        assert small.fields == large.fields and small.layout == large.layout
+        assert small.fields == large.fields
+        assert small.layout == large.layout
         for name, box in small.boxes.items():
             np.testing.assert_allclose(np.array(large.boxes[name]) / 4, box, atol=1.01)
         reduced = np.asarray(Image.fromarray(large.image).reduce(4), float)
@@ -213,8 +219,10 @@ def test_text_stays_inside_its_rectangle_and_rows_stay_apart(set_rows, size):
         slack = 0.1 * max(mark.size for mark in page.marks)
         x, y = (slack, 0.0) if set_rows is stack else (0.0, slack)
         for left, top, right, bottom in page.boxes.values():
-            assert rect.left - x <= left and right <= rect.right + x
-            assert rect.top - y <= top and bottom <= rect.bottom + y
+            assert rect.left - x <= left
+            assert right <= rect.right + x
+            assert rect.top - y <= top
+            assert bottom <= rect.bottom + y
         for a, b in itertools.combinations(page.boxes.values(), 2):
             assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
 
@@ -252,7 +260,8 @@ def test_logo_stays_clear_of_text(size):
         if sheet.logo is None:
             continue
         logo = sheet.logo[0]
-        assert 0 <= logo.left < logo.right <= size[0] and 0 <= logo.top < logo.bottom <= size[1]
+        assert 0 <= logo.left < logo.right <= size[0]
+        assert 0 <= logo.top < logo.bottom <= size[1]
         for left, top, right, bottom in sheet.page.boxes.values():
             across = left < logo.right - 0.1 and logo.left < right - 0.1
             assert not (across and top < logo.bottom - 0.1 and logo.top < bottom - 0.1), i

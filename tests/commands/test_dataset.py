@@ -97,10 +97,13 @@ def test_zoo_is_treated_or_left_out_and_reported(tmp_path):
     ):
         assert report.treatments[treatment] == 1
     assert report.ignored == ["film.gif"]
-    assert report.images_found == 11 and report.images_usable == 5
+    assert report.images_found == 11
+    assert report.images_usable == 5
     written = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert len(written["left_out"]) == 6 and len(written["origins"]) == 5
-    assert "6 images left out" in str(report) and "1 .gif" in str(report)
+    assert len(written["left_out"]) == 6
+    assert len(written["origins"]) == 5
+    assert "6 images left out" in str(report)
+    assert "1 .gif" in str(report)
     assert len(open_source(str(tmp_path / "out"), (12, 20), 3)) == 5
 
 
@@ -140,13 +143,15 @@ def test_without_a_size_other_sizes_are_left_out(folder):
     save(folder / "3.png", noise(13, 20))
     report = convert(str(folder))
     assert [name for name, _ in report.left_out] == ["3.png"]
-    assert not report.usable_as_is and report.dest is None
+    assert not report.usable_as_is
+    assert report.dest is None
 
 
 def test_max_images_stops_early(folder, tmp_path):
     (folder / "0.png").write_bytes(b"")
     report = convert(str(folder), str(tmp_path / "a.zip"), max_images=2)
-    assert report.origins == ["1.png", "2.png"] and report.images_found == 3
+    assert report.origins == ["1.png", "2.png"]
+    assert report.images_found == 3
 
 
 def test_failure_leaves_nothing_behind(tmp_path):
@@ -200,7 +205,8 @@ def test_check_ends_with_the_verdict(folder, capsys):
         main(["dataset", f"--source={folder}", "--check"])
     assert ended.value.code == 1
     out = capsys.readouterr().out
-    assert "0.png is empty" in out and "must be converted first" in out
+    assert "0.png is empty" in out
+    assert "must be converted first" in out
 
 
 def test_check_writes_nothing(folder):
@@ -226,7 +232,9 @@ def test_check_writes_nothing(folder):
 def test_bad_flags_are_one_line(arguments, message, capsys):
     assert main(["dataset", *arguments]) == 2
     error = capsys.readouterr().err
-    assert message in error and error.startswith("error: ") and error.count("\n") == 1
+    assert message in error
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
 
 
 def test_help_is_fast_and_needs_no_tensorflow():

@@ -17,7 +17,8 @@ def test_help_lists_every_command(arguments, capsys):
     assert cli.main(arguments) == 0
     output = capsys.readouterr().out
     for name, (_, what) in cli.COMMANDS.items():
-        assert name in output and what in output
+        assert name in output
+        assert what in output
 
 
 @every_command
@@ -27,15 +28,18 @@ def test_command_explains_itself(command, flag, capsys):
         cli.main([command, flag])
     assert caught.value.code == 0
     output = capsys.readouterr().out
-    assert f"Flags of tf-sg2 {command}:" in output and "--" in output.split("Flags of")[1]
+    assert f"Flags of tf-sg2 {command}:" in output
+    assert "--" in output.split("Flags of")[1]
 
 
 @every_command
 def test_unknown_flag_is_one_line(command, capsys):
     assert cli.main([command, "--no_such_flag=1"]) == 2
     captured = capsys.readouterr()
-    assert captured.err.startswith("error: ") and captured.err.count("\n") == 1
-    assert "no_such_flag" in captured.err and f"tf-sg2 {command} --help" in captured.err
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    assert "no_such_flag" in captured.err
+    assert f"tf-sg2 {command} --help" in captured.err
     assert not captured.out
 
 
@@ -77,7 +81,7 @@ def test_dashes_in_values_stay():
 
 
 @pytest.mark.parametrize(
-    "arguments, message",
+    ("arguments", "message"),
     [
         (["--count=many"], "flag --count=many: .*tf-sg2 draw --help lists the flags"),
         (["--counts=3"], "Unknown command line flag 'counts'. Did you mean: count"),
@@ -97,7 +101,9 @@ def test_dry_run_prints_the_configuration_and_the_networks_and_writes_nothing(
     size = "--generator.image_size=16x20 --discriminator.image_size=16x20".split()
     assert cli.main(["train", "--preset=cards", "--run=new", "--dry-run", *size]) == 0
     output = capsys.readouterr().out
-    assert '"r1_gamma"' in output and "synthesis" in output and "Multiply-adds" in output
+    assert '"r1_gamma"' in output
+    assert "synthesis" in output
+    assert "Multiply-adds" in output
     assert not list(tmp_path.iterdir())
 
 

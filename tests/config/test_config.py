@@ -22,7 +22,7 @@ SMALL = presets.get("cards", image_channels=4, label_dim=3)
 
 
 @pytest.mark.parametrize(
-    "text, size",
+    ("text", "size"),
     [("96x160", (96, 160)), ("64", (64, 64)), (" 48X80 ", (48, 80)), ("1024x1024", (1024, 1024))],
 )
 def test_image_size_is_read(text, size):
@@ -44,7 +44,7 @@ def test_image_size_beyond_any_picture_is_refused():
 
 
 @pytest.mark.parametrize(
-    "size, base, doublings",
+    ("size", "base", "doublings"),
     [
         ((64, 64), (4, 4), 4),
         ((1024, 1024), (4, 4), 8),
@@ -102,7 +102,7 @@ def test_every_field_has_one_dotted_name():
 
 
 @pytest.mark.parametrize(
-    "name, text, value",
+    ("name", "text", "value"),
     [
         ("generator.image_size", "96x160", (96, 160)),
         ("training.batch_size", "64", 64),
@@ -126,14 +126,15 @@ def test_field_is_set_by_text(name, text, value):
         values["discriminator.image_size"] = text
     changed = config.override(presets.get("cards"), values)
     actual = dict(config.flatten(changed))[name]
-    assert actual == value and type(actual) is type(value)
+    assert actual == value
+    assert type(actual) is type(value)
     unchanged = {key for key, _ in config.flatten(changed)} - set(values)
     before = dict(config.flatten(presets.get("cards")))
     assert all(dict(config.flatten(changed))[key] == before[key] for key in unchanged)
 
 
 @pytest.mark.parametrize(
-    "values, message",
+    ("values", "message"),
     [
         ({"training.speed": "9"}, "unknown configuration field 'training.speed'"),
         ({"training": "9"}, "unknown configuration field 'training'"),
@@ -190,7 +191,7 @@ def discriminator(**fields):
 
 
 @pytest.mark.parametrize(
-    "build, message",
+    ("build", "message"),
     [
         (
             generator(image_size=(60, 100)),

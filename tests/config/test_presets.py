@@ -77,7 +77,7 @@ AUTO = {
 }
 
 
-@pytest.mark.parametrize("resolution, replicas", AUTO)
+@pytest.mark.parametrize(("resolution", "replicas"), AUTO)
 def test_auto_follows_its_formulas(resolution, replicas):
     preset = presets.get("auto", (resolution, resolution), replicas=replicas)
     training = preset.training
@@ -127,7 +127,8 @@ def test_networks_of_the_preset_build(name):
         z = np.zeros((2, preset.generator.z_dim), np.float32)
         labels = np.eye(2, dtype=np.float32)
         scores = discriminator(generator(z, labels), labels)
-        assert scores.shape == (2, 1) and np.all(np.isfinite(scores))
+        assert scores.shape == (2, 1)
+        assert np.all(np.isfinite(scores))
 
 
 def channels(resolution):

@@ -67,7 +67,8 @@ def test_builders_at_the_same_time_end_with_one_whole_library(cache, compiled, m
         builder.start()
     while any(builder.is_alive() for builder in builders):
         seen += [found.library.read_text() for found in build.find_builds()]
-    assert errors == [] and set(seen) == {"a library\n"}
+    assert errors == []
+    assert set(seen) == {"a library\n"}
     assert os.listdir(build.find_builds()[0].library.parent) == [build.library_name(False)]
 
 
@@ -87,7 +88,8 @@ def test_a_build_without_cuda_takes_the_place_of_one_with_it(cache, compiled):
     assert build.build(say=said.append).library == with_cuda
     assert said == [f"up to date: {with_cuda}"]
     made = build.build(cuda=False, say=said.append)
-    assert not made.cuda and build.find_builds() == [made]
+    assert not made.cuda
+    assert build.find_builds() == [made]
 
 
 def test_the_key_holds_the_version_that_tensorflow_tells(monkeypatch):
@@ -111,7 +113,8 @@ def test_an_unusable_cache_means_no_build_and_a_clear_refusal(home, cache, tmp_p
         monkeypatch.setattr(Path, "home", nowhere)
         refusal = "there is no cache folder .*; set TF_SG2_CACHE to a folder"
     loaded = loader.load.__wrapped__()
-    assert loaded.ops is None and loaded.reason.startswith("no build fits")
+    assert loaded.ops is None
+    assert loaded.reason.startswith("no build fits")
     with pytest.raises(build.BuildError, match=refusal):
         build.build()
 
@@ -120,7 +123,8 @@ def test_a_library_that_does_not_load_is_not_up_to_date(cache, monkeypatch):
     require_native()
     broken = put(cache / "ops", cuda=False)
     loaded = loader.load.__wrapped__()
-    assert loaded.ops is None and f"{broken} cannot be loaded" in loaded.reason
+    assert loaded.ops is None
+    assert f"{broken} cannot be loaded" in loaded.reason
     good = loader.load().build.library
     monkeypatch.setattr(build, "_compile", lambda library, *rest: shutil.copy(good, library))
     said = []
@@ -149,7 +153,8 @@ def test_what_others_can_exchange_is_not_loaded(level, change, cache, compiled, 
     place = [library, *library.parents][level]
     problem = change(place, monkeypatch)
     loaded = loader.load.__wrapped__()
-    assert loaded.ops is None and loaded.reason.startswith(f"{library} is not loaded: ")
+    assert loaded.ops is None
+    assert loaded.reason.startswith(f"{library} is not loaded: ")
     assert loaded.reason.endswith(problem)
     if level:
         with pytest.raises(build.BuildError, match=f"{problem}; set TF_SG2_CACHE"):
@@ -188,8 +193,10 @@ def test_a_compiler_of_several_words_is_run_and_its_warnings_shown(strict, cache
     compilations = [command for command in commands if " -c " in command]
     assert len(compilations) >= 3 * len(build.TARGETS) - 2
     for command in compilations:
-        assert "-Wall -Wextra" in command and ("-Werror" in command) == strict
-        assert " -w " not in command and "-I" not in command
+        assert "-Wall -Wextra" in command
+        assert ("-Werror" in command) == strict
+        assert " -w " not in command
+        assert "-I" not in command
 
 
 def test_an_unbalanced_compiler_is_refused(monkeypatch):

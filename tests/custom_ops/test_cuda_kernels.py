@@ -99,7 +99,7 @@ def upfirdn2d(device, x, kernel, up, down, padding, dtype):
 
 
 @pytest.mark.parametrize("dtype", TYPES, ids=lambda dtype: np.dtype(dtype).name)
-@pytest.mark.parametrize("up, down", [(1, 1), (2, 1), (1, 2)])
+@pytest.mark.parametrize(("up", "down"), [(1, 1), (2, 1), (1, 2)])
 def test_tiled_filters_equal_scipy(emulated, up, down, dtype):
     rng = np.random.default_rng(up + 2 * down)
     # More rows and columns than a tile's, in both directions; more packs than a tile's lanes.
@@ -157,7 +157,7 @@ def composed(arrays, dy, cotangents, activation, gain, clamp):
 
 
 @pytest.mark.parametrize("dtype", TYPES, ids=lambda dtype: np.dtype(dtype).name)
-@pytest.mark.parametrize("channels, scaled, shared", [(16, True, True), (72, False, False)])
+@pytest.mark.parametrize(("channels", "scaled", "shared"), [(16, True, True), (72, False, False)])
 def test_packed_derivatives_equal_tensorflow(emulated, dtype, channels, scaled, shared):
     check(emulated, dtype, channels, scaled, shared, "lrelu", 2.0, 1.57)
 

@@ -102,7 +102,7 @@ def test_upfirdn2d_equals_scipy_for_generated_arguments(arguments, dtype):
 
 
 @pytest.mark.parametrize(
-    "shape, up, down",
+    ("shape", "up", "down"),
     [
         ((1, 200, 3000, 3), 2, 1),
         ((1, 1200, 4800, 3), 1, 2),
@@ -246,7 +246,8 @@ def test_bias_act_first_and_second_derivatives_equal_differences(values):
         total, [tensors, upstream], unconnected_gradients=tf.UnconnectedGradients.ZERO
     )
     for name in names:
-        assert second[name] is not None and second[name].shape == points[name].shape
+        assert second[name] is not None
+        assert second[name].shape == points[name].shape
         expected = differences(native_first, points, name, directions[name])
         actual = np.sum(second[name] * directions[name])
         assert actual == pytest.approx(expected, abs=2e-6 * size)
@@ -261,30 +262,30 @@ PARAMETERS = tf.constant([0.2, 1.0, -1.0], tf.float64)
 
 
 @pytest.mark.parametrize(
-    "arguments, message",
+    ("arguments", "message"),
     [
-        (dict(x=tf.ones([4, 4, 3])), "x has shape \\[4,4,3\\]; it must be \\[N, H, W, C\\]"),
-        (dict(kernel=tf.ones([4], tf.float64)), "kernel has shape \\[4\\]"),
-        (dict(kernel=tf.ones([0, 4], tf.float64)), "kernel has 0 rows; it must have 1 to 32"),
-        (dict(kernel=tf.ones([4, 33], tf.float64)), "kernel has 33 columns; it must have 1 to 32"),
-        (dict(padding=PADDING[:3]), "padding has shape \\[3\\]; it must be four numbers"),
-        (dict(padding=PADDING + 2**41), "padding is 2199023255552; it must be within"),
-        (dict(padding=PADDING - 2**62), "padding is -4611686018427387904; it must be within"),
+        ({"x": tf.ones([4, 4, 3])}, "x has shape \\[4,4,3\\]; it must be \\[N, H, W, C\\]"),
+        ({"kernel": tf.ones([4], tf.float64)}, "kernel has shape \\[4\\]"),
+        ({"kernel": tf.ones([0, 4], tf.float64)}, "kernel has 0 rows; it must have 1 to 32"),
+        ({"kernel": tf.ones([4, 33], tf.float64)}, "kernel has 33 columns; it must have 1 to 32"),
+        ({"padding": PADDING[:3]}, "padding has shape \\[3\\]; it must be four numbers"),
+        ({"padding": PADDING + 2**41}, "padding is 2199023255552; it must be within"),
+        ({"padding": PADDING - 2**62}, "padding is -4611686018427387904; it must be within"),
         (
-            dict(padding=PADDING + tf.int64.min),
+            {"padding": PADDING + tf.int64.min},
             "padding is -9223372036854775808; it must be within",
         ),
-        (dict(padding=PADDING - 1), "rows 4 \\* up 1 with padding \\(-1, -1\\) are fewer"),
-        (dict(up=[0, 1]), "up is 0; it must be 1 to 65536"),
-        (dict(down=[1, -2]), "down is -2; it must be 1 to 65536"),
-        (dict(up=[2]), "up has 1 values; it must have two"),
-        (dict(up=[2**30, 1]), "up is 1073741824; it must be 1 to 65536"),
+        ({"padding": PADDING - 1}, "rows 4 \\* up 1 with padding \\(-1, -1\\) are fewer"),
+        ({"up": [0, 1]}, "up is 0; it must be 1 to 65536"),
+        ({"down": [1, -2]}, "down is -2; it must be 1 to 65536"),
+        ({"up": [2]}, "up has 1 values; it must have two"),
+        ({"up": [2**30, 1]}, "up is 1073741824; it must be 1 to 65536"),
     ],
 )
 def test_upfirdn2d_op_refuses_hostile_arguments(arguments, message):
     """Called behind the back of the Python function, which checks them too."""
     ops = loader.load().ops
-    good = dict(x=X, kernel=KERNEL, padding=PADDING, up=[1, 1], down=[1, 1])
+    good = {"x": X, "kernel": KERNEL, "padding": PADDING, "up": [1, 1], "down": [1, 1]}
     with pytest.raises((tf.errors.InvalidArgumentError, ValueError), match=message):
         ops.tf_sg2_upfirdn2d(**{**good, **arguments})
 
@@ -301,22 +302,22 @@ def test_upfirdn2d_op_gives_nan_for_nan_kernels():
 
 
 @pytest.mark.parametrize(
-    "arguments, message",
+    ("arguments", "message"),
     [
-        (dict(x=tf.ones([])), "x is a scalar"),
-        (dict(bias=tf.ones([4])), "bias has shape \\[4\\] but x has \\[1,4,4,3\\]"),
-        (dict(bias=tf.ones([1, 3])), "bias has shape \\[1,3\\]"),
-        (dict(scale=tf.ones([2, 3])), "scale has shape \\[2,3\\] but x has \\[1,4,4,3\\]"),
-        (dict(scale=tf.ones([3])), "scale has shape \\[3\\]"),
-        (dict(x=tf.ones([4, 3]), scale=tf.ones([4, 3])), "x has shape \\[4,3\\]; it must be"),
-        (dict(noise=tf.ones([1, 4, 5])), "noise has shape \\[1,4,5\\]"),
-        (dict(noise=tf.ones([2, 4, 4])), "noise has shape \\[2,4,4\\]"),
-        (dict(parameters=PARAMETERS[:2]), "parameters have shape \\[2\\]"),
+        ({"x": tf.ones([])}, "x is a scalar"),
+        ({"bias": tf.ones([4])}, "bias has shape \\[4\\] but x has \\[1,4,4,3\\]"),
+        ({"bias": tf.ones([1, 3])}, "bias has shape \\[1,3\\]"),
+        ({"scale": tf.ones([2, 3])}, "scale has shape \\[2,3\\] but x has \\[1,4,4,3\\]"),
+        ({"scale": tf.ones([3])}, "scale has shape \\[3\\]"),
+        ({"x": tf.ones([4, 3]), "scale": tf.ones([4, 3])}, "x has shape \\[4,3\\]; it must be"),
+        ({"noise": tf.ones([1, 4, 5])}, "noise has shape \\[1,4,5\\]"),
+        ({"noise": tf.ones([2, 4, 4])}, "noise has shape \\[2,4,4\\]"),
+        ({"parameters": PARAMETERS[:2]}, "parameters have shape \\[2\\]"),
     ],
 )
 def test_bias_act_op_refuses_hostile_arguments(arguments, message):
     ops = loader.load().ops
-    good = dict(x=X, scale=NONE, noise=NONE, bias=NONE, parameters=PARAMETERS)
+    good = {"x": X, "scale": NONE, "noise": NONE, "bias": NONE, "parameters": PARAMETERS}
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         ops.tf_sg2_bias_act(**{**good, **arguments}, activation="lrelu")
     if "x" not in arguments:
@@ -326,7 +327,14 @@ def test_bias_act_op_refuses_hostile_arguments(arguments, message):
 
 def test_bias_act_op_refuses_gradients_of_another_shape():
     ops = loader.load().ops
-    good = dict(x=X, scale=NONE, noise=NONE, bias=NONE, parameters=PARAMETERS, activation="tanh")
+    good = {
+        "x": X,
+        "scale": NONE,
+        "noise": NONE,
+        "bias": NONE,
+        "parameters": PARAMETERS,
+        "activation": "tanh",
+    }
     with pytest.raises(tf.errors.InvalidArgumentError, match="dy has shape \\[1,4,4,2\\]"):
         ops.tf_sg2_bias_act_gradient(dy=X[..., :2], **good)
     with pytest.raises(tf.errors.InvalidArgumentError, match="incoming gradient of bias has"):
@@ -486,7 +494,9 @@ print(loader.load().instruction_set)
 """
 
 
-@pytest.mark.parametrize("target, shown", [("base", "the base instruction set"), ("avx2", "AVX2")])
+@pytest.mark.parametrize(
+    ("target", "shown"), [("base", "the base instruction set"), ("avx2", "AVX2")]
+)
 def test_every_instruction_set_computes_the_same(target, shown, tmp_path):
     if target == "avx2" and "avx2" not in build.TARGETS:
         pytest.skip("this is no x86-64 processor")
@@ -519,7 +529,8 @@ def test_a_missing_build_is_one_line_and_the_tensorflow_implementation(tmp_path)
     )
     assert found.stdout.strip() == "tensorflow"
     lines = [line for line in found.stderr.splitlines() if "upfirdn2d and bias_act" in line]
-    assert len(lines) == 1 and "`tf-sg2 build-ops`" in lines[0]
+    assert len(lines) == 1
+    assert "`tf-sg2 build-ops`" in lines[0]
 
 
 def test_a_build_without_cuda_is_not_used_beside_a_gpu(monkeypatch):

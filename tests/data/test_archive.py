@@ -159,7 +159,8 @@ def test_labels_below_the_top_are_refused_not_dropped(tmp_path):
         open_source(path)
     labels = [[name, 0] for name in names()]
     with_own = ArchiveFiles(write_zip(tmp_path / "b.zip", labels, more=more))
-    assert with_own.ignored == ["photos/dataset.json"] and with_own.labels().dim == 1
+    assert with_own.ignored == ["photos/dataset.json"]
+    assert with_own.labels().dim == 1
 
 
 def test_hidden_folders_are_passed_over(tmp_path):

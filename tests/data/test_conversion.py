@@ -143,7 +143,8 @@ def test_a_signal_leaves_no_file_behind(folder, tmp_path, monkeypatch, name, num
     before = signal.getsignal(number)
     with pytest.raises(SystemExit) as ended:
         main(["dataset", f"--source={folder}", f"--dest={tmp_path / name}"])
-    assert ended.value.code == 128 + number and signal.getsignal(number) == before
+    assert ended.value.code == 128 + number
+    assert signal.getsignal(number) == before
     assert os.listdir(tmp_path) == ["images"]
 
 
@@ -166,7 +167,8 @@ def test_sizes_that_no_network_has_must_be_converted(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["dataset", f"--source={source}", "--check"])
     out = capsys.readouterr().out
-    assert "must be converted first" in out and "image size 50x50 is not base * 2^k" in out
+    assert "must be converted first" in out
+    assert "image size 50x50 is not base * 2^k" in out
 
 
 def test_a_set_with_transparency_is_usable_with_four_channels(tmp_path, capsys):
@@ -190,7 +192,8 @@ def test_a_broken_image_does_not_end_a_check(folder):
     with open(os.path.join(folder, "0.png"), "wb"):
         pass
     report = convert(folder)
-    assert report.image_channels == 3 and len(report.left_out) == 1
+    assert report.image_channels == 3
+    assert len(report.left_out) == 1
 
 
 @pytest.mark.parametrize("name", ["a.zip", "a", "a.tfrecords"])

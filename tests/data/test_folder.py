@@ -25,7 +25,8 @@ def test_nested_folder_is_read_in_sorted_order(tmp_path):
     source = open_source(str(tmp_path))
     assert isinstance(source, ImageSource)
     assert (len(source), source.image_size, source.image_channels) == (4, (12, 20), 3)
-    assert source.label_dim == 0 and source.label(0).shape == (0,)
+    assert source.label_dim == 0
+    assert source.label(0).shape == (0,)
     for index, name in enumerate(["0.webp", "a/10.PNG", "a/2.bmp", "b/1.png"]):
         np.testing.assert_array_equal(source.image(index), pixels[name])
         assert source.image(index).dtype == np.uint8

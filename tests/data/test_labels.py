@@ -74,4 +74,5 @@ def test_many_classes_take_little_memory(last):
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < vectors.nbytes / 2 and largest < vectors.nbytes / 2
+    assert peak < vectors.nbytes / 2
+    assert largest < vectors.nbytes / 2

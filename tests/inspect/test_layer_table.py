@@ -11,8 +11,8 @@ from tf_sg2.inspect.multiply_adds import count
 from tf_sg2.networks.discriminator import Discriminator
 from tf_sg2.networks.generator import Generator
 
-SIZES = dict(channel_base=128, channel_max=16)  # 16, 16, 8 channels at the levels 4, 8, 16.
-NARROW = dict(z_dim=6, w_dim=10, mapping_layers=2)
+SIZES = {"channel_base": 128, "channel_max": 16}  # 16, 16, 8 channels at the levels 4, 8, 16.
+NARROW = {"z_dim": 6, "w_dim": 10, "mapping_layers": 2}
 
 
 def network(architecture="skip", image_size=(16, 16), **fields):

@@ -44,7 +44,7 @@ def test_transposed_convolution_counts_the_pixels_of_its_input():
     assert counted(function, X, [3, 3, 5, 3]).convolution == ONE
 
 
-@pytest.mark.parametrize("stride, pixels", [(1, 8 * 10), (2, 4 * 5)])
+@pytest.mark.parametrize(("stride", "pixels"), [(1, 8 * 10), (2, 4 * 5)])
 def test_gradients_of_a_convolution_count_as_its_forward_pass(stride, pixels):
     def function(x, weight):
         with tf.GradientTape() as tape:
@@ -110,7 +110,7 @@ def test_depthwise_convolutions_are_filtering():
 
 
 @pytest.mark.parametrize(
-    "function, shapes, expected",
+    ("function", "shapes", "expected"),
     [
         (tf.matmul, ([3, 4], [4, 5]), 60),
         (lambda a, b: tf.matmul(a, b, transpose_a=True), ([4, 3], [4, 5]), 60),

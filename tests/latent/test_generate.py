@@ -38,7 +38,8 @@ def pictures(renderer, seeds):
 def test_a_seeds_picture_is_the_same_in_any_company(run, noise_mode):
     renderer = Renderer(run.generator, truncation_psi=0.7, noise_mode=noise_mode, batch_size=3)
     whole = pictures(renderer, range(7))
-    assert whole.dtype == np.uint8 and whole.shape == (7, *IMAGE_SIZE, 3)
+    assert whole.dtype == np.uint8
+    assert whole.shape == (7, *IMAGE_SIZE, 3)
     assert len(np.unique(whole.reshape(7, -1), axis=0)) == 7
     for seeds in ([6], [4, 2], [5, 5, 1, 0], [3, 6, 0, 1, 2]):
         np.testing.assert_array_equal(pictures(renderer, seeds), whole[seeds])
@@ -53,7 +54,8 @@ def test_pictures_are_the_generators(run):
         )
         ours = pictures(Renderer(generator, None, 0.6, 2, mode), seeds)
         difference = ours.astype(int) - to_uint8(expected.numpy())
-        assert np.abs(difference).max() <= 1 and np.mean(difference != 0) < 0.01
+        assert np.abs(difference).max() <= 1
+        assert np.mean(difference != 0) < 0.01
 
 
 def test_psi_0_is_the_mean_picture_whatever_the_seed(run):
@@ -68,7 +70,8 @@ def test_labels_change_the_picture(conditional):
         for i in range(3)
     ]
     assert of[0].shape == (1, *IMAGE_SIZE, 1)
-    assert not np.array_equal(of[0], of[1]) and not np.array_equal(of[1], of[2])
+    assert not np.array_equal(of[0], of[1])
+    assert not np.array_equal(of[1], of[2])
 
 
 def test_command_writes_a_picture_a_seed(run, tmp_path, capsys):
@@ -103,7 +106,8 @@ def test_command_writes_a_grid(conditional, tmp_path):
     expected = pictures(Renderer(conditional.generator, label, 0.7), range(5))[..., 0]
     with Image.open(path) as picture:
         sheet = np.asarray(picture)
-        assert picture.text["seeds"] == "0,1,2,3,4" and picture.text["labels"] == "0,1,0"
+        assert picture.text["seeds"] == "0,1,2,3,4"
+        assert picture.text["labels"] == "0,1,0"
     assert sheet.shape == (2 * height, 3 * width)
     np.testing.assert_array_equal(sheet[height:, width : 2 * width], expected[4])
     assert (sheet[height:, 2 * width :] == 255).all()
@@ -117,7 +121,7 @@ def test_a_single_seed_may_be_one_file(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change, message",
+    ("change", "message"),
     [
         ({"run": None}, "--run is needed: run directory of tf-sg2 train"),
         ({"out": None}, "--out is needed"),
@@ -147,7 +151,8 @@ def test_unusable_command_lines_are_refused(run, tmp_path, capsys, change, messa
     assert not (tmp_path / "out").exists()
     assert cli.main(["generate", *arguments]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: ") and error.count("\n") == 1
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
 
 
 def test_a_conditional_model_wants_a_label(conditional, tmp_path):

@@ -56,10 +56,12 @@ def test_frames_meet_the_seeds_pictures(run, space):
     renderer = Renderer(run.generator, truncation_psi=0.7)
     seeds = [5, 6, 2]
     frames = np.stack(list(interpolate(renderer, seeds, 12, space)))
-    assert frames.shape == (12, *IMAGE_SIZE, 3) and frames.dtype == np.uint8
+    assert frames.shape == (12, *IMAGE_SIZE, 3)
+    assert frames.dtype == np.uint8
     expected = np.stack(list(renderer.seed_images(seeds)))
     difference = np.abs(frames[::4].astype(int) - expected)
-    assert difference.max() <= 1 and np.mean(difference > 0) < 0.01
+    assert difference.max() <= 1
+    assert np.mean(difference > 0) < 0.01
     assert not np.array_equal(frames[2], frames[0])
     # The step over the seam is like the others.
     steps = np.abs(np.diff(frames, axis=0, append=frames[:1]).astype(np.int8)).mean((1, 2, 3))
@@ -82,7 +84,8 @@ def test_animations_play_all_frames_without_end(tmp_path, suffix, channels):
     write_animation(path, iter(noise), 15)
     durations = []
     with Image.open(path) as picture:
-        assert picture.n_frames == 7 and picture.info["loop"] == 0
+        assert picture.n_frames == 7
+        assert picture.info["loop"] == 0
         for i in range(7):
             picture.seek(i)
             picture.load()  # WebP tells a frame's duration when it is read.
@@ -120,12 +123,13 @@ def test_command_writes_a_loop(run, tmp_path, capsys):
     flags = ["--seeds=0-2", "--frames=6", "--frame-rate=10", "--space=z", "--noise_mode=none"]
     main([f"--run={run.directory.path}", f"--out={path}", *flags])
     with Image.open(path) as picture:
-        assert picture.n_frames == 6 and picture.size == IMAGE_SIZE[::-1]
+        assert picture.n_frames == 6
+        assert picture.size == IMAGE_SIZE[::-1]
     assert capsys.readouterr().out == f"6 frames of checkpoint-6: {path}\n"
 
 
 @pytest.mark.parametrize(
-    "change, message",
+    ("change", "message"),
     [
         ({"seeds": None}, "--seeds is needed"),
         ({"seeds": "4"}, "a loop needs two seeds or more"),

@@ -30,7 +30,8 @@ def test_cells_equal_direct_synthesis(run, noise_mode):
     generator = run.generator
     renderer = Renderer(generator, truncation_psi=0.7, noise_mode=noise_mode)
     table = mixing_table(renderer, ROWS, COLUMNS, LAYERS)
-    assert table.shape == (3, 4, *IMAGE_SIZE, 3) and table.dtype == np.uint8
+    assert table.shape == (3, 4, *IMAGE_SIZE, 3)
+    assert table.dtype == np.uint8
     assert (table[0, 0] == 255).all()
     np.testing.assert_array_equal(table[0, 1:], list(renderer.seed_images(COLUMNS)))
     np.testing.assert_array_equal(table[1:, 0], list(renderer.seed_images(ROWS)))
@@ -44,7 +45,8 @@ def test_cells_equal_direct_synthesis(run, noise_mode):
             w[:, LAYERS] = styles(column)[:, LAYERS]
             image = generator.synthesis(w, noise_mode=noise_mode, noise_seeds=noise_seeds([row]))
             difference = table[i + 1, j + 1].astype(int) - to_uint8(image.numpy())[0]
-            assert np.abs(difference).max() <= 1 and np.mean(difference != 0) < 0.01
+            assert np.abs(difference).max() <= 1
+            assert np.mean(difference != 0) < 0.01
 
 
 def test_all_layers_give_the_column_and_none_the_row(run):
@@ -63,14 +65,15 @@ def test_command_writes_the_table(run, tmp_path, capsys):
     height, width = IMAGE_SIZE
     with Image.open(path) as picture:
         sheet = np.asarray(picture)
-        assert picture.text["layers"] == "0-1,4" and picture.text["psi"] == "0.7"
+        assert picture.text["layers"] == "0-1,4"
+        assert picture.text["psi"] == "0.7"
     assert sheet.shape == (3 * height + 4, 4 * width + 6, 3)
     np.testing.assert_array_equal(sheet[-height:, -width:], table[2, 3])
     assert capsys.readouterr().out == f"table of 2 rows and 3 columns: {path}\n"
 
 
 @pytest.mark.parametrize(
-    "change, message",
+    ("change", "message"),
     [
         ({"rows": None}, "--rows is needed: seeds of the rows"),
         ({"columns": None}, "--columns is needed"),

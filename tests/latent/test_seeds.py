@@ -12,7 +12,8 @@ from tf_sg2.latent.seeds import latents, noise_seeds, parse_numbers
 
 def test_a_latent_is_its_seeds_alone():
     whole = np.asarray(latents(range(70), 16))
-    assert whole.shape == (70, 16) and whole.dtype == np.float32
+    assert whole.shape == (70, 16)
+    assert whole.dtype == np.float32
     np.testing.assert_array_equal(latents([69, 3, 3], 16), whole[[69, 3, 3]])
     assert len(np.unique(whole[:, 0])) == 70
     assert np.asarray(latents([], 16)).shape == (0, 16)
@@ -31,18 +32,21 @@ def test_latents_never_change():
 
 def test_latents_are_standard_normal():
     z = np.asarray(latents(range(200), 512), np.float64)
-    assert abs(z.mean()) < 0.01 and abs(z.std() - 1) < 0.01
+    assert abs(z.mean()) < 0.01
+    assert abs(z.std() - 1) < 0.01
     assert abs(np.corrcoef(z[0], z[1])[0, 1]) < 0.2
 
 
 def test_noise_seeds_are_other_than_the_latents_own():
     pairs = np.asarray(noise_seeds([0, 5]))
-    assert pairs.dtype == np.int64 and pairs.shape == (2, 2)
-    assert pairs[:, 0].tolist() == [0, 5] and (pairs[:, 1] < 0).all()
+    assert pairs.dtype == np.int64
+    assert pairs.shape == (2, 2)
+    assert pairs[:, 0].tolist() == [0, 5]
+    assert (pairs[:, 1] < 0).all()
 
 
 @pytest.mark.parametrize(
-    "text, expected",
+    ("text", "expected"),
     [("7", [7]), ("0-3", [0, 1, 2, 3]), (" 0 - 2, 9,5-5 ", [0, 1, 2, 9, 5]), ("3,3", [3, 3])],
 )
 def test_lists_are_read_in_order(text, expected):
@@ -50,7 +54,7 @@ def test_lists_are_read_in_order(text, expected):
 
 
 @pytest.mark.parametrize(
-    "text, message",
+    ("text", "message"),
     [
         ("", "no list of whole numbers"),
         ("1,", "no list of whole numbers"),

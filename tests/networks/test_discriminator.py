@@ -14,7 +14,7 @@ CLAMP = 1.5
 
 
 def config(image_size=(12, 20), architecture="resnet", **fields):
-    small = dict(channel_base=64, channel_max=4, minibatch_stddev_group=2)
+    small = {"channel_base": 64, "channel_max": 4, "minibatch_stddev_group": 2}
     return DiscriminatorConfig(image_size, architecture=architecture, **{**small, **fields})
 
 
@@ -34,13 +34,14 @@ def equal(actual, expected, tolerance=2e-5):
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize(
-    "image_size, channels",
+    ("image_size", "channels"),
     [((48, 80), 3), ((24, 40), 4), ((28, 28), 1), ((20, 36), 3), ((6, 6), 1), ((32, 32), 3)],
 )
 def test_scores_are_one_a_picture(architecture, image_size, channels):
     configuration = config(image_size, architecture, image_channels=channels)
     scores = Discriminator(configuration)(pictures(configuration, 2))
-    assert scores.shape == (2, 1) and scores.dtype == tf.float32
+    assert scores.shape == (2, 1)
+    assert scores.dtype == tf.float32
 
 
 def value(variable):
@@ -92,7 +93,7 @@ def expected_scores(discriminator, image, labels=None):
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("label_dim, group", [(0, 2), (3, 4), (0, 0)])
+@pytest.mark.parametrize(("label_dim", "group"), [(0, 2), (3, 4), (0, 0)])
 def test_scores_equal_the_paper(architecture, label_dim, group):
     discriminator = network(
         config(
@@ -133,7 +134,7 @@ def test_labels_move_the_score_of_a_conditional_model():
 
 
 @pytest.mark.parametrize(
-    "label_dim, shape, labels, message",
+    ("label_dim", "shape", "labels", "message"),
     [
         (
             0,

@@ -14,7 +14,7 @@ RNG = np.random.default_rng(10)
 Z = RNG.normal(size=(4, 4)).astype(np.float32)
 LABELS = RNG.random((4, 3)).astype(np.float32)
 PICTURES = RNG.normal(size=(4, *SIZE, 3)).astype(np.float32)
-SMALL = dict(channel_base=16, channel_max=3)
+SMALL = {"channel_base": 16, "channel_max": 3}
 
 
 def generator_config(**fields):
@@ -94,7 +94,7 @@ CASES = [("skip", 0), ("resnet", 3), ("orig", 0)]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("architecture, label_dim", CASES)
+@pytest.mark.parametrize(("architecture", "label_dim"), CASES)
 def test_generator_proves_itself(architecture, label_dim, tmp_path):
     configuration = generator_config(architecture=architecture, label_dim=label_dim)
     check_layer(
@@ -103,14 +103,14 @@ def test_generator_proves_itself(architecture, label_dim, tmp_path):
         generator_weights(architecture, label_dim),
         (4, *SIZE, 3),
         tmp_path,
-        call=dict(noise_mode="const"),
+        call={"noise_mode": "const"},
         dtypes=("float32", "float64"),
         empty_batch=False,
     )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("architecture, label_dim", CASES)
+@pytest.mark.parametrize(("architecture", "label_dim"), CASES)
 def test_discriminator_proves_itself(architecture, label_dim, tmp_path):
     configuration = discriminator_config(architecture=architecture, label_dim=label_dim)
     check_layer(
@@ -137,19 +137,20 @@ def networks():
 @pytest.mark.parametrize("name", networks())
 def test_whole_model_survives_a_keras_file(name, tmp_path):
     factory, inputs = networks()[name]
-    call = dict(noise_mode="const") if name == "generator" else {}
+    call = {"noise_mode": "const"} if name == "generator" else {}
     model = randomised(factory, inputs, call)
     path = str(tmp_path / "model.keras")
     model.save(path)
     copy = keras.models.load_model(path)
-    assert type(copy) is type(model) and copy.config == model.config
+    assert type(copy) is type(model)
+    assert copy.config == model.config
     np.testing.assert_array_equal(copy(*inputs, **call), model(*inputs, **call))
 
 
 @pytest.mark.parametrize("name", networks())
 def test_weights_survive_a_tensorflow_checkpoint(name, tmp_path):
     factory, inputs = networks()[name]
-    call = dict(noise_mode="const") if name == "generator" else {}
+    call = {"noise_mode": "const"} if name == "generator" else {}
     model, copy = randomised(factory, inputs, call), factory()
     path = checkpoint_of({"model": model}).save(str(tmp_path / "checkpoint"))
     checkpoint_of({"model": copy}).restore(path).assert_consumed()
@@ -171,7 +172,8 @@ def test_configuration_is_plain_data(name):
     factory, _ = networks()[name]
     model = factory()
     copy = type(model).from_config(model.get_config())
-    assert copy.config == model.config and copy.name == model.name
+    assert copy.config == model.config
+    assert copy.name == model.name
 
 
 def test_call_is_mapping_then_synthesis():
@@ -193,12 +195,12 @@ def test_samples_do_not_depend_on_their_batch():
 
 
 @pytest.mark.parametrize(
-    "label_dim, arguments, message",
+    ("label_dim", "arguments", "message"),
     [
-        (3, dict(z=Z), "model is conditional: give labels"),
-        (0, dict(z=Z, labels=LABELS), "labels were given, but this model has label_dim 0"),
-        (0, dict(z=Z[:, :3]), r"z has shape \(4, 3\); it must be \[N, 4\]"),
-        (0, dict(z=Z, noise_mode="soft"), "no noise mode 'soft'"),
+        (3, {"z": Z}, "model is conditional: give labels"),
+        (0, {"z": Z, "labels": LABELS}, "labels were given, but this model has label_dim 0"),
+        (0, {"z": Z[:, :3]}, r"z has shape \(4, 3\); it must be \[N, 4\]"),
+        (0, {"z": Z, "noise_mode": "soft"}, "no noise mode 'soft'"),
     ],
 )
 def test_generator_refuses(label_dim, arguments, message):

@@ -38,98 +38,105 @@ STYLED = {
 LAYERS = {
     "dense": (
         EqualizedDense,
-        dict(units=3, activation="lrelu", lr_multiplier=0.1, bias_initial=1.0),
+        {"units": 3, "activation": "lrelu", "lr_multiplier": 0.1, "bias_initial": 1.0},
         [W],
         {"weight": ((5, 3), True), "bias": ((3,), True)},
         (4, 3),
     ),
     "conv_3x3": (
         EqualizedConv2D,
-        dict(filters=2, kernel_size=3, activation="lrelu"),
+        {"filters": 2, "kernel_size": 3, "activation": "lrelu"},
         [X],
         CONVOLUTION,
         (4, 6, 8, 2),
     ),
     "conv_1x1": (
         EqualizedConv2D,
-        dict(filters=2, kernel_size=1, clamp=1.5, gain=0.7),
+        {"filters": 2, "kernel_size": 1, "clamp": 1.5, "gain": 0.7},
         [X],
         {"weight": ((1, 1, 3, 2), True), "bias": ((2,), True)},
         (4, 6, 8, 2),
     ),
     "conv_3x3_up": (
         EqualizedConv2D,
-        dict(filters=2, kernel_size=3, activation="swish", up=2),
+        {"filters": 2, "kernel_size": 3, "activation": "swish", "up": 2},
         [X],
         CONVOLUTION,
         (4, 12, 16, 2),
     ),
     "conv_1x1_up": (
         EqualizedConv2D,
-        dict(filters=2, kernel_size=1, use_bias=False, up=2, gain=0.5**0.5),
+        {"filters": 2, "kernel_size": 1, "use_bias": False, "up": 2, "gain": 0.5**0.5},
         [X],
         {"weight": ((1, 1, 3, 2), True)},
         (4, 12, 16, 2),
     ),
     "conv_3x3_down": (
         EqualizedConv2D,
-        dict(filters=2, kernel_size=3, activation="lrelu", down=2, clamp=2.0, gain=0.5**0.5),
+        {
+            "filters": 2,
+            "kernel_size": 3,
+            "activation": "lrelu",
+            "down": 2,
+            "clamp": 2.0,
+            "gain": 0.5**0.5,
+        },
         [X],
         CONVOLUTION,
         (4, 3, 4, 2),
     ),
     "conv_1x1_down": (
         EqualizedConv2D,
-        dict(filters=2, kernel_size=1, use_bias=False, down=2, resample_filter=(1, 1)),
+        {"filters": 2, "kernel_size": 1, "use_bias": False, "down": 2, "resample_filter": (1, 1)},
         [X],
         {"weight": ((1, 1, 3, 2), True)},
         (4, 3, 4, 2),
     ),
     "modulated": (
         ModulatedConv2D,
-        dict(filters=2, kernel_size=3),
+        {"filters": 2, "kernel_size": 3},
         [X, STYLE],
         {"weight": ((3, 3, 3, 2), True)},
         (4, 6, 8, 2),
     ),
     "modulated_up": (
         ModulatedConv2D,
-        dict(filters=2, kernel_size=3, up=2),
+        {"filters": 2, "kernel_size": 3, "up": 2},
         [X, STYLE],
         {"weight": ((3, 3, 3, 2), True)},
         (4, 12, 16, 2),
     ),
     "modulated_1x1": (
         ModulatedConv2D,
-        dict(filters=2, kernel_size=1, demodulate=False),
+        {"filters": 2, "kernel_size": 1, "demodulate": False},
         [X, STYLE],
         {"weight": ((1, 1, 3, 2), True)},
         (4, 6, 8, 2),
     ),
     "noise": (
         NoiseInjection,
-        dict(height=6, width=8),
+        {"height": 6, "width": 8},
         [X, NOISE],
         {"const": ((6, 8), False), "strength": ((), True)},
         (4, 6, 8, 3),
     ),
     "styled": (
         StyledConv2D,
-        dict(filters=2, height=6, width=8, w_dim=5, clamp=2.0, gain=0.5**0.5),
+        {"filters": 2, "height": 6, "width": 8, "w_dim": 5, "clamp": 2.0, "gain": 0.5**0.5},
         [X, W, NOISE],
         {**STYLED, "noise.const": ((6, 8), False)},
         (4, 6, 8, 2),
     ),
     "styled_up": (
         StyledConv2D,
-        dict(filters=2, height=12, width=16, w_dim=5, up=2),
+        {"filters": 2, "height": 12, "width": 16, "w_dim": 5, "up": 2},
         [X, W, NOISE_UP],
         {**STYLED, "noise.const": ((12, 16), False)},
         (4, 12, 16, 2),
     ),
     "to_rgb": (
         ToRGB,
-        dict(channels=4, w_dim=5, clamp=1.0),
+        {"channels": 4, "w_dim": 5, "clamp": 1.0},
         [X, W],
         {
             "conv.weight": ((1, 1, 3, 4), True),
@@ -139,7 +146,7 @@ LAYERS = {
         },
         (4, 6, 8, 4),
     ),
-    "minibatch_stddev": (MinibatchStddev, dict(group=2), [X], {}, (4, 6, 8, 4)),
+    "minibatch_stddev": (MinibatchStddev, {"group": 2}, [X], {}, (4, 6, 8, 4)),
 }
 
 
@@ -162,7 +169,8 @@ def test_layer_takes_its_dtype_as_an_argument(name):
     layer_class, arguments, inputs, _, output_shape = LAYERS[name]
     layer = layer_class(**arguments, dtype="float64")
     y = layer(*(tf.constant(x, tf.float64) for x in inputs))
-    assert y.dtype == tf.float64 and tuple(y.shape) == output_shape
+    assert y.dtype == tf.float64
+    assert tuple(y.shape) == output_shape
     assert all(tf.as_dtype(w.dtype) == tf.float64 for w in layer.weights)
 
 
@@ -174,7 +182,7 @@ def weights_of(layer, *names):
     return [np.asarray(getattr(layer, name)) for name in names]
 
 
-@pytest.mark.parametrize("activation, lr_multiplier", [("linear", 1.0), ("lrelu", 0.01)])
+@pytest.mark.parametrize(("activation", "lr_multiplier"), [("linear", 1.0), ("lrelu", 0.01)])
 def test_dense_equals_numpy(activation, lr_multiplier):
     layer = randomised(lambda: EqualizedDense(3, activation, lr_multiplier), [W], {})
     weight, bias = weights_of(layer, "weight", "bias")
@@ -196,7 +204,7 @@ def test_dense_starts_with_unit_variance(lr_multiplier):
 
 @pytest.mark.parametrize("taps", [(1, 3, 3, 1), (1, 1), (1, 2, 5, 4, 3, 1)])
 @pytest.mark.parametrize("kernel_size", [1, 3])
-@pytest.mark.parametrize("up, down", [(1, 1), (2, 1), (1, 2)])
+@pytest.mark.parametrize(("up", "down"), [(1, 1), (2, 1), (1, 2)])
 def test_convolution_equals_numpy(kernel_size, up, down, taps):
     layer = randomised(
         lambda: EqualizedConv2D(
@@ -209,7 +217,8 @@ def test_convolution_equals_numpy(kernel_size, up, down, taps):
     scaled = weight / np.sqrt(kernel_size**2 * 3)
     y = oracles.resampled_convolution(X, scaled, up, down, taps)
     expected = 0.5 * oracles.bias_act(y, bias, "lrelu", clamp=0.4)
-    assert np.abs(expected).max() == 0.2 and np.median(np.abs(expected)) < 0.2
+    assert np.abs(expected).max() == 0.2
+    assert np.median(np.abs(expected)) < 0.2
     equal(layer(X), expected)
 
 
@@ -231,7 +240,8 @@ def test_modulated_convolution_takes_a_style_of_zero():
     style = tf.Variable(tf.zeros([4, 3]))
     with tf.GradientTape() as tape:
         y = layer(X, style)
-    assert np.all(y == 0) and np.all(np.isfinite(tape.gradient(y, style)))
+    assert np.all(y == 0)
+    assert np.all(np.isfinite(tape.gradient(y, style)))
 
 
 @pytest.mark.parametrize("up", [1, 2])
@@ -268,7 +278,9 @@ def test_normalisation_equals_numpy():
     equal(normalize_second_moment(7 * W), oracles.unit_second_moment(7 * W))
 
 
-@pytest.mark.parametrize("batch, group", [(4, 4), (4, 2), (8, 4), (6, 3), (3, 4), (1, 4), (4, 1)])
+@pytest.mark.parametrize(
+    ("batch", "group"), [(4, 4), (4, 2), (8, 4), (6, 3), (3, 4), (1, 4), (4, 1)]
+)
 def test_minibatch_stddev_equals_numpy(batch, group):
     x = np.random.default_rng(2).normal(size=(batch, 3, 5, 2)).astype(np.float32)
     layer = MinibatchStddev(group)

@@ -133,7 +133,7 @@ def test_network_of_labels_alone_takes_no_z():
 
 
 @pytest.mark.parametrize(
-    "label_dim, z, labels, message",
+    ("label_dim", "z", "labels", "message"),
     [
         (3, Z, None, r"model is conditional: give labels, float32 \[N, 3\]"),
         (3, Z, LABELS[:, :2], r"labels have shape \(4, 2\); they must be \[N, 3\]"),

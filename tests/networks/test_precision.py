@@ -69,4 +69,5 @@ def test_doctor_tells_of_tf32(capsys):
     use_tf32(True)
     assert cli.main(["doctor"]) == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("TF32")]
-    assert line.split()[1] == "off;" and "training.tf32" in line
+    assert line.split()[1] == "off;"
+    assert "training.tf32" in line

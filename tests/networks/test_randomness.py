@@ -20,7 +20,8 @@ def seeds(count):
 def test_samples_do_not_depend_on_the_batch(draw, count):
     batch = seeds(count)
     together = draw(batch, [3, 4])
-    assert together.shape == (count, 3, 4) and together.dtype == tf.float32
+    assert together.shape == (count, 3, 4)
+    assert together.dtype == tf.float32
     for n in {0, count // 2, count - 1}:
         np.testing.assert_array_equal(draw(batch[n : n + 1], [3, 4])[0], together[n])
     order = np.random.default_rng(1).permutation(count)
@@ -43,10 +44,13 @@ def test_seeds_of_64_bits_are_taken():
 
 def test_moments_are_those_of_the_distributions():
     normal = randomness.normal(seeds(32), [4096]).numpy()
-    assert abs(normal.mean()) < 0.01 and abs(normal.std() - 1) < 0.01
+    assert abs(normal.mean()) < 0.01
+    assert abs(normal.std() - 1) < 0.01
     uniform = randomness.uniform(seeds(32), [4096]).numpy()
-    assert 0 <= uniform.min() and uniform.max() < 1
-    assert abs(uniform.mean() - 0.5) < 0.005 and abs(uniform.std() - 12**-0.5) < 0.005
+    assert uniform.min() >= 0
+    assert uniform.max() < 1
+    assert abs(uniform.mean() - 0.5) < 0.005
+    assert abs(uniform.std() - 12**-0.5) < 0.005
     assert abs(np.corrcoef(normal)[np.triu_indices(32, 1)]).max() < 0.1
 
 
@@ -60,7 +64,8 @@ def test_values_are_the_same_on_every_stack():
 def test_fresh_seeds_follow_the_global_seed():
     tf.random.set_seed(4)
     first, second = randomness.fresh_seeds(3), randomness.fresh_seeds(tf.constant(3))
-    assert first.shape == (3, 2) and first.dtype == tf.int32
+    assert first.shape == (3, 2)
+    assert first.dtype == tf.int32
     assert not np.array_equal(first, second)
     tf.random.set_seed(4)
     np.testing.assert_array_equal(randomness.fresh_seeds(3), first)

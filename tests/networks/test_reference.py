@@ -15,7 +15,7 @@ PL_TARGET, R1_FACTOR = 0.3, 5.0  # Constants of the file's `pl_dtheta` and `r1_d
 
 @pytest.fixture(scope="module")
 def networks(reference):
-    sizes = dict(image_size=(32, 32), channel_base=512, channel_max=64)
+    sizes = {"image_size": (32, 32), "channel_base": 512, "channel_max": 64}
     generator = tf_sg2.Generator(
         tf_sg2.GeneratorConfig(z_dim=64, w_dim=64, mapping_layers=4, **sizes)
     )
@@ -64,7 +64,7 @@ def test_mapping_equals_official(networks, reference):
 
 
 @pytest.mark.parametrize(
-    "ws, noise_mode, images",
+    ("ws", "noise_mode", "images"),
     [
         ("ws", "const", "img_const"),
         ("ws", "none", "img_none"),

@@ -27,14 +27,14 @@ def case(request):
     with np.load(FILE) as archive:
         prefix = f"{request.param}/"
         numbers = {k[2:]: archive[k] for k in archive.files if k.startswith(prefix)}
-    shared = dict(
-        image_size=(32, 32),
-        image_channels=channels,
-        label_dim=label_dim,
-        channel_base=256,
-        channel_max=32,
-        conv_clamp=clamp,
-    )
+    shared = {
+        "image_size": (32, 32),
+        "image_channels": channels,
+        "label_dim": label_dim,
+        "channel_base": 256,
+        "channel_max": 32,
+        "conv_clamp": clamp,
+    }
     generator = tf_sg2.Generator(
         tf_sg2.GeneratorConfig(z_dim=16, w_dim=24, mapping_layers=3, architecture=g, **shared)
     )

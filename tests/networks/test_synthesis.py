@@ -13,7 +13,7 @@ ARCHITECTURES = ("skip", "resnet", "orig")
 
 
 def config(image_size=(12, 20), architecture="skip", **fields):
-    small = dict(z_dim=4, w_dim=5, mapping_layers=1, channel_base=64, channel_max=4)
+    small = {"z_dim": 4, "w_dim": 5, "mapping_layers": 1, "channel_base": 64, "channel_max": 4}
     return GeneratorConfig(image_size, architecture=architecture, **{**small, **fields})
 
 
@@ -35,7 +35,7 @@ def equal(actual, expected, tolerance=2e-5):
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize(
-    "image_size, base, channels",
+    ("image_size", "base", "channels"),
     [
         ((48, 80), (3, 5), 3),
         ((24, 40), (3, 5), 4),
@@ -50,7 +50,8 @@ def test_images_have_the_size_asked_for(architecture, image_size, base, channels
     configuration = config(image_size, architecture, image_channels=channels)
     synthesis = SynthesisNetwork(configuration)
     image = synthesis(latents(configuration, 2), noise_mode="const")
-    assert image.shape == (2, *image_size, channels) and image.dtype == tf.float32
+    assert image.shape == (2, *image_size, channels)
+    assert image.dtype == tf.float32
     assert synthesis.blocks[0].const.shape[:2] == base
     assert configuration.num_ws == 2 * len(synthesis.blocks)
 
@@ -217,11 +218,11 @@ def test_each_w_reaches_its_own_layers():
 
 
 @pytest.mark.parametrize(
-    "call, message",
+    ("call", "message"),
     [
-        (dict(noise_mode="loud"), "no noise mode 'loud'; take one of random, const, none"),
-        (dict(w=np.zeros((2, 5), np.float32)), r"w has shape \(2, 5\); it must be \[N, 6, 5\]"),
-        (dict(w=np.zeros((2, 4, 5), np.float32)), r"w has shape \(2, 4, 5\); it must be"),
+        ({"noise_mode": "loud"}, "no noise mode 'loud'; take one of random, const, none"),
+        ({"w": np.zeros((2, 5), np.float32)}, r"w has shape \(2, 5\); it must be \[N, 6, 5\]"),
+        ({"w": np.zeros((2, 4, 5), np.float32)}, r"w has shape \(2, 4, 5\); it must be"),
     ],
 )
 def test_synthesis_refuses(call, message):

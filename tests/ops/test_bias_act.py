@@ -16,7 +16,7 @@ BIAS = RNG.normal(size=2)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("gain, clamp", [(None, None), (1.0, None), (0.3, 0.4), (-2.0, 1.0)])
+@pytest.mark.parametrize(("gain", "clamp"), [(None, None), (1.0, None), (0.3, 0.4), (-2.0, 1.0)])
 def test_bias_act_equals_numpy(activation, gain, clamp):
     expected = oracles.bias_act(X, BIAS, activation, gain=gain, clamp=clamp)
     # TensorFlow holds the slope of a leaky ReLU in single precision.
@@ -49,7 +49,7 @@ def test_unknown_sizes_are_taken():
 
 
 @pytest.mark.parametrize(
-    "dtype, tolerance", [("float32", 1e-6), ("float16", 5e-3), ("bfloat16", 4e-2)]
+    ("dtype", "tolerance"), [("float32", 1e-6), ("float16", 5e-3), ("bfloat16", 4e-2)]
 )
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_dtype_is_kept(activation, dtype, tolerance):
@@ -83,7 +83,9 @@ def test_first_and_second_derivatives_equal_differences(activation, clamp):
         total, total_bias = tf.reduce_sum(first), tf.reduce_sum(first_bias)
     second, mixed = outer.gradient(total, [x, bias])
     second_bias = outer.gradient(total_bias, bias)
-    assert second is not None and mixed is not None and second_bias is not None
+    assert second is not None
+    assert mixed is not None
+    assert second_bias is not None
     low, middle, high = square(X - step), square(X), square(X + step)
     np.testing.assert_allclose(first, (high - low) / (2 * step), atol=1e-5)
     np.testing.assert_allclose(second, (high - 2 * middle + low) / step**2, atol=1e-4)
@@ -158,30 +160,30 @@ def test_no_channels_have_gradients_of_zero(shape):
 
 
 @pytest.mark.parametrize(
-    "arguments, message",
+    ("arguments", "message"),
     [
         (
-            dict(activation="gelu"),
+            {"activation": "gelu"},
             "bias_act: there is no activation 'gelu'; take one of "
             "linear, relu, lrelu, tanh, sigmoid, elu, selu, softplus, swish",
         ),
-        (dict(clamp=-1), "bias_act: clamp is -1; it must not be negative"),
-        (dict(clamp=float("nan")), "bias_act: clamp is nan; it must not be negative"),
-        (dict(activation="relu", alpha=0.1), "bias_act: activation 'relu' takes no alpha"),
+        ({"clamp": -1}, "bias_act: clamp is -1; it must not be negative"),
+        ({"clamp": float("nan")}, "bias_act: clamp is nan; it must not be negative"),
+        ({"activation": "relu", "alpha": 0.1}, "bias_act: activation 'relu' takes no alpha"),
         (
-            dict(bias=tf.zeros([3])),
+            {"bias": tf.zeros([3])},
             "bias_act: bias has shape (3,) but x has (2, 4); it must be one value a channel",
         ),
         (
-            dict(bias=tf.zeros([2, 4])),
+            {"bias": tf.zeros([2, 4])},
             "bias_act: bias has shape (2, 4) but x has (2, 4); it must be one value a channel",
         ),
         (
-            dict(bias=tf.zeros([4], tf.float64)),
+            {"bias": tf.zeros([4], tf.float64)},
             "bias_act: bias is float64 but x is float32",
         ),
         (
-            dict(x=tf.zeros([2, 4], tf.int32)),
+            {"x": tf.zeros([2, 4], tf.int32)},
             "bias_act: x is int32; it must be one of float16, bfloat16, float32, float64",
         ),
     ],

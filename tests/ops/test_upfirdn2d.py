@@ -45,7 +45,7 @@ def _pair(value):
     return (value, value) if isinstance(value, int) else value
 
 
-@pytest.mark.parametrize("kernel_shape, up, down, padding, flip", CASES)
+@pytest.mark.parametrize(("kernel_shape", "up", "down", "padding", "flip"), CASES)
 @pytest.mark.parametrize("static", [True, False])
 def test_upfirdn2d_equals_scipy(kernel_shape, up, down, padding, flip, static):
     x, kernel = _inputs((2, 6, 7, 3), kernel_shape)
@@ -60,7 +60,7 @@ def test_upfirdn2d_equals_scipy(kernel_shape, up, down, padding, flip, static):
     np.testing.assert_allclose(run(tf.constant(x)), expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("kernel_shape, up, down, padding, flip", CASES)
+@pytest.mark.parametrize(("kernel_shape", "up", "down", "padding", "flip"), CASES)
 def test_upfirdn2d_first_and_second_gradients_equal_the_adjoint(
     kernel_shape, up, down, padding, flip
 ):
@@ -103,7 +103,7 @@ def test_upfirdn2d_first_and_second_gradients_equal_the_adjoint(
 
 
 @pytest.mark.parametrize(
-    "dtype, tolerance", [("float32", 1e-5), ("float16", 1e-2), ("bfloat16", 6e-2)]
+    ("dtype", "tolerance"), [("float32", 1e-5), ("float16", 1e-2), ("bfloat16", 6e-2)]
 )
 def test_upfirdn2d_keeps_dtype(dtype, tolerance):
     x, kernel = _inputs((2, 8, 8, 4), (4, 4))
@@ -123,7 +123,9 @@ def test_upfirdn2d_takes_an_empty_batch():
 
 
 @pytest.mark.parametrize("static", [True, False])
-@pytest.mark.parametrize("kernel_shape, up, down", [((3, 2), 1, 1), ((1, 4), 2, 1), ((2, 2), 3, 2)])
+@pytest.mark.parametrize(
+    ("kernel_shape", "up", "down"), [((3, 2), 1, 1), ((1, 4), 2, 1), ((2, 2), 3, 2)]
+)
 @pytest.mark.parametrize("shape", [(2, 0, 3, 2), (2, 3, 0, 2), (1, 0, 0, 1)])
 def test_upfirdn2d_of_no_pixels_is_zero_and_has_a_gradient(shape, kernel_shape, up, down, static):
     @tf.function(
@@ -144,7 +146,8 @@ def test_upfirdn2d_of_no_pixels_is_zero_and_has_a_gradient(shape, kernel_shape, 
     up, down = _pair(up), _pair(down)
     expected = oracles.upfirdn2d(x, np.ones(kernel_shape), up, down, (4, 5, 6, 3), 1, False)
     np.testing.assert_array_equal(y, expected)
-    assert gradient.shape == shape and second == 0
+    assert gradient.shape == shape
+    assert second == 0
 
 
 def test_upfirdn2d_upsampling_equals_scipy_upfirdn():
@@ -162,25 +165,29 @@ def test_resample_kernel_sums_to_one():
 
 
 @pytest.mark.parametrize(
-    "arguments, message",
+    ("arguments", "message"),
     [
-        (dict(x=tf.zeros([4, 4, 1])), "x has rank 3"),
-        (dict(x=tf.zeros([1, 4, 4, 1], tf.int32)), "x is int32"),
-        (dict(up=0), "up is 0"),
-        (dict(down=(1, -2)), r"down is \(1, -2\)"),
-        (dict(padding=(1, 1)), "four integers"),
-        (dict(padding=(1.5, 1, 1, 1)), "four integers"),
-        (dict(padding=(1, 1, -(2**63), 1)), "must be within 1073741824"),
-        (dict(padding=(2**70, 1, 1, 1)), "must be within 1073741824"),
-        (dict(up=2**40), "up is 1099511627776; it must be 1 to 65536"),
-        (dict(kernel=np.ones(4)), "kernel has shape"),
-        (dict(kernel=np.full((2, 2), np.nan)), "NaN"),
-        (dict(padding=(-4, 0, 0, 0)), "rows 4"),
+        ({"x": tf.zeros([4, 4, 1])}, "x has rank 3"),
+        ({"x": tf.zeros([1, 4, 4, 1], tf.int32)}, "x is int32"),
+        ({"up": 0}, "up is 0"),
+        ({"down": (1, -2)}, r"down is \(1, -2\)"),
+        ({"padding": (1, 1)}, "four integers"),
+        ({"padding": (1.5, 1, 1, 1)}, "four integers"),
+        ({"padding": (1, 1, -(2**63), 1)}, "must be within 1073741824"),
+        ({"padding": (2**70, 1, 1, 1)}, "must be within 1073741824"),
+        ({"up": 2**40}, "up is 1099511627776; it must be 1 to 65536"),
+        ({"kernel": np.ones(4)}, "kernel has shape"),
+        ({"kernel": np.full((2, 2), np.nan)}, "NaN"),
+        ({"padding": (-4, 0, 0, 0)}, "rows 4"),
     ],
 )
 def test_upfirdn2d_refuses(arguments, message):
-    call = dict(
-        x=tf.zeros([1, 4, 4, 1]), kernel=np.ones((2, 2)), up=1, down=1, padding=(0, 0, 0, 0)
-    )
+    call = {
+        "x": tf.zeros([1, 4, 4, 1]),
+        "kernel": np.ones((2, 2)),
+        "up": 1,
+        "down": 1,
+        "padding": (0, 0, 0, 0),
+    }
     with pytest.raises(InputError, match=message):
         upfirdn2d(**{**call, **arguments})

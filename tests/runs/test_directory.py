@@ -32,7 +32,7 @@ def assert_same(ours, theirs) -> None:
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("label_dim, architecture", [(0, "skip"), (3, "resnet"), (0, "orig")])
+@pytest.mark.parametrize(("label_dim", "architecture"), [(0, "skip"), (3, "resnet"), (0, "orig")])
 def test_every_weight_is_restored(tmp_path, label_dim, architecture):
     config = tf_sg2.config.override(
         tiny_config(label_dim),
@@ -45,8 +45,10 @@ def test_every_weight_is_restored(tmp_path, label_dim, architecture):
     run = tf_sg2.load_run(tmp_path)
     assert_same(run.generator, state["generator_ema"])
     assert_same(run.discriminator, state["discriminator"])
-    assert run.config == config and run.directory == directory
-    assert run.images_seen == IMAGES_SEEN and type(run.images_seen) is int
+    assert run.config == config
+    assert run.directory == directory
+    assert run.images_seen == IMAGES_SEEN
+    assert type(run.images_seen) is int
     assert run.checkpoint == directory.checkpoints / f"checkpoint-{ITERATION}"
 
     z, labels = tf.random.normal([2, 8]), tf.eye(3)[:2] if label_dim else None
@@ -149,7 +151,8 @@ def test_paths_are_the_contract():
         "samples": "runs/cards/samples",
         "metrics": "runs/cards/metrics",
     }
-    assert run.config_path.name == "config.json" and run.log_path.name == "log.jsonl"
+    assert run.config_path.name == "config.json"
+    assert run.log_path.name == "log.jsonl"
 
 
 def test_folders_that_are_no_run_are_refused(tmp_path):

@@ -69,7 +69,8 @@ def test_a_refused_large_request_leaves_nothing_in_the_queue(queue):
 
 def test_made_up_shapes_share_the_bound_of_a_queue(queue):
     futures = [queue.submit(1, width) for width in (1, 2, 3, 4)]
-    assert queue.refuses(1, 5) and queue.refuses(2, 1)
+    assert queue.refuses(1, 5)
+    assert queue.refuses(2, 1)
     futures.append(queue.submit(1, 1))  # In the batch of the first.
     queue.finish()
     assert [future.result(0)["z"].shape[1] for future in futures] == [1, 2, 3, 4, 1]

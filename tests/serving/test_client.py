@@ -46,7 +46,8 @@ def test_both_protocols_give_the_same_bytes(server):
         with Client(address, "tiny") as client:
             answers.append(client.generate([0, 1, 2**62], truncation_psi=[0.5, 1, 0.7]))
     assert answers[0] == answers[1]
-    assert len(set(answers[0])) == 3 and all(png.startswith(b"\x89PNG") for png in answers[0])
+    assert len(set(answers[0])) == 3
+    assert all(png.startswith(b"\x89PNG") for png in answers[0])
 
 
 def test_many_seeds_become_several_requests(address):
@@ -57,10 +58,12 @@ def test_many_seeds_become_several_requests(address):
 def test_every_signature_agrees_with_the_others(client):
     z = latents([4, 5], 8).numpy()
     w = client.map(z, truncation_psi=0.7)
-    assert w.dtype == np.float32 and w.shape[::2] == (2, 8)
+    assert w.dtype == np.float32
+    assert w.shape[::2] == (2, 8)
     seeds = pixels(client.generate([4, 5], 0.7))
     images = client.synthesize(w)
-    assert images.dtype == np.uint8 and images.shape == seeds.shape
+    assert images.dtype == np.uint8
+    assert images.shape == seeds.shape
     assert np.abs(images.astype(int) - seeds).max() <= 1
     assert np.abs(pixels(client.synthesize_png(w)) - seeds).max() <= 1
     mixed = client.style_mix(4, 5, [0, w.shape[1]], 0.7)
@@ -82,7 +85,8 @@ def test_conditional_models_take_labels(address):
         assert client.label_dim() == LABELS
         one, two = (client.generate([1], labels=row)[0] for row in np.eye(LABELS)[:2])
         both = client.generate([1, 1], labels=np.eye(LABELS)[:2])
-        assert both == [one, two] and one != two
+        assert both == [one, two]
+        assert one != two
         with pytest.raises(RequestError, match="label") as caught:
             client.generate([1])
         assert caught.value.code == "INVALID_ARGUMENT"
@@ -93,7 +97,8 @@ def test_signatures_and_status_are_told_alike(server):
     signatures, status = (
         [getattr(c, name)() for c in clients] for name in ("signatures", "status")
     )
-    assert signatures[0] == signatures[1] and status[0] == status[1]
+    assert signatures[0] == signatures[1]
+    assert status[0] == status[1]
     generate = signatures[0]["generate"]
     assert generate["inputs"] == {"seed": ("int64", (-1,)), "truncation_psi": ("float32", (-1,))}
     assert generate["outputs"]["image_bytes"][0] == "string"
@@ -133,7 +138,8 @@ def test_the_servers_sentence_is_passed_on(address, arguments, code, sentence):
     with Client(address, **{"model": "tiny", **arguments}) as client:
         with pytest.raises(RequestError) as caught:
             client.generate([0])
-    assert sentence in str(caught.value) and caught.value.code == code
+    assert sentence in str(caught.value)
+    assert caught.value.code == code
     assert "\n" not in str(caught.value)
 
 
@@ -154,7 +160,8 @@ def test_nobody_there_and_nobody_answering_are_said(form):
         with Client(form.format(port), "tiny", timeout=5) as client:
             with pytest.raises(RequestError) as caught:
                 client.status()
-        assert caught.value.code == "UNAVAILABLE" and str(port) in str(caught.value)
+        assert caught.value.code == "UNAVAILABLE"
+        assert str(port) in str(caught.value)
         if form.startswith("http"):  # gRPC waits for a greeting, and names no deadline of ours.
             listener.listen()
             with Client(form.format(port), "tiny", timeout=0.3) as client:
@@ -164,10 +171,10 @@ def test_nobody_there_and_nobody_answering_are_said(form):
 
 
 def test_a_deadline_is_said(address):
-    with Client(address, "tiny", timeout=1e-4) as client:
-        with pytest.raises(RequestError) as caught:
-            client.generate(range(8))
-    assert caught.value.code == "DEADLINE_EXCEEDED" and "within 0.0001 seconds" in str(caught.value)
+    with Client(address, "tiny", timeout=1e-4) as client, pytest.raises(RequestError) as caught:
+        client.generate(range(8))
+    assert caught.value.code == "DEADLINE_EXCEEDED"
+    assert "within 0.0001 seconds" in str(caught.value)
 
 
 def test_a_server_that_sends_a_byte_now_and_then_is_left():
@@ -280,7 +287,8 @@ def test_the_command_writes_a_sheet_over_either_protocol(server, tmp_path, capsy
         assert f"6 pictures of tiny: {out}" in capsys.readouterr().out
         with Image.open(out) as sheet:
             assert sheet.size == (3 * 20, 2 * 16)
-            assert sheet.text["seeds"] == "0,1,2,3,4,5" and sheet.text["psi"] == "0.5"
+            assert sheet.text["seeds"] == "0,1,2,3,4,5"
+            assert sheet.text["psi"] == "0.5"
             sheets.append(np.asarray(sheet))
     np.testing.assert_array_equal(*sheets)
     with Client(server.rest, "tiny") as client:
@@ -335,4 +343,5 @@ def test_the_command_waits_for_a_server_that_starts(folders, tmp_path):
 def test_the_command_says_what_is_wrong_in_one_line(arguments, sentence, capsys):
     assert cli.main(["client", *arguments]) == 2
     error = capsys.readouterr().err
-    assert sentence in error and error.count("\n") == 1
+    assert sentence in error
+    assert error.count("\n") == 1

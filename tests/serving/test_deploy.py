@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import re
 import subprocess
 import sys
@@ -122,7 +123,8 @@ def test_models_are_a_model_server_config(name):
 
 def test_the_canary_labels_name_versions_that_are_served():
     (plain,), (model,) = (models(name) for name in MODELS)
-    assert plain.model_version_policy.latest.num_versions == 2 and not plain.version_labels
+    assert plain.model_version_policy.latest.num_versions == 2
+    assert not plain.version_labels
     served = set(model.model_version_policy.specific.versions)
     assert set(model.version_labels) == {"stable", "canary"}
     assert set(model.version_labels.values()) <= served
@@ -133,7 +135,8 @@ def test_batching_parameters_agree_with_each_other_and_with_an_export():
     batching = parsed("batching.config", MESSAGES["BatchingParameters"]())
     assert batching.max_batch_size.value == MOST_PARTS_AT_ONCE
     assert 0 < batching.batch_timeout_micros.value <= 5000  # 5 ms at low load is the limit.
-    assert batching.num_batch_threads.value >= 1 and batching.max_enqueued_batches.value >= 1
+    assert batching.num_batch_threads.value >= 1
+    assert batching.max_enqueued_batches.value >= 1
     assert not batching.pad_variable_length_inputs
     sizes = list(batching.allowed_batch_sizes)
     assert not sizes or (sizes == sorted(sizes) and sizes[-1] == batching.max_batch_size.value)
@@ -146,7 +149,7 @@ def test_a_misspelt_parameter_is_refused():
 
 def test_every_number_of_batching_has_a_reason_above_it():
     lines = (DEPLOY / "batching.config").read_text(encoding="utf-8").splitlines()
-    for before, line in zip(lines, lines[1:], strict=False):
+    for before, line in itertools.pairwise(lines):
         if line and not line.startswith("#"):
             assert before.startswith("#"), line
 

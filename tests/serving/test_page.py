@@ -44,9 +44,12 @@ def test_the_files_are_served_with_a_strict_policy(server):
     for file in FOLDER.iterdir():
         path = "/" if file.name == "index.html" else f"/page/{file.name}"
         status, headers, content = ask(server.rest, path)
-        assert status == 200 and content == file.read_bytes()
+        assert status == 200
+        assert content == file.read_bytes()
         policy = headers["content-security-policy"]
-        assert "default-src 'none'" in policy and "unsafe" not in policy and "*" not in policy
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert "*" not in policy
         assert headers["x-content-type-options"] == "nosniff"
         assert ask(server.rest, path, "HEAD")[2] == b""
         assert ask(server.rest, path, "POST")[0] == 405
@@ -76,7 +79,8 @@ def test_the_models_are_told_to_those_who_bear_the_token(server, guarded):
     assert ask(guarded.rest, path)[0] == 401
     assert ask(guarded.rest, path, headers={"Authorization": "Bearer wrong"})[0] == 401
     status, _, content = ask(guarded.rest, path, headers={"Authorization": "Bearer secret"})
-    assert status == 200 and json.loads(content)["models"][0]["name"] == "tiny"
+    assert status == 200
+    assert json.loads(content)["models"][0]["name"] == "tiny"
 
 
 def test_the_command_serves_the_page_unless_told_not_to(folders):
@@ -259,7 +263,8 @@ def test_a_person_uses_everything_once(browser, server):
     person.click("#neighbour-list li:nth-child(2) button")
     assert "5% towards seed" in person.text("#caption")
     with Image.open(person.download()) as picture:
-        assert picture.text["interpolation"] == "0.05" and picture.text["psi"] == "1.2"
+        assert picture.text["interpolation"] == "0.05"
+        assert picture.text["psi"] == "1.2"
         assert {"seed_a", "seed_b"} <= picture.text.keys()
         np.testing.assert_array_equal(np.asarray(picture), pixels(answered(person.request())))
 
@@ -461,7 +466,8 @@ def test_a_token_is_asked_for_and_kept(browser, guarded):
     assert not person.find("#token-form").is_displayed()
     assert not person.find("#alert").is_displayed()
     command = person.request()
-    assert "secret" not in command and "Bearer $TOKEN" in command
+    assert "secret" not in command
+    assert "Bearer $TOKEN" in command
     with Client(guarded.rest, token="secret") as client:
         assert answered(f"export TOKEN=secret\n{command}") == client.generate([0])[0]
     browser.refresh()
@@ -479,12 +485,14 @@ def test_a_lost_server_is_said_and_tried_again(browser, server):
     assert person.find("#alert").get_attribute("role") == "alert"
     assert person.text("#state") == "error"
     failed = person.all("#neighbour-list .failed img")
-    assert len(failed) == 12 and not any(image.get_attribute("src") for image in failed)
+    assert len(failed) == 12
+    assert not any(image.get_attribute("src") for image in failed)
     person.find("#psi").send_keys(Keys.END)
     person.wait("#psi-value", "1.20")
     time.sleep(0.5)
     with Image.open(person.download()) as picture:  # It is still the one of before.
-        assert picture.text["seed"] == "0" and picture.text["psi"] == "0.7"
+        assert picture.text["seed"] == "0"
+        assert picture.text["psi"] == "0.7"
     browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
     person.find("#retry").click()
     person.rest()
@@ -504,7 +512,8 @@ def test_conditional_models_have_classes(browser, server):
     with Client(server.rest, "classes") as client:
         assert answered(person.request()) == client.generate([0], labels=np.eye(LABELS)[2])[0]
     with Image.open(person.download()) as picture:
-        assert picture.text["labels"] == "0,0,1" and picture.text["model"] == "classes"
+        assert picture.text["labels"] == "0,0,1"
+        assert picture.text["model"] == "classes"
     for tab in ("mix", "interpolate"):
         person.click(f"#tab-{tab}")
     assert not person.all(".failed")

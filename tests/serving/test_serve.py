@@ -114,7 +114,8 @@ def test_both_formats_and_bytes_are_answered(port, body, answer):
 
 def test_nan_goes_in_and_out(port):
     status, answer = ask(port, "POST", PREDICT, '{"instances": [[NaN, 1]]}')
-    assert status == 200 and answer["predictions"][0][0] != answer["predictions"][0][0]
+    assert status == 200
+    assert answer["predictions"][0][0] != answer["predictions"][0][0]
 
 
 ROW = {"instances": [[1, 2]]}
@@ -175,7 +176,8 @@ def test_pages_of_other_sites_may_not_ask(port):
     assert ask(port, "POST", PREDICT, ROW, ours)[0] == 200
     for origin in ("http://elsewhere.example", "null"):
         status, answer = ask(port, "POST", PREDICT, ROW, {"Origin": origin})
-        assert status == 403 and "another site" in answer["error"]
+        assert status == 403
+        assert "another site" in answer["error"]
 
 
 @pytest.mark.parametrize(
@@ -236,7 +238,8 @@ def test_status_metadata_and_metrics(port):
     }
     ask(port, "POST", PREDICT, ROW)
     status, text = ask(port, "GET", "/monitoring/prometheus/metrics")
-    assert status == 200 and 'request_count{model_name="stub",status="OK"}' in text
+    assert status == 200
+    assert 'request_count{model_name="stub",status="OK"}' in text
 
 
 @pytest.fixture(scope="module")
@@ -277,14 +280,14 @@ def test_grpc_predicts_and_tells_metadata_status_and_health(channel):
 @pytest.mark.parametrize(
     ("wrong", "code", "text"),
     [
-        (dict(model="x"), "NOT_FOUND", "Servable not found for request: Latest(x)"),
+        ({"model": "x"}, "NOT_FOUND", "Servable not found for request: Latest(x)"),
         (
-            dict(signature="nope"),
+            {"signature": "nope"},
             "FAILED_PRECONDITION",
             'Serving signature key "nope" not found.',
         ),
         (
-            dict(dtype=tf.float64),
+            {"dtype": tf.float64},
             "INVALID_ARGUMENT",
             "Expects arg[0] to be float but double is provided",
         ),

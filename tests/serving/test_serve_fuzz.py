@@ -59,7 +59,8 @@ def check(local, *arguments, **named):
     if status != 200 and named.get("path", PREDICT).startswith("/v1/"):
         assert set(json.loads(content)) == {"error"}
     good = sent(local, b'{"instances": [[1, 2]]}')
-    assert good[0] == 200 and json.loads(good[1]) == {"predictions": [[1, 2]]}
+    assert good[0] == 200
+    assert json.loads(good[1]) == {"predictions": [[1, 2]]}
 
 
 numbers = st.one_of(

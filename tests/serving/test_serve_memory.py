@@ -42,7 +42,8 @@ def test_a_share_calls_at_its_release_once_and_at_once_afterwards(budget):
     hold.at_release(lambda: calls.append("first"))
     other = hold.hand_over(10)
     hold.release()
-    assert not calls and budget.left == budget.most_bytes - 10
+    assert not calls
+    assert budget.left == budget.most_bytes - 10
     other.release()
     other.release()
     hold.at_release(lambda: calls.append("late"))
@@ -135,7 +136,8 @@ def test_the_bound_of_a_document_holds(name):
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert document and peak <= json_memory.document_bytes(body)
+    assert document
+    assert peak <= json_memory.document_bytes(body)
 
 
 def test_the_bound_of_rows_of_numbers_is_not_far_off():

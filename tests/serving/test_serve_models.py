@@ -88,7 +88,8 @@ def test_a_folder_that_cannot_be_listed_keeps_its_models(tables, tmp_path, monke
     listing.refused = True
     wait_for(lambda: "cannot be listed: Too many open files" in caplog.text)
     listing.wait()
-    assert model_of(models) is first and not first.closed
+    assert model_of(models) is first
+    assert not first.closed
     assert caplog.text.count("cannot be listed") == 1
     listing.refused = False
     write(tmp_path / "m" / "2")
@@ -154,7 +155,8 @@ def test_a_failed_version_that_was_replaced_is_loaded(tables, tmp_path, monkeypa
     write(tmp_path / "m" / "2", "broken")
     wait_for(lambda: len(attempts) == 4)  # Version 1, and 2 with its two retries.
     listing.wait()
-    assert len(attempts) == 4 and models.names() == {"m": [1]}
+    assert len(attempts) == 4
+    assert models.names() == {"m": [1]}
     (tmp_path / "m" / "2").rename(tmp_path / "failed")
     write(tmp_path / "m" / "2")
     wait_for(lambda: models.names() == {"m": [2]})

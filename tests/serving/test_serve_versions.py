@@ -143,11 +143,13 @@ def test_reload_replaces_models_policies_and_labels(three):
         assert answered(local) == 3
         assert code(local.predict.Predict, request(version=1))[0] == "NOT_FOUND"
         reload(reload_request(three, policy=[1, 2]), timeout=10)
-        assert answered(local) == 2 and answered(local, version=1) == 1
+        assert answered(local) == 2
+        assert answered(local, version=1) == 1
         assert code(local.predict.Predict, request(version=3))[0] == "NOT_FOUND"
         labels = {"stable": 1, "canary": 2}
         reload(reload_request(three, policy=[1, 2], labels=labels), timeout=10)
-        assert answered(local, label="stable") == 1 and answered(local, label="canary") == 2
+        assert answered(local, label="stable") == 1
+        assert answered(local, label="canary") == 2
         status, answer = ask(local.port, "POST", "/v1/models/stub/labels/canary:predict", ROW)
         assert (status, answer["predictions"]) == (200, [[2, 4]])
         path = "/v1/models/stub/labels/nope:predict"
@@ -258,7 +260,7 @@ def test_the_command_takes_the_deployment_files_as_they_are(three, tmp_path):
                 predict_pb2.PredictResponse.FromString,
             )
             assert raw(made, timeout=10).outputs["scaled"].tensor_content
-            status, answer = ask(port, "GET", "/v1/models/cards")
+            _status, answer = ask(port, "GET", "/v1/models/cards")
             rows = answer["model_version_status"]
             assert [row["version"] for row in rows] == ["3", "2"]
             (tmp_path / "models.canary.config").rename(tmp_path / "models.config")
@@ -303,7 +305,8 @@ def test_a_version_whose_warm_up_fails_is_not_served(three, one, made, words):
     with serving(ModelConfig("stub", one, Policy(latest=None))) as local:
         assert local.predictor.models.names() == {"stub": [1]}
         (number, state, error), _ = local.predictor.models.status("stub")
-        assert (number, state) == (2, "END") and re.search(words, error.message)
+        assert (number, state) == (2, "END")
+        assert re.search(words, error.message)
 
 
 def test_a_record_of_the_log_is_one_line_whatever_names_hold(one):
@@ -324,7 +327,8 @@ def test_a_record_of_the_log_is_one_line_whatever_names_hold(one):
         logger.removeHandler(handler)
     first, second, *traceback = out.getvalue().splitlines()
     assert first == r"INFO serving a\nERROR b\x1b[2J\u2028é version 1"
-    assert second == r"ERROR c\r\nd" and traceback[-1] == "ValueError: x"
+    assert second == r"ERROR c\r\nd"
+    assert traceback[-1] == "ValueError: x"
 
 
 def test_warm_up_keeps_to_the_message_limit_of_the_server(one):

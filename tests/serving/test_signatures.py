@@ -115,7 +115,8 @@ def test_mixing_takes_the_first_layers_from_a(single):
         single, "style_mix", seed_a=[4] * 3, seed_b=[9] * 3, cutoff=[0, 2, last], **shared
     )
     pure = answer(single, "generate", seed=[9, 4, 4], **shared)
-    assert mixed[0] == pure[0] and mixed[2] == pure[2]
+    assert mixed[0] == pure[0]
+    assert mixed[2] == pure[2]
     assert mixed[1] not in (mixed[0], mixed[2])
 
 
@@ -129,7 +130,7 @@ def test_truncation_is_each_rows_own(single):
 
 
 @pytest.mark.parametrize(
-    "signature, name, value, sentence",
+    ("signature", "name", "value", "sentence"),
     [
         (
             "serving_default", "z", np.nan,

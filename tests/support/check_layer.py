@@ -117,7 +117,8 @@ def check_serialisation(layer, inputs, expected, call) -> None:
     assert type(layer).from_config(config).get_config() == config
     text = json.dumps(keras.utils.serialize_keras_object(layer))
     copy = keras.utils.deserialize_keras_object(json.loads(text))
-    assert type(copy) is type(layer) and copy.name == layer.name
+    assert type(copy) is type(layer)
+    assert copy.name == layer.name
     copy(*typed(inputs, tf.float32), **call)
     copy.set_weights(layer.get_weights())
     np.testing.assert_array_equal(copy(*typed(inputs, tf.float32), **call), expected)

@@ -143,7 +143,8 @@ def serving(
         ended = server.stop(5)
         web.should_exit = True
         thread.join(20)
-        assert ended.wait(10) and not thread.is_alive()
+        assert ended.wait(10)
+        assert not thread.is_alive()
         predictor.close()
 
 

@@ -27,7 +27,7 @@ def test_box_filter_equals_addons(image_ops, size):
     np.testing.assert_allclose(y, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("size, sigma", [((3, 3), 1.0), ((5, 3), (0.7, 1.4))])
+@pytest.mark.parametrize(("size", "sigma"), [((3, 3), 1.0), ((5, 3), (0.7, 1.4))])
 def test_gaussian_filter_equals_addons(image_ops, size, sigma):
     expected = image_ops.gaussian_filter2d(X, size, sigma, padding="CONSTANT", constant_values=0)
     sigmas = sigma if isinstance(sigma, tuple) else (sigma, sigma)

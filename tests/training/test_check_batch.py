@@ -24,7 +24,7 @@ def config_of(batch, steps=1, group=4, divisor=2, weight=2.0):
 
 
 @pytest.mark.parametrize(
-    "batch, steps, replicas, group, divisor, weight",
+    ("batch", "steps", "replicas", "group", "divisor", "weight"),
     [
         (8, 2, 1, 4, 2, 2),
         (8, 1, 2, 4, 2, 2),
@@ -44,7 +44,7 @@ def test_share_that_computes_what_the_batch_does_is_accepted(
 
 
 @pytest.mark.parametrize(
-    "batch, steps, replicas, group, divisor, sentences",
+    ("batch", "steps", "replicas", "group", "divisor", "sentences"),
     [
         (8, 4, 1, 4, 2, ["shares of 2 images", "groups of 4", "batch_size 16", "steps 1 or 2;"]),
         (8, 1, 4, 4, 2, ["shares of 2 images", "batch_size 16", "1 or 2 device(s)"]),
@@ -83,7 +83,7 @@ def test_every_preset_starts_on_one_device(name):
 
 
 @pytest.mark.parametrize(
-    "name, replicas",
+    ("name", "replicas"),
     [
         *((name, 8) for name in ("config-e", "config-f", "paper256", "paper512", "paper1024")),
         ("cifar", 2),

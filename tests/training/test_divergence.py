@@ -188,5 +188,7 @@ def test_checkpoint_set_aside_is_forgotten_by_the_manager(trained, tmp_path):
     run = RunDirectory(copy_of(trained, tmp_path))
     said = []
     checkpoint.set_newest_aside(run, said.append)
-    assert len(said) == 1 and "set aside as damaged-checkpoint-12" in said[0]
-    assert run.checkpoint_numbers() == [6] and run.find_checkpoint().name == "checkpoint-6"
+    assert len(said) == 1
+    assert "set aside as damaged-checkpoint-12" in said[0]
+    assert run.checkpoint_numbers() == [6]
+    assert run.find_checkpoint().name == "checkpoint-6"

@@ -153,7 +153,8 @@ def test_manifests_call_the_command_with_flags_that_it_has(document):
     values = flags.FlagValues()
     define_flags(values)
     assert values(["train", *arguments]) == ["train"]
-    assert values.run.startswith("/storage/") and values.data.startswith("/storage/")
+    assert values.run.startswith("/storage/")
+    assert values.data.startswith("/storage/")
 
 
 def kubernetes_environment(index=2, workers=4):
@@ -302,7 +303,8 @@ def test_the_launcher_alone_prints_tf_config_and_refuses_in_one_line():
     ):
         refused = launched(*arguments, **kubernetes_environment(), SLURM_STEP_NUM_NODES="")
         assert refused.returncode == 2
-        assert refused.stderr.startswith("error: ") and refused.stderr.count("\n") == 1
+        assert refused.stderr.startswith("error: ")
+        assert refused.stderr.count("\n") == 1
         assert message in refused.stderr
 
 

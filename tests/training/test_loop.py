@@ -41,7 +41,8 @@ def test_killed_and_resumed_run_equals_an_undisturbed_one_bit_for_bit(trained, t
     deadline = time.monotonic() + 240
     index = run / "checkpoints" / "checkpoint"  # Names a checkpoint when all of it is written.
     while not index.exists() or "checkpoint-6" not in index.read_text():
-        assert process.poll() is None and time.monotonic() < deadline
+        assert process.poll() is None
+        assert time.monotonic() < deadline
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -53,7 +54,8 @@ def test_killed_and_resumed_run_equals_an_undisturbed_one_bit_for_bit(trained, t
     )
     assert start(run, tiny_config(), tmp_path).wait(timeout=300) == 0
     whole, resumed = checkpoint_values(trained, 12), checkpoint_values(run, 12)
-    assert whole.keys() == resumed.keys() and len(whole) > 150
+    assert whole.keys() == resumed.keys()
+    assert len(whole) > 150
     different = [
         name
         for name in whole
@@ -127,7 +129,7 @@ def copy_of(trained, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change, message",
+    ("change", "message"),
     [
         ({"training__r1_gamma": 7}, r"training.r1_gamma: 1.0 -> 7.0"),
         ({"generator__channel_base": 32}, r"generator.channel_base: 64 -> 32"),
@@ -302,7 +304,8 @@ def test_rollback_goes_on_with_another_random_stream_also_after_a_kill(
     assert "loss/generator became nan in iteration 14" in said
     assert "rolled back to iteration 12, and on with another random stream (1 of at most 3" in said
     (entry,) = json.loads((rolled / "rollbacks.json").read_text())
-    assert entry["iteration"] == 12 and "became nan" in entry["reason"]
+    assert entry["iteration"] == 12
+    assert "became nan" in entry["reason"]
     weights = np.asarray(state.generator.mapping.w_avg)
     assert np.isfinite(weights).all()
     assert np.abs(weights - np.asarray(plain.generator.mapping.w_avg)).max() > 0
@@ -369,7 +372,8 @@ def test_images_that_vanish_are_skipped_and_counted_if_asked(tmp_path, monkeypat
     assert said.count("image 5 is skipped:") == said.count("image 11 is skipped:") == 1
     lines = (tmp_path / "skipped" / "log.jsonl").read_text().splitlines()
     counts = [tick["data/skipped_images"] for tick in map(json.loads, lines) if "iteration" in tick]
-    assert counts == sorted(counts) and counts[-1] >= 6
+    assert counts == sorted(counts)
+    assert counts[-1] >= 6
 
 
 def test_a_bad_image_of_the_sample_grid_is_skipped_if_asked(tmp_path, capsys):
@@ -406,7 +410,7 @@ def test_time_limit_checkpoints_and_the_run_goes_on(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change, message",
+    ("change", "message"),
     [
         ({"training__batch_size": 9, "training__accumulation_steps": 3}, "minibatch-stddev groups"),
         ({"data__source": ""}, "no data set is given"),

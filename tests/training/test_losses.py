@@ -17,7 +17,7 @@ def sigmoid(x):
 
 
 @pytest.mark.parametrize(
-    "loss, expected",
+    ("loss", "expected"),
     [
         # -log sigmoid(s) = log(1 + e^-s), -log(1 - sigmoid(s)) = log(1 + e^s)
         (losses.generator_loss, lambda s: np.log1p(np.exp(-s))),
@@ -92,7 +92,8 @@ def test_path_length_of_an_image_without_w_has_a_finite_gradient(connected):
         )
     np.testing.assert_array_equal(lengths, [0, 0])
     gradient = tape.gradient(loss, weight, unconnected_gradients="zero")
-    assert np.isfinite(float(gradient)) and np.isfinite(float(penalty))
+    assert np.isfinite(float(gradient))
+    assert np.isfinite(float(penalty))
 
 
 def test_path_length_loss_has_the_gradient_of_the_penalty():

@@ -29,7 +29,7 @@ def test_other_keras_optimisers_take_what_they_know():
 
 
 @pytest.mark.parametrize(
-    "config, message",
+    ("config", "message"),
     [
         (OptimizerConfig("Adamant"), "there is no optimiser 'Adamant'"),
         (OptimizerConfig("SGD", arguments={"beta": 1}), "refuses its arguments"),
@@ -53,7 +53,8 @@ def test_addons_optimisers_are_built_and_move_weights(name):
     assert float(tf.convert_to_tensor(optimizer.learning_rate)) == pytest.approx(0.008)
     variable = tf.Variable([1.0, 2.0])
     optimizer.apply_gradients([(tf.constant([0.5, -0.5]), variable)])
-    assert variable.numpy()[0] < 1.0 and variable.numpy()[1] > 2.0
+    assert variable.numpy()[0] < 1.0
+    assert variable.numpy()[1] > 2.0
 
 
 @pytest.mark.skipif(not HAS_ADDONS, reason="needs tensorflow-addons (make test-addons)")

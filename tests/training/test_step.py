@@ -206,7 +206,7 @@ def poisoned(monkeypatch):
     return victim
 
 
-@pytest.mark.parametrize("devices, parts", [("auto", 1), ("cpu:2", 2)])
+@pytest.mark.parametrize(("devices", "parts"), [("auto", 1), ("cpu:2", 2)])
 def test_update_with_a_nan_gradient_is_skipped_on_every_replica(poisoned, devices, parts):
     config = tiny_config(
         training__accumulation_steps=parts,

@@ -45,7 +45,8 @@ def test_sigterm_ends_with_a_checkpoint_and_a_status_of_its_own(tmp_path, capfd)
     try:
         deadline = time.monotonic() + 200
         while not (run.log_path.exists() and "loss/r1" in run.log_path.read_text()):
-            assert process.poll() is None and time.monotonic() < deadline
+            assert process.poll() is None
+            assert time.monotonic() < deadline
             time.sleep(0.2)
         holder = f"process {process.pid} on {socket.gethostname()}"
         with pytest.raises(InputError, match=f"is being trained by {re.escape(holder)}; wait"):
@@ -173,7 +174,8 @@ def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(state, tmp_path, d
     said = []
     checkpoint.set_damaged_aside(run, said.append)
     (line,) = said
-    assert "checkpoint-3 is damaged (" in line and "set aside as damaged-checkpoint-3" in line
+    assert "checkpoint-3 is damaged (" in line
+    assert "set aside as damaged-checkpoint-3" in line
     assert (run.checkpoints / "damaged-checkpoint-3.index").exists()
     manager = checkpoint.checkpoint_manager(state, tiny_config(), run)
     assert checkpoint.restore(manager)
@@ -206,7 +208,8 @@ def test_a_resumed_run_can_be_moved(state, tmp_path):
     assert str(tmp_path) not in (moved.checkpoints / "checkpoint").read_text()
     manager = checkpoint.checkpoint_manager(state, tiny_config(), moved)
     state.iteration.assign(0)
-    assert checkpoint.restore(manager) and int(state.iteration) == 3
+    assert checkpoint.restore(manager)
+    assert int(state.iteration) == 3
     for number in range(4, 8):  # The old ones are found, and so are deleted in time.
         state.iteration.assign(number)
         checkpoint.save(manager, state)
@@ -274,7 +277,8 @@ def test_runs_killed_at_random_instants_end_as_an_undisturbed_one(tmp_path):
         process = start(killed, often, tmp_path)
         deadline = time.monotonic() + 240
         while max(RunDirectory(killed).checkpoint_numbers(), default=0) == before:
-            assert process.poll() is None and time.monotonic() < deadline
+            assert process.poll() is None
+            assert time.monotonic() < deadline
             time.sleep(0.002)
         time.sleep(rng.uniform(0, 0.5))
         process.kill()

@@ -95,7 +95,8 @@ def test_two_workers_that_are_killed_and_stopped_end_as_one_device(one_device, t
         # TensorFlow's heartbeat tells within ten seconds; then the process ends.
         assert time.monotonic() - killed < 30
         said = words_of(run, tmp_path).read_text()
-        assert "error: worker 1 (127.0.0.1:" in said and "is gone: it died" in said
+        assert "error: worker 1 (127.0.0.1:" in said
+        assert "is gone: it died" in said
         assert "start every worker again with the same command" in said
 
         before = max(RunDirectory(run).checkpoint_numbers())
@@ -196,7 +197,8 @@ def test_workers_gather_and_agree():
 def test_a_worker_that_hangs_fails_or_never_comes_is_named(mode, sentence):
     status, _, (said,), _ = meet(mode)
     assert status == (-signal.SIGKILL if mode == "absent" else LOST_STATUS)
-    assert said.startswith("error: worker 1 (127.0.0.1:") and sentence in said
+    assert said.startswith("error: worker 1 (127.0.0.1:")
+    assert sentence in said
 
 
 def test_workers_that_hang_together_end():
@@ -208,7 +210,8 @@ def test_workers_that_hang_together_end():
 def test_workers_with_different_commands_are_refused_on_both_sides():
     _, _, (ours,), (_, theirs) = meet("differ")
     assert ours.startswith("error: the colour of worker 1 (127.0.0.1:")
-    assert "differs from that of worker 0" in ours and ours in theirs
+    assert "differs from that of worker 0" in ours
+    assert ours in theirs
 
 
 def given(cluster, task):
@@ -236,7 +239,8 @@ def test_the_chief_comes_first():
         given({"worker": ["b:2", "c:3"], "chief": ["a:1"]}, {"type": "worker", "index": 1})
     )
     assert (cluster.addresses, cluster.index) == (("a:1", "b:2", "c:3"), 2)
-    assert not cluster.is_chief and cluster.name(2) == "worker 2 (c:3)"
+    assert not cluster.is_chief
+    assert cluster.name(2) == "worker 2 (c:3)"
 
 
 @pytest.mark.parametrize(

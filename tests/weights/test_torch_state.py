@@ -6,7 +6,7 @@ import pytest
 from tf_sg2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig, InputError
 from tf_sg2.weights import export_torch_state, load_torch_state
 
-SMALL = dict(image_size=(12, 20), channel_base=64, channel_max=4)
+SMALL = {"image_size": (12, 20), "channel_base": 64, "channel_max": 4}
 
 
 def networks(label_dim=0, architectures=("skip", "resnet"), **fields):

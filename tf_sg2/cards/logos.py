@@ -222,7 +222,7 @@ def draw_logo(
     if letter_colour is not None:
         ink = fonts.metrics(face, letter)
         size = round(0.62 * width / max(ink.right - ink.left, ink.bottom - ink.top, 0.7), 1)
-        mask, x, y = fonts.glyph(face, letter, size, False, (0.0, 0.0))
+        mask, _x, _y = fonts.glyph(face, letter, size, False, (0.0, 0.0))
         corner = (
             box[0] + (width - mask.shape[1] + 1) // 2,
             box[1] + (width - mask.shape[0] + 1) // 2,

@@ -42,9 +42,15 @@ def usage() -> str:
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {what}" for name, (_, what) in COMMANDS.items()]
     return "\n".join(
-        ["tf-sg2: StyleGAN2 on TensorFlow 2.", "", "Usage: tf-sg2 COMMAND [--flag=value ...]", ""]
-        + lines
-        + ["", "tf-sg2 COMMAND --help explains a command."]
+        [
+            "tf-sg2: StyleGAN2 on TensorFlow 2.",
+            "",
+            "Usage: tf-sg2 COMMAND [--flag=value ...]",
+            "",
+            *lines,
+            "",
+            "tf-sg2 COMMAND --help explains a command.",
+        ]
     )
 
 

@@ -20,7 +20,7 @@ def define_model_flags(
     values: flags.FlagValues, noise_modes: Sequence[str] = ("const", "random", "none")
 ) -> None:
     """Adds the flags that say which generator makes the pictures, and how."""
-    shared = dict(flag_values=values)
+    shared = {"flag_values": values}
     flags.DEFINE_string("run", None, "run directory of tf-sg2 train (needed)", **shared)
     flags.DEFINE_string(
         "checkpoint", None, "its checkpoint: iteration, name or path; default: the newest", **shared

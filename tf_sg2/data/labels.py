@@ -123,7 +123,7 @@ def parse_labels(text: bytes, names: Sequence[str], where: str) -> Labels:
     if pairs is None:
         return Labels()
     try:
-        by_name = {name: label for name, label in pairs}
+        by_name = dict(pairs)
     except (TypeError, ValueError):
         raise InputError(f'{where}: "labels" is not a list of [file name, label] pairs') from None
     missing = next((name for name in names if name not in by_name), None)

@@ -91,7 +91,7 @@ def tables(config: Config) -> tuple[NetworkTable, NetworkTable]:
 def generator_table(generator: Generator) -> NetworkTable:
     """Returns the layers of a generator, mapping network first."""
     config = generator.config
-    inputs = [tf.TensorSpec([1, config.z_dim])] + _label_spec(config)
+    inputs = [tf.TensorSpec([1, config.z_dim]), *_label_spec(config)]
     counted = count(tf.function(generator).get_concrete_function(*inputs))
     return _table("Generator", list(_generator_parts(generator)), counted)
 
@@ -232,7 +232,7 @@ def format_table(table: NetworkTable) -> str:
     ]
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
     text = [text[0], rule, *text[1:-1], rule, text[-1]]
-    return "\n".join(text + ["Multiply-adds and filtering (resampling filters) are for one image."])
+    return "\n".join([*text, "Multiply-adds and filtering (resampling filters) are for one image."])
 
 
 def _numbers(*values: int) -> tuple[str, ...]:

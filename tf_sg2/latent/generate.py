@@ -104,7 +104,7 @@ def _is_png(path: Path) -> bool:
 
 
 def _define_flags(values: flags.FlagValues) -> None:
-    shared = dict(flag_values=values)
+    shared = {"flag_values": values}
     define_model_flags(values)
     flags.DEFINE_string(
         "out", None, "folder; or .png file for --grid or a single seed (needed)", **shared

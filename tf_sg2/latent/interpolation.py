@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -117,7 +118,7 @@ def frame_times(count: int, frame_rate: float, unit: int = 1) -> list[int]:
         unit: the format's smallest unit of time in milliseconds.
     """
     ends = [round(i * 1000 / frame_rate / unit) * unit for i in range(count + 1)]
-    return [max(after - before, unit) for before, after in zip(ends, ends[1:], strict=False)]
+    return [max(after - before, unit) for before, after in itertools.pairwise(ends)]
 
 
 def check_out(out: Path, frame_rate: float) -> None:
@@ -173,7 +174,7 @@ def write_animation(out: str | Path, frames: Iterable[np.ndarray], frame_rate: f
 
 
 def _define_flags(values: flags.FlagValues) -> None:
-    shared = dict(flag_values=values)
+    shared = {"flag_values": values}
     define_model_flags(values, ("const", "none"))
     flags.DEFINE_string(
         "out", None, ".gif, .webp or .png file, or a new folder for PNG frames (needed)", **shared

@@ -65,7 +65,7 @@ def mixing_table(
 
 
 def _define_flags(values: flags.FlagValues) -> None:
-    shared = dict(flag_values=values)
+    shared = {"flag_values": values}
     define_model_flags(values)
     flags.DEFINE_string("out", None, ".png file (needed)", **shared)
     flags.DEFINE_string("rows", None, "seeds of the rows, such as 0-3 (needed)", **shared)

@@ -41,7 +41,7 @@ class DiscriminatorBlock(keras.layers.Layer):
         super().__init__(**kwargs)
         self.config, self.index = config, index
         level, below = config.levels[index], config.levels[index - 1]
-        shared = dict(clamp=config.conv_clamp, resample_filter=config.resample_filter)
+        shared = {"clamp": config.conv_clamp, "resample_filter": config.resample_filter}
         residual = config.architecture == "resnet"
         gain = math.sqrt(0.5) if residual else 1.0
         reads = config.architecture == "skip" or index == len(config.levels) - 1

@@ -31,7 +31,7 @@ class SynthesisBlock(keras.layers.Layer):
     def __init__(self, config: GeneratorConfig, index: int, **kwargs):
         super().__init__(autocast=False, **kwargs)
         level = config.levels[index]
-        shared = dict(clamp=config.conv_clamp, resample_filter=config.resample_filter)
+        shared = {"clamp": config.conv_clamp, "resample_filter": config.resample_filter}
         residual = config.architecture == "resnet" and index > 0
         size = (level.channels, level.height, level.width, config.w_dim)
         self.level, self.config, self.index = level, config, index

@@ -1,5 +1,6 @@
 """The two operations that carry all filtering and activation, and the switch between their
-implementations."""
+implementations.
+"""
 
 from tf_sg2.ops.activations import ACTIVATIONS
 from tf_sg2.ops.bias_act import bias_act

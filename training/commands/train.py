@@ -39,7 +39,7 @@ Worker 0 writes the run directory; the others need the data alone.
 
 def define_flags(values: flags.FlagValues) -> None:
     """Adds the command's flags, among them one for each configuration field."""
-    shared = dict(flag_values=values)
+    shared = {"flag_values": values}
     flags.DEFINE_string("run", None, "run directory; made if need be", **shared)
     flags.DEFINE_enum("preset", None, presets.names(), "configuration to start from", **shared)
     flags.DEFINE_string("config", None, "JSON configuration to start from", **shared)

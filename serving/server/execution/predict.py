@@ -133,7 +133,8 @@ class Predictor:
 
     def count_refusal(self, model: str, failure: ServingError) -> None:
         """Counts a request that did not come as far as `predict`. Names that no model has are not
-        put into the metrics: a client could invent any number of them."""
+        put into the metrics: a client could invent any number of them.
+        """
         self.metrics.refused.add(failure.code)
         if model in self.models.names():
             self.metrics.request_count.add(model, failure.code)

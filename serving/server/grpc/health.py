@@ -19,7 +19,8 @@ KINDS = {"Check": 4, "Watch": 16}  # Of all calls, one in so many.
 
 class Health:
     """The service. It takes only a part of the calls that the server takes, because nobody needs a
-    token for it."""
+    token for it.
+    """
 
     def __init__(self, limits: Limits):
         self.stopping = asyncio.Event()
@@ -76,10 +77,10 @@ class Health:
 
     def handler(self) -> grpc.GenericRpcHandler:
         """The service, in the form that a server takes it."""
-        conversions = dict(
-            request_deserializer=health_pb2.HealthCheckRequest.FromString,
-            response_serializer=health_pb2.HealthCheckResponse.SerializeToString,
-        )
+        conversions = {
+            "request_deserializer": health_pb2.HealthCheckRequest.FromString,
+            "response_serializer": health_pb2.HealthCheckResponse.SerializeToString,
+        }
         # As streams of requests, which look the same to a client, so that reading has a time limit.
         methods = {
             "Check": grpc.stream_unary_rpc_method_handler(self.check, **conversions),

@@ -302,7 +302,8 @@ class Server:
     def stop(self, grace: float) -> threading.Event:
         """Says NOT_SERVING to those who watch, refuses new calls, and gives those under way `grace`
         seconds. Returns at once; the event is set when all has ended. A second call stops nothing
-        sooner."""
+        sooner.
+        """
         if not self._stopping:
             self._stopping = True
             stop = asyncio.run_coroutine_threadsafe(self._stop(grace), self._loop)

@@ -152,7 +152,8 @@ class Rest:
         self, request: _Request, hold: Hold
     ) -> tuple[Lease, str, Signature, dict[str, np.ndarray], bool]:
         """Everything from the body to the arrays, in one job: so there are never more documents in
-        memory than threads for it."""
+        memory than threads for it.
+        """
         body = request.body
         if request.is_gzip:
             body = bodies.inflated(body, self._predictor.limits.body_bytes, hold)

@@ -78,7 +78,8 @@ _DECODER = json.JSONDecoder()
 def _decoded(text: str) -> JSON:
     """What the text opens with. Nothing else runs in Python meanwhile, so it must be quick: a
     million small lists would set off the garbage collector again and again, over all of them, which
-    takes ten times as long as the decoding, and finds nothing."""
+    takes ten times as long as the decoding, and finds nothing.
+    """
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -267,7 +268,8 @@ def _numbers(value: JSON, dtype: tf.DType) -> np.ndarray | None:
 
 def _only_numbers(value: JSON) -> bool:
     """Whether all leaves are numbers. NumPy would take a boolean among them for one, and give a
-    million short strings the room of the longest."""
+    million short strings the room of the longest.
+    """
     if not isinstance(value, list):
         return type(value) in (int, float)
     types = set(map(type, value))
