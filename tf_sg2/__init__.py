@@ -18,7 +18,7 @@ _LOCATIONS = {
     "DiscriminatorConfig": "tf_sg2.config",
     "Config": "tf_sg2.config",
     "InputError": "tf_sg2.errors",
-    "load_run": "tf_sg2.runs.directory",
+    "load_run": "tf_sg2.runs.load",
 }
 _MODULES = {
     "config": "tf_sg2.config",
@@ -39,7 +39,7 @@ if typing.TYPE_CHECKING:
     from tf_sg2.networks import layers
     from tf_sg2.networks.discriminator import Discriminator
     from tf_sg2.networks.generator import Generator
-    from tf_sg2.runs.directory import load_run
+    from tf_sg2.runs.load import load_run
 
 
 def __getattr__(name: str) -> object:

@@ -61,7 +61,8 @@ def main(arguments: Sequence[str]) -> None:
     for name in ("run", "out"):
         if not values[name].value:
             raise InputError(f"--{name} is needed: {values[name].help.removesuffix(' (needed)')}")
-    from tf_sg2.runs.directory import RunDirectory, load_run
+    from tf_sg2.runs.directory import RunDirectory
+    from tf_sg2.runs.load import load_run
 
     # Refuses a wrong folder without TensorFlow.
     use_tf32(RunDirectory(values.run).read_config().training.tf32)

@@ -15,7 +15,8 @@ import tensorflow as tf
 
 from tf_sg2 import __version__
 from tf_sg2.config import to_dict
-from tf_sg2.runs.directory import Run, RunDirectory
+from tf_sg2.runs.directory import RunDirectory
+from tf_sg2.runs.load import LoadedRun
 from tf_sg2.serving.export.signatures import inputs_of, signatures_of
 
 JSON_PATH = Path("assets.extra") / "model_card.json"
@@ -25,7 +26,7 @@ NO_LICENSE = "not stated; tf-sg2 export takes --license"
 
 
 def model_card(
-    run: Run,
+    run: LoadedRun,
     name: str,
     version: int,
     license_text: str | None,

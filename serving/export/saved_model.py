@@ -19,7 +19,7 @@ from tf_sg2.compat import raw_variable
 from tf_sg2.errors import InputError
 from tf_sg2.files import new_folder
 from tf_sg2.ops import use_implementation
-from tf_sg2.runs.directory import Run
+from tf_sg2.runs.load import LoadedRun
 from tf_sg2.serving.export.bfloat16 import compare, in_bfloat16
 from tf_sg2.serving.export.model_card import model_card, write_card
 from tf_sg2.serving.export.signatures import ServedModel
@@ -29,7 +29,7 @@ from tf_sg2.serving.versions import LARGEST_VERSION, version_number
 
 
 def export(
-    run: Run,
+    run: LoadedRun,
     out: str | Path,
     version: int | None = None,
     bfloat16: bool = False,

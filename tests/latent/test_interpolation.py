@@ -17,7 +17,7 @@ from tf_sg2.latent.interpolation import (
     write_animation,
 )
 from tf_sg2.latent.renderer import Renderer
-from tf_sg2.runs.directory import load_run
+from tf_sg2.runs.load import load_run
 from tiny_config import IMAGE_SIZE
 from tiny_run import make_tiny_run
 

@@ -11,7 +11,7 @@ from tf_sg2.images import to_uint8
 from tf_sg2.latent.mixing import main, mixing_table
 from tf_sg2.latent.renderer import Renderer
 from tf_sg2.latent.seeds import latents, noise_seeds
-from tf_sg2.runs.directory import load_run
+from tf_sg2.runs.load import load_run
 from tiny_config import IMAGE_SIZE
 from tiny_run import make_tiny_run
 

@@ -7,7 +7,7 @@ from tensorflow import keras
 
 from check_layer import check_layer, randomised
 from tf_sg2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig, InputError
-from tf_sg2.runs.directory import checkpoint_of
+from tf_sg2.runs.checkpoints import checkpoint_of
 
 SIZE = (6, 10)  # Base 3x5, doubled once.
 RNG = np.random.default_rng(10)

@@ -16,7 +16,7 @@ from tf_sg2.commands import main as cli
 from tf_sg2.compat import raw_variable
 from tf_sg2.errors import InputError
 from tf_sg2.images import to_uint8
-from tf_sg2.runs.directory import load_run
+from tf_sg2.runs.load import load_run
 from tf_sg2.serving.export import saved_model as exporter
 from tf_sg2.serving.export.model_card import JSON_PATH, MARKDOWN_PATH
 from tf_sg2.serving.export.stock_graph import check_stock, stock_operations

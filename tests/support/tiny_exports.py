@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from local_server import serving
-from tf_sg2.runs.directory import load_run
+from tf_sg2.runs.load import load_run
 from tf_sg2.serving.export import saved_model as exporter
 from tf_sg2.serving.server.wire.config_files import ModelConfig
 from tiny_run import make_tiny_run

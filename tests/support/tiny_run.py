@@ -11,7 +11,8 @@ from tf_sg2.compat import raw_variable
 from tf_sg2.config import override
 from tf_sg2.networks.discriminator import Discriminator
 from tf_sg2.networks.generator import Generator
-from tf_sg2.runs.directory import CHECKPOINT_NAME, RunDirectory, checkpoint_of
+from tf_sg2.runs.checkpoints import CHECKPOINT_NAME, checkpoint_of
+from tf_sg2.runs.directory import RunDirectory
 from tiny_config import IMAGE_SIZE, tiny_config
 
 ITERATION, IMAGES_SEEN = 6, 48

@@ -13,7 +13,7 @@ from tf_sg2.networks.precision import use_tf32
 
 if TYPE_CHECKING:
     from tf_sg2.latent.renderer import Renderer
-    from tf_sg2.runs.directory import Run
+    from tf_sg2.runs.load import LoadedRun
 
 
 def define_model_flags(
@@ -72,14 +72,15 @@ def require(values: flags.FlagValues, *names: str) -> None:
             raise InputError(f"--{name} is needed: {values[name].help.removesuffix(' (needed)')}")
 
 
-def load_renderer(values: flags.FlagValues) -> tuple[Run, Renderer]:
+def load_renderer(values: flags.FlagValues) -> tuple[LoadedRun, Renderer]:
     """Loads the run and settles its generator as the flags of `define_model_flags` say.
 
     Raises:
         InputError: if the run cannot be loaded, or a flag does not fit its model.
     """
     from tf_sg2.latent.labels import parse_label
-    from tf_sg2.runs.directory import RunDirectory, load_run
+    from tf_sg2.runs.directory import RunDirectory
+    from tf_sg2.runs.load import load_run
 
     # Refuses a wrong folder without TensorFlow.
     use_tf32(RunDirectory(values.run).read_config().training.tf32)
@@ -97,7 +98,7 @@ def load_renderer(values: flags.FlagValues) -> tuple[Run, Renderer]:
     return run, renderer
 
 
-def picture_metadata(run: Run, renderer: Renderer) -> dict[str, object]:
+def picture_metadata(run: LoadedRun, renderer: Renderer) -> dict[str, object]:
     """Returns what made a picture, as `images.save_png` stores it."""
     metadata: dict[str, object] = {
         "psi": renderer.truncation_psi,

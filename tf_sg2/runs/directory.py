@@ -1,34 +1,26 @@
-"""The contract between training and everything after it: where a run's files lie, and loading it.
+"""The layout of a run directory: the contract between training and everything after it.
 
 RUN/config.json    the configuration that the run was started with
     checkpoints/   the last states of training, one `checkpoint-ITERATION` each
-    log.jsonl      one line of scalars a tick
+    log.jsonl      scalars, one JSON object per log interval
     samples/       pictures
     metrics/       measurements
-    events...      the same for TensorBoard
+    events...      scalars and pictures for TensorBoard
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from tf_sg2 import config as configuration
 from tf_sg2.config import Config
-from tf_sg2.errors import InputError, first_line
+from tf_sg2.errors import InputError
 from tf_sg2.files import new_file
+from tf_sg2.runs.checkpoints import CHECKPOINT_NAME
 
-if TYPE_CHECKING:
-    import tensorflow as tf
-
-    from tf_sg2.networks.discriminator import Discriminator
-    from tf_sg2.networks.generator import Generator
-
-CHECKPOINT_NAME = "checkpoint"
 # TensorFlow reads a checkpoint's path as a pattern in which these are special.
 _PATTERN_CHARACTERS = "[*?\\"
 
@@ -144,99 +136,3 @@ class RunDirectory:
         raise InputError(
             f"run {self.path} has no checkpoint {str(checkpoint)!r}; it has {there or 'none yet'}"
         )
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run as it was saved: what `load_run` returns.
-
-    `generator` is the EMA generator, `images_seen` counts the real images shown so far, and
-    `checkpoint` is the path of the restored checkpoint without suffix.
-    """
-
-    config: Config
-    generator: Generator
-    discriminator: Discriminator
-    images_seen: int
-    checkpoint: Path
-    directory: RunDirectory
-
-
-def checkpoint_of(parts: Mapping[str, Any]) -> tf.train.Checkpoint:
-    """Returns the checkpoint that holds `parts`, in the one layout of a run's checkpoints.
-
-    Networks are held weight by weight under their official names. Handed over whole, they would
-    lose most weights without an error: Keras 3 hides layers that stand in lists from TensorFlow's
-    object graph. By name, a checkpoint also passes between Keras 2.15 and Keras 3, and restoring
-    into other networks fails.
-
-    Args:
-        parts: networks, optimisers and variables by name.
-    """
-    import tensorflow as tf
-
-    from tf_sg2.networks.discriminator import Discriminator
-    from tf_sg2.networks.generator import Generator
-    from tf_sg2.weights.names import discriminator_entries, generator_entries
-
-    def held(part: Any) -> Any:
-        if isinstance(part, Generator):
-            return {entry.name: entry.variable for entry in generator_entries(part)}
-        if isinstance(part, Discriminator):
-            return {entry.name: entry.variable for entry in discriminator_entries(part)}
-        return part
-
-    return tf.train.Checkpoint(**{name: held(part) for name, part in parts.items()})
-
-
-def load_run(path: str | Path, checkpoint: str | int | Path | None = None) -> Run:
-    """Builds the networks of a run and restores their weights.
-
-    Args:
-        path: the run directory.
-        checkpoint: see `RunDirectory.find_checkpoint`; None for the newest.
-
-    Raises:
-        InputError: if `path` is no run, has no such checkpoint, or the checkpoint cannot be
-            restored.
-    """
-    directory = RunDirectory(path)
-    config = directory.read_config()
-    import tensorflow as tf
-
-    from tf_sg2.networks.discriminator import Discriminator
-    from tf_sg2.networks.generator import Generator
-
-    found = directory.find_checkpoint(checkpoint)
-    generator = Generator(config.generator, name="generator_ema")
-    discriminator = Discriminator(config.discriminator)
-    images_seen = tf.Variable(0, dtype=tf.int64, trainable=False)
-    restore_parts(
-        found,
-        directory,
-        {"generator_ema": generator, "discriminator": discriminator, "images_seen": images_seen},
-    )
-    return Run(config, generator, discriminator, int(images_seen.numpy()), found, directory)
-
-
-def restore_parts(checkpoint: Path, directory: RunDirectory, parts: Mapping[str, Any]) -> None:
-    """Gives `parts` what a checkpoint holds under their names; the rest of it stays unread.
-
-    Args:
-        checkpoint: path without suffix, from `RunDirectory.find_checkpoint`.
-        directory: its run, for messages.
-        parts: see `checkpoint_of`.
-
-    Raises:
-        InputError: if the checkpoint is damaged or does not hold all of them.
-    """
-    import tensorflow as tf
-
-    try:
-        status = checkpoint_of(parts).restore(str(checkpoint)).expect_partial()
-        status.assert_existing_objects_matched()
-    except (AssertionError, IndexError, ValueError, RuntimeError, tf.errors.OpError) as error:
-        raise InputError(
-            f"checkpoint {checkpoint} is damaged, or of another configuration than "
-            f"{directory.config_path} ({first_line(error)}); choose another one"
-        ) from error

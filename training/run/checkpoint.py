@@ -13,13 +13,9 @@ from tf_sg2.config import Config, differences
 from tf_sg2.errors import InputError, first_line
 from tf_sg2.files import new_file
 from tf_sg2.networks.generator import Generator
-from tf_sg2.runs.directory import (
-    CHECKPOINT_NAME,
-    RunDirectory,
-    checkpoint_of,
-    load_run,
-    restore_parts,
-)
+from tf_sg2.runs.checkpoints import CHECKPOINT_NAME, checkpoint_of
+from tf_sg2.runs.directory import RunDirectory
+from tf_sg2.runs.load import load_run, restore_parts
 from tf_sg2.training.state import TrainState
 from tf_sg2.weights.names import Entry, discriminator_entries, generator_entries
 
