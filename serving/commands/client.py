@@ -9,12 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from absl import flags
 from tqdm import tqdm
 
 from tf_sg2 import __version__
-from tf_sg2.commands import flags as command_line
-from tf_sg2.commands.model_flags import require
+from tf_sg2.commands.flags import CommandFlags, FlagValues, parse
 from tf_sg2.errors import InputError
 from tf_sg2.images import grid, save_png
 from tf_sg2.latent.labels import parse_label
@@ -94,37 +92,28 @@ def _pixels(png: bytes) -> np.ndarray:
     return pixels[..., None] if pixels.ndim == 2 else pixels  # [H, W, C]
 
 
-def _define_flags(values: flags.FlagValues) -> None:
-    shared = {"flag_values": values}
-    flags.DEFINE_string("out", None, ".png file for the sheet of pictures (needed)", **shared)
-    flags.DEFINE_string("seeds", None, "such as 0-15,20,33 (needed)", **shared)
-    flags.DEFINE_float(
-        "psi", 0.7, "1: all variety; towards 0: fewer flaws; 0: the mean picture", **shared
-    )
-    flags.DEFINE_string(
+def define_flags(flags: CommandFlags) -> None:
+    """Defines the flags of the command."""
+    flags.string("out", None, ".png file for the sheet of pictures", required=True)
+    flags.string("seeds", None, "seeds, such as 0-15,20,33", required=True)
+    flags.number("psi", 0.7, "1: all variety; towards 0: fewer flaws; 0: the mean picture")
+    flags.string(
         "labels",
         None,
         "conditional models: class number, or the label's numbers separated by commas",
-        **shared,
     )
-    flags.DEFINE_integer(
-        "columns", None, "of the sheet; default: about as many as rows", lower_bound=1, **shared
-    )
-    flags.DEFINE_string(
-        "server", DEFAULT_ADDRESS, "http://HOST:PORT for REST, HOST:PORT for gRPC", **shared
-    )
-    flags.DEFINE_string("model", None, "its name; default: the server's only one", **shared)
-    flags.DEFINE_integer("version", None, "of the model; default: the latest", 0, **shared)
-    flags.DEFINE_string("label", None, "of a version, such as canary, in its place", **shared)
-    flags.DEFINE_string("token_file", None, "file with the token that the server wants", **shared)
-    flags.DEFINE_float("timeout", DEFAULT_TIMEOUT, "seconds a request may take", **shared)
-    flags.DEFINE_float("wait", 0.0, "seconds to wait for a server that starts", 0, **shared)
-    flags.DEFINE_integer(
-        "batch_size", DEFAULT_BATCH_SIZE, "pictures a request", lower_bound=1, **shared
-    )
+    flags.integer("columns", None, "of the sheet; default: about as many as rows", lower_bound=1)
+    flags.string("server", DEFAULT_ADDRESS, "http://HOST:PORT for REST, HOST:PORT for gRPC")
+    flags.string("model", None, "its name; default: the server's only one")
+    flags.integer("version", None, "of the model; default: the latest", 0)
+    flags.string("label", None, "of a version, such as canary, in its place")
+    flags.string("token_file", None, "file with the token that the server wants")
+    flags.number("timeout", DEFAULT_TIMEOUT, "seconds a request may take")
+    flags.number("wait", 0.0, "seconds to wait for a server that starts", 0)
+    flags.integer("batch_size", DEFAULT_BATCH_SIZE, "pictures a request", lower_bound=1)
 
 
-def _connected(values: flags.FlagValues) -> Client:
+def _connected(values: FlagValues) -> Client:
     """A client whose server has answered, if need be after a while."""
     token, end = read_token(values.token_file), time.monotonic() + values.wait
     while True:
@@ -152,10 +141,9 @@ def _connected(values: flags.FlagValues) -> Client:
 def main(arguments: Sequence[str]) -> None:
     """Runs `tf-sg2 client`."""
     verb = next(iter(arguments), None)
-    values = command_line.parse("client", arguments[verb == "generate" :], _define_flags, USAGE)
+    values = parse("client", arguments[verb == "generate" :], define_flags, USAGE)
     if verb != "generate":
         raise InputError("say what the client shall do: tf-sg2 client generate --seeds=0-15 ...")
-    require(values, "out", "seeds")
     if Path(values.out).suffix.lower() != ".png":
         raise InputError(f"the sheet is one picture, but --out={values.out} is no .png file")
     seeds = parse_numbers(values.seeds, "--seeds")

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import flags
-
-from tf_sg2.commands import flags as command_line
-from tf_sg2.errors import InputError
-from tf_sg2.networks.precision import use_tf32
+from tf_sg2.commands.flags import CommandFlags, parse
+from tf_sg2.commands.trained_run import define_run_flags, load_named_run
 
 USAGE = """
 tf-sg2 export: a trained run as a SavedModel that TensorFlow Serving loads.
@@ -23,50 +20,34 @@ them, and the model.
 """
 
 
-def _define_flags(values: flags.FlagValues) -> None:
-    shared = {"flag_values": values}
-    flags.DEFINE_string("run", None, "run directory of tf-sg2 train (needed)", **shared)
-    flags.DEFINE_string(
-        "checkpoint", None, "its checkpoint: iteration, name or path; default: the newest", **shared
+def define_flags(flags: CommandFlags) -> None:
+    """Defines the flags of the command."""
+    define_run_flags(flags)
+    flags.string(
+        "out", None, "the model's folder, named as the model; one folder per version", required=True
     )
-    flags.DEFINE_string(
-        "out",
-        None,
-        "the model's folder, named as the model; one folder a version (needed)",
-        **shared,
-    )
-    flags.DEFINE_integer("version", None, "the version's number; default: the next one", **shared)
-    flags.DEFINE_boolean(
+    flags.integer("version", None, "the version's number; default: the next one")
+    flags.boolean(
         "bfloat16",
         False,
         "compute pictures in bfloat16: about half the memory, faster where the hardware has it; "
         "what that costs is measured and put down in the model card",
-        **shared,
     )
-    flags.DEFINE_string("license", None, "the licence of the weights, for the model card", **shared)
-    flags.DEFINE_integer(
+    flags.string("license", None, "the licence of the weights, for the model card")
+    flags.integer(
         "rows_at_once",
         1,
         "rows computed together. 1 answers single requests soonest; 8 or so fill a GPU, and a "
         "single row then costs as much as 8",
         lower_bound=1,
         upper_bound=64,
-        **shared,
     )
 
 
 def main(arguments: Sequence[str]) -> None:
     """Runs `tf-sg2 export`."""
-    values = command_line.parse("export", arguments, _define_flags, USAGE)
-    for name in ("run", "out"):
-        if not values[name].value:
-            raise InputError(f"--{name} is needed: {values[name].help.removesuffix(' (needed)')}")
-    from tf_sg2.runs.directory import RunDirectory
-    from tf_sg2.runs.load import load_run
-
-    # Refuses a wrong folder without TensorFlow.
-    use_tf32(RunDirectory(values.run).read_config().training.tf32)
-    run = load_run(values.run, values.checkpoint)
+    values = parse("export", arguments, define_flags, USAGE)
+    run = load_named_run(values)
     from tf_sg2.serving.export.saved_model import export
 
     written = export(

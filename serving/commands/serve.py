@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from absl import flags
-
-from tf_sg2.commands import flags as command_line
+from tf_sg2.commands.flags import CommandFlags, FlagValues, parse
 from tf_sg2.errors import InputError
 from tf_sg2.networks.precision import use_tf32
 from tf_sg2.serving.server.limits import Limits
@@ -32,127 +30,101 @@ versions, and labels for them. Flags that tensorflow_model_server has too have i
 """
 
 
-def _define_flags(values: flags.FlagValues) -> None:
-    shared = {"flag_values": values}
+def define_flags(flags: CommandFlags) -> None:
+    """Defines the flags of the command."""
     limits = Limits()
-    flags.DEFINE_string("model_dir", None, "the model's folder, as exported", **shared)
-    flags.DEFINE_alias("model_base_path", "model_dir", flag_values=values)
-    flags.DEFINE_string("model_name", None, "its name; default: the folder's", **shared)
-    flags.DEFINE_string(
-        "model_config_file", None, "instead: which models, a ModelServerConfig in text", **shared
-    )
-    flags.DEFINE_float(
+    flags.string("model_dir", None, "the model's folder, as exported")
+    flags.alias("model_base_path", "model_dir")
+    flags.string("model_name", None, "its name; default: the folder's")
+    flags.string("model_config_file", None, "instead: which models, a ModelServerConfig in text")
+    flags.number(
         "model_config_file_poll_wait_seconds",
         0.0,
         "how often that file is read again; 0 reads it once",
         lower_bound=0.0,
-        **shared,
     )
-    flags.DEFINE_float(
+    flags.number(
         "file_system_poll_wait_seconds",
         1.0,
         "how often to look for new versions; 0 looks once",
         lower_bound=0.0,
-        **shared,
     )
-    flags.DEFINE_boolean(
+    flags.boolean(
         "allow_version_labels_for_unavailable_models",
         False,
         "let labels name versions that are not loaded yet, at the start too",
-        **shared,
     )
-    flags.DEFINE_integer("port", 8500, "gRPC port; 0 takes a free one", 0, 65535, **shared)
-    flags.DEFINE_integer("rest_port", 8501, "REST port; 0 takes a free one", 0, 65535, **shared)
-    flags.DEFINE_alias("rest_api_port", "rest_port", flag_values=values)
-    flags.DEFINE_string("host", "127.0.0.1", "address to listen on", **shared)
-    flags.DEFINE_string(
-        "token_file", None, "file with a token; requests must then bear it", **shared
-    )
-    flags.DEFINE_list(
+    flags.integer("port", 8500, "gRPC port; 0 takes a free one", 0, 65535)
+    flags.integer("rest_port", 8501, "REST port; 0 takes a free one", 0, 65535)
+    flags.alias("rest_api_port", "rest_port")
+    flags.string("host", "127.0.0.1", "address to listen on")
+    flags.string("token_file", None, "file with a token; requests must then bear it")
+    flags.strings(
         "allowed_hosts",
         [],
         "names, separated by commas, by which REST clients may ask without a token; --host, "
         "localhost and IP addresses always may, others could be a page's that is led here",
-        **shared,
     )
-    flags.DEFINE_boolean(
-        "page", True, "a page to try the models on, at / of the REST port", **shared
-    )
-    flags.DEFINE_boolean(
-        "enable_batching", True, "compute requests of many clients at once", **shared
-    )
-    flags.DEFINE_string(
-        "batching_parameters_file", None, "how: BatchingParameters in text", **shared
-    )
-    flags.DEFINE_string(
+    flags.boolean("page", True, "a page to try the models on, at / of the REST port")
+    flags.boolean("enable_batching", True, "compute requests of many clients at once")
+    flags.string("batching_parameters_file", None, "how: BatchingParameters in text")
+    flags.string(
         "monitoring_config_file",
         None,
         "whether and where the REST port has metrics: MonitoringConfig in text",
-        **shared,
     )
-    flags.DEFINE_integer(
+    flags.integer(
         "tensorflow_session_parallelism",
         0,
         "threads a model computes with; 0: one a core",
         lower_bound=0,
-        **shared,
     )
-    flags.DEFINE_boolean(
+    flags.boolean(
         "enable_serialization_as_tensor_content",
         False,
         "send gRPC tensors as bytes; a client that reads float_val or int_val does not find them",
-        **shared,
     )
-    _define_limits(limits, shared)
+    _define_limits(flags, limits)
 
 
-def _define_limits(limits: Limits, shared: dict) -> None:
-    flags.DEFINE_integer(
+def _define_limits(flags: CommandFlags, limits: Limits) -> None:
+    flags.integer(
         "rest_api_timeout_in_ms",
         int(1000 * limits.rest_seconds),
         "a REST request is given up after so long",
         lower_bound=1,
-        **shared,
     )
-    flags.DEFINE_integer(
-        "rest_max_body_bytes", limits.body_bytes, "longest REST body, inflated", 1, **shared
-    )
-    flags.DEFINE_integer(
-        "grpc_max_message_bytes", limits.message_bytes, "longest gRPC request", 1, **shared
-    )
-    flags.DEFINE_integer(
+    flags.integer("rest_max_body_bytes", limits.body_bytes, "longest REST body, inflated", 1)
+    flags.integer("grpc_max_message_bytes", limits.message_bytes, "longest gRPC request", 1)
+    flags.integer(
         "max_request_memory_bytes",
         limits.memory_bytes,
         "what all requests in work may hold; beyond, they are refused (503, RESOURCE_EXHAUSTED)",
         1,
-        **shared,
     )
-    flags.DEFINE_float(
+    flags.number(
         "request_arrival_seconds",
         limits.arrival_seconds,
         "a request must have arrived within so long",
         lower_bound=0.1,
-        **shared,
     )
-    flags.DEFINE_integer(
+    flags.integer(
         "rest_max_connections",
         limits.connections,
         "connections at a time; beyond, idle ones are closed",
         1,
-        **shared,
     )
-    flags.DEFINE_integer(
+    flags.integer(
         "grpc_max_connections",
         limits.grpc_connections,
         "gRPC connections at a time; beyond, new ones are closed",
         1,
-        **shared,
     )
 
 
 def main(arguments: Sequence[str]) -> None:
     """Runs `tf-sg2 serve`."""
-    values = command_line.parse("serve", arguments, _define_flags, USAGE)
+    values = parse("serve", arguments, define_flags, USAGE)
     if bool(values.model_dir) == bool(values.model_config_file):
         raise InputError(
             "--model_dir, the model's folder as exported, or --model_config_file is needed, and "
@@ -177,7 +149,7 @@ def main(arguments: Sequence[str]) -> None:
     serve(_settings(values, token))
 
 
-def _settings(values: flags.FlagValues, token: str | None) -> Settings:
+def _settings(values: FlagValues, token: str | None) -> Settings:
     from tf_sg2.serving.server.app import Settings
     from tf_sg2.serving.server.wire import config_files
 

@@ -170,7 +170,7 @@ def test_command_writes_cards(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "needs --out"),
+        ([], "--out is needed: folder or .zip file to create"),
         (["--out=x", "--size=big"], "image size"),
         (["--out=x", "--count=0"], "empty"),
         (["--out=x", "--seed=-3"], "0 or more"),

@@ -221,7 +221,7 @@ def test_check_writes_nothing(folder):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "--source is missing"),
+        ([], "--source is needed: folder of images"),
         (["--source=a", "--check", "--dest=b"], "--check writes nothing"),
         (["--source=nowhere"], "there is no data set at 'nowhere'"),
         (["--source=.", "--size=big"], "big"),

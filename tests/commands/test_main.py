@@ -1,11 +1,12 @@
 """`tf-sg2`: its table of commands, its help, and one line for what a user got wrong."""
 
 import pytest
-from absl import flags
+from absl import flags as absl_flags
 
 from tf_sg2 import config
-from tf_sg2.commands import flags as command_line
 from tf_sg2.commands import main as cli
+from tf_sg2.commands.exit_status import main_guard
+from tf_sg2.commands.flags import CommandFlags, parse
 from tf_sg2.errors import InputError
 from tf_sg2.training.commands.train import define_flags as define_train_flags
 
@@ -49,7 +50,7 @@ def test_stray_argument_is_one_line(command, capsys):
     error = capsys.readouterr().err
     assert error == (
         f"error: tf-sg2 {command} takes flags only, but was given 'stray'; "
-        f"tf-sg2 {command} --help lists them\n"
+        f"tf-sg2 {command} --help lists the flags\n"
     )
 
 
@@ -61,22 +62,22 @@ def test_unknown_command_is_one_line(capsys):
     )
 
 
-def define(values: flags.FlagValues) -> None:
-    flags.DEFINE_integer("count", 3, "how many", flag_values=values)
-    flags.DEFINE_string("out", None, "where to", flag_values=values)
+def define(flags: CommandFlags) -> None:
+    flags.integer("count", 3, "how many")
+    flags.string("out", None, "where to")
 
 
 def test_flags_are_parsed():
-    values = command_line.parse("draw", ["--count=5", "--out", "here"], define, "Draws.")
+    values = parse("draw", ["--count=5", "--out", "here"], define, "Draws.")
     assert (values.count, values.out) == (5, "here")
-    values = command_line.parse("draw", [], define, "Draws.")
+    values = parse("draw", [], define, "Draws.")
     assert (values.count, values.out) == (3, None)
 
 
 def test_dashes_in_values_stay():
-    values = command_line.parse("draw", ["--out=a-b_c"], define, "Draws.")
+    values = parse("draw", ["--out=a-b_c"], define, "Draws.")
     assert values.out == "a-b_c"
-    values = command_line.parse("draw", ["--out", "a-b_c"], define, "Draws.")
+    values = parse("draw", ["--out", "a-b_c"], define, "Draws.")
     assert values.out == "a-b_c"
 
 
@@ -91,7 +92,7 @@ def test_dashes_in_values_stay():
 )
 def test_unusable_flags_are_refused(arguments, message):
     with pytest.raises(InputError, match=message):
-        command_line.parse("draw", arguments, define, "Draws.")
+        parse("draw", arguments, define, "Draws.")
 
 
 def test_dry_run_prints_the_configuration_and_the_networks_and_writes_nothing(
@@ -108,23 +109,35 @@ def test_dry_run_prints_the_configuration_and_the_networks_and_writes_nothing(
 
 
 def test_every_number_of_a_configuration_has_its_flag():
-    values = flags.FlagValues()
-    define_train_flags(values)
-    assert set(config.field_names()) <= set(values)
+    flags = CommandFlags()
+    define_train_flags(flags)
+    assert set(config.field_names()) <= set(flags.values)
 
 
 @pytest.mark.parametrize("text", ["nan", "NaN", "-nan"])
 def test_a_flag_that_is_no_number_is_refused(text):
-    def bounded(values):
-        flags.DEFINE_float("minutes", 1.0, "how long", lower_bound=0, flag_values=values)
+    def bounded(flags):
+        flags.number("minutes", 1.0, "how long", lower_bound=0)
 
-    with pytest.raises(InputError, match="--minutes is nan; .*tf-sg2 draw --help"):
-        command_line.parse("draw", [f"--minutes={text}"], bounded, "Draws.")
+    with pytest.raises(InputError, match=r"--minutes is nan; .*tf-sg2 draw --help"):
+        parse("draw", [f"--minutes={text}"], bounded, "Draws.")
+
+
+def test_a_required_flag_that_is_missing_or_empty_is_refused():
+    def required(flags):
+        flags.string("out", None, "folder of pictures", required=True)
+
+    for arguments in ([], ["--out="]):
+        with pytest.raises(InputError) as caught:
+            parse("draw", arguments, required, "Draws.")
+        assert str(caught.value) == (
+            "--out is needed: folder of pictures (tf-sg2 draw --help lists the flags)"
+        )
 
 
 def test_process_wide_flags_stay_untouched():
-    command_line.parse("draw", ["--count=5"], define, "Draws.")
-    assert "count" not in flags.FLAGS
+    parse("draw", ["--count=5"], define, "Draws.")
+    assert "count" not in absl_flags.FLAGS
 
 
 def test_guard_turns_errors_into_statuses(capsys):
@@ -137,9 +150,9 @@ def test_guard_turns_errors_into_statuses(capsys):
     def fail():
         raise RuntimeError("a defect")
 
-    assert command_line.main_guard(refuse) == 2
+    assert main_guard(refuse) == 2
     assert capsys.readouterr().err == "error: there is no folder 'x'; make it\n"
-    assert command_line.main_guard(interrupt) == 130
-    assert command_line.main_guard(lambda: None) == 0
+    assert main_guard(interrupt) == 130
+    assert main_guard(lambda: None) == 0
     with pytest.raises(RuntimeError, match="a defect"):
-        command_line.main_guard(fail)
+        main_guard(fail)

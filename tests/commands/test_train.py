@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from absl import flags
 
 from tf_sg2 import InputError, config
 from tf_sg2.commands import main as cli
+from tf_sg2.commands.flags import CommandFlags
 from tf_sg2.runs.directory import RunDirectory
 from tf_sg2.training.commands.train import build_config, define_flags
 from tf_sg2.training.run.signals import INTERRUPTED_STATUS
@@ -15,10 +15,10 @@ from tiny_config import IMAGE_SIZE, tiny_config
 
 
 def configuration(*arguments):
-    values = flags.FlagValues()
-    define_flags(values)
-    values(["train", *arguments])
-    return build_config(values)
+    flags = CommandFlags()
+    define_flags(flags)
+    flags.values(["train", *arguments])
+    return build_config(flags.values)
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 
 from tf_sg2.commands import main as cli
+from tf_sg2.commands.generate import main
 from tf_sg2.errors import InputError
 from tf_sg2.images import to_uint8
-from tf_sg2.latent.generate import generate, main
+from tf_sg2.latent.generation import generate
 from tf_sg2.latent.renderer import Renderer
 from tf_sg2.latent.seeds import latents, noise_seeds
 from tf_sg2.runs.load import load_run
@@ -125,7 +126,7 @@ def test_a_single_seed_may_be_one_file(run, tmp_path):
     [
         ({"run": None}, "--run is needed: run directory of tf-sg2 train"),
         ({"out": None}, "--out is needed"),
-        ({"seeds": None}, "--seeds is needed: such as 0-15,20,33"),
+        ({"seeds": None}, "--seeds is needed: seeds, such as 0-15,20,33"),
         ({"seeds": "x"}, "--seeds 'x' is no list of whole numbers"),
         ({"run": "missing"}, "run directory missing does not exist"),
         ({"checkpoint": "7"}, "has no checkpoint '7'; it has 6"),
@@ -140,7 +141,7 @@ def test_a_single_seed_may_be_one_file(run, tmp_path):
             {"grid": "true", "columns": "100000000000", "out": "sheet.png", "seeds": "0-4"},
             "--columns=100000000000 is more than the 5 pictures of the grid",
         ),
-        ({"out": __file__}, "is a file that is there already; name a folder"),
+        ({"out": __file__}, "is an existing file; name a folder"),
     ],
 )
 def test_unusable_command_lines_are_refused(run, tmp_path, capsys, change, message):

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tf_sg2.commands.interpolate import main
 from tf_sg2.errors import InputError
 from tf_sg2.latent.interpolation import (
     closed_spline,
     frame_times,
     interpolate,
-    main,
     write_animation,
 )
 from tf_sg2.latent.renderer import Renderer
@@ -137,7 +137,7 @@ def test_command_writes_a_loop(run, tmp_path, capsys):
         ({"space": "y"}, "should be one of <w|z>"),
         ({"noise_mode": "random"}, "should be one of <const|none>"),
         ({"out": "film.mp4"}, "unknown suffix; take .gif, .webp, .png, or a folder"),
-        ({"out": "loop.gif", "frame_rate": "60"}, "a GIF shows 50 frames a second at most"),
+        ({"out": "loop.gif", "frame_rate": "60"}, "a GIF shows 50 frames per second at most"),
         ({"frame_rate": "0"}, "the frame rate is 0"),
         ({"labels": "1"}, "this model has no labels"),
     ],

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tf_sg2.commands.mix import main
 from tf_sg2.errors import InputError
 from tf_sg2.images import to_uint8
-from tf_sg2.latent.mixing import main, mixing_table
+from tf_sg2.latent.mixing import mixing_table
 from tf_sg2.latent.renderer import Renderer
 from tf_sg2.latent.seeds import latents, noise_seeds
 from tf_sg2.runs.load import load_run

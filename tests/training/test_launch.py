@@ -141,8 +141,7 @@ def training_command(container):
 
 @pytest.mark.parametrize("document", [job_of(JOB), TFJOB], ids=lambda document: document["kind"])
 def test_manifests_call_the_command_with_flags_that_it_has(document):
-    from absl import flags
-
+    from tf_sg2.commands.flags import CommandFlags
     from tf_sg2.training.commands.train import define_flags
 
     pods = [document["spec"]] if "template" in document["spec"] else []
@@ -150,8 +149,9 @@ def test_manifests_call_the_command_with_flags_that_it_has(document):
     (container,) = pods[0]["template"]["spec"]["containers"]
     command, *arguments = training_command(container)
     assert command == "train"
-    values = flags.FlagValues()
-    define_flags(values)
+    flags = CommandFlags()
+    define_flags(flags)
+    values = flags.values
     assert values(["train", *arguments]) == ["train"]
     assert values.run.startswith("/storage/")
     assert values.data.startswith("/storage/")

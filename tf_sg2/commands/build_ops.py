@@ -5,9 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from absl import flags
-
-from tf_sg2.commands import flags as command_line
+from tf_sg2.commands.flags import CommandFlags, parse
 from tf_sg2.errors import InputError
 
 USAGE = """
@@ -17,47 +15,41 @@ Compiles the native ops (upfirdn2d, bias_act) against the installed TensorFlow.
   tf-sg2 build-ops --cuda=off
   tf-sg2 build-ops --into_package && pip wheel --no-deps .
 
-The result goes to the user's cache ($TF_SG2_CACHE, else ~/.cache/tf_sg2) and is used from then on
-by every process that runs the same TensorFlow and the same sources. Where nothing changed, it only
-checks that TensorFlow loads the library. Without a build everything works on TensorFlow's own
-operations, slower. Needs a C++ compiler that knows C++17: $CXX, g++, c++ or clang++; and nvcc for
-the CUDA kernels.
+The library goes into the user's cache ($TF_SG2_CACHE, else ~/.cache/tf_sg2). From then on, every
+process with the same TensorFlow and the same sources uses it. If nothing changed, the command only
+checks that TensorFlow loads the library. Without a build, TensorFlow's own operations do the same
+work, more slowly. The build needs a C++17 compiler ($CXX, g++, c++ or clang++), and nvcc for the
+CUDA kernels.
 """
 
 
-def define_flags(values: flags.FlagValues) -> None:
-    """Adds the command's flags."""
-    flags.DEFINE_enum(
+def define_flags(flags: CommandFlags) -> None:
+    """Defines the flags of the command."""
+    flags.enum(
         "cuda",
         "auto",
         ["auto", "on", "off"],
-        "whether to build the CUDA kernels; auto: where there is an nvcc, or a build has them",
-        flag_values=values,
+        "whether to build the CUDA kernels; auto: if there is an nvcc, or a build that has them",
     )
-    flags.DEFINE_boolean(
-        "into_package",
-        False,
-        "put the result beside the sources: a wheel made then needs no compiler",
-        flag_values=values,
+    flags.boolean(
+        "into_package", False, "put the library beside the sources, for wheels without a compiler"
     )
-    flags.DEFINE_boolean("force", False, "build even if nothing changed", flag_values=values)
-    flags.DEFINE_boolean(
+    flags.boolean("force", False, "build even if nothing changed")
+    flags.boolean(
         "warnings_as_errors",
         False,
-        "let a warning of the C++ compiler fail the build: for continuous integration",
-        flag_values=values,
+        "treat warnings of the C++ compiler as errors, for continuous integration",
     )
-    flags.DEFINE_boolean(
+    flags.boolean(
         "optional",
         False,
-        "without a C++ compiler say so and succeed: for scripts that go on without the ops",
-        flag_values=values,
+        "without a C++ compiler, print that and succeed, for scripts that can work without the ops",
     )
 
 
 def main(arguments: Sequence[str]) -> None:
     """Runs `tf-sg2 build-ops`."""
-    values = command_line.parse("build-ops", arguments, define_flags, USAGE)
+    values = parse("build-ops", arguments, define_flags, USAGE)
     from tf_sg2.custom_ops import build
 
     try:

@@ -1,57 +1,49 @@
-"""`tf-sg2 cards`: draws a set of dummy business cards into a folder or a zip."""
+"""The command `tf-sg2 cards`: draws a set of dummy business cards into a folder or a zip."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from absl import flags
-
-from tf_sg2.commands import flags as command_line
+from tf_sg2.commands.exit_status import signals_as_exceptions
+from tf_sg2.commands.flags import CommandFlags, parse
 from tf_sg2.config import parse_image_size
-from tf_sg2.errors import InputError
 
-USAGE = """\
-tf-sg2 cards: draws dummy business cards, Japanese and English, that lead to nobody.
+USAGE = """
+Draws dummy business cards, Japanese and English. No name, address or number on them is real.
 
   tf-sg2 cards --out=cards.zip --count=2000 --seed=1 --size=96x160
 
-Card i of a seed always shows the same texts, and the same pixels with one version of Pillow,
-FreeType and the fonts. Beside the PNGs, cards.json holds what is written on each card
-and where. Training can also draw the same cards as it goes, without any file:
+Card i of a seed always shows the same texts. Its pixels are also the same with one version of
+Pillow, FreeType and the fonts. cards.json, beside the PNGs, holds the texts of each card and their
+positions. Training can also draw the same cards as it runs, without any file:
 
   tf-sg2 train --data=cards:count=2000,seed=1,size=96x160 ...
 """
 
 
-def _define_flags(values: flags.FlagValues) -> None:
-    flags.DEFINE_string("out", None, "Folder or .zip file to create.", flag_values=values)
-    flags.DEFINE_integer("count", 2000, "Number of cards.", flag_values=values)
-    flags.DEFINE_integer("seed", 0, "Of the series of cards, 0 or more.", flag_values=values)
-    flags.DEFINE_string(
-        "size", "96x160", "HEIGHTxWIDTH in pixels; cards fill the image.", flag_values=values
-    )
-    flags.DEFINE_list(
-        "languages", ["ja", "en"], "Languages to draw from: ja, en.", flag_values=values
-    )
-    flags.DEFINE_integer(
+def define_flags(flags: CommandFlags) -> None:
+    """Defines the flags of the command."""
+    flags.string("out", None, "folder or .zip file to create", required=True)
+    flags.integer("count", 2000, "number of cards")
+    flags.integer("seed", 0, "seed of the set of cards, 0 or more")
+    flags.string("size", "96x160", "HEIGHTxWIDTH in pixels; a card fills the image")
+    flags.strings("languages", ["ja", "en"], "languages of the cards: ja, en")
+    flags.integer(
         "processes",
         None,
-        "Processes that draw at once (default: one a core).",
+        "processes that draw in parallel; default: one per core",
         lower_bound=1,
-        flag_values=values,
     )
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Runs `tf-sg2 cards ARGUMENTS`."""
-    values = command_line.parse("cards", arguments, _define_flags, USAGE)
-    if not values.out:
-        raise InputError("tf-sg2 cards needs --out, the folder or .zip file to create")
+    """Runs `tf-sg2 cards`."""
+    values = parse("cards", arguments, define_flags, USAGE)
     size = parse_image_size(values.size)
 
     from tf_sg2.cards.writing import write_cards
 
-    with command_line.signals_as_exceptions():
+    with signals_as_exceptions():
         out = write_cards(
             values.out, values.count, values.seed, size, tuple(values.languages), values.processes
         )

@@ -1,4 +1,4 @@
-"""The command `tf-sg2 doctor`: a table of what this installation has and what it uses, and why."""
+"""The command `tf-sg2 doctor`: a table of versions, devices and op implementations."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from tf_sg2.commands import flags as command_line
+from tf_sg2.commands.flags import parse
 from tf_sg2.networks.precision import use_tf32
 
 USAGE = """
-Prints one table: versions, devices, which implementation upfirdn2d and bias_act use and why, the
-compiler and CUDA. Send it along with a report of a problem.
+Prints a table of versions, devices, the compiler and CUDA. It also shows which implementation
+upfirdn2d and bias_act use, and why. Attach the table to a problem report.
 
   tf-sg2 doctor
 """
 
-# Distributions that tell most about a problem.
+# Packages whose versions matter for a problem report.
 PACKAGES = ("keras", "numpy", "pillow", "scipy", "tensorboard", "tensorflow-serving-api")
 
 
 def report() -> list[tuple[str, str]]:
-    """Returns the rows of the table: (what, its value)."""
+    """Returns the rows of the table: (name, value)."""
     import tensorflow as tf
 
     import tf_sg2
@@ -53,7 +53,7 @@ def report() -> list[tuple[str, str]]:
 
 
 def _native_ops() -> list[tuple[str, str]]:
-    """Which implementation each op takes, and why."""
+    """Returns the rows about the ops: which implementation each uses, and why."""
     from tf_sg2.custom_ops import loader
     from tf_sg2.ops import current_implementation
     from tf_sg2.ops.implementation import native_missing
@@ -75,6 +75,7 @@ def _native_ops() -> list[tuple[str, str]]:
 
 
 def _tools() -> list[tuple[str, str]]:
+    """Returns the rows about the compilers and the driver."""
     from tf_sg2.custom_ops import build
 
     try:
@@ -119,7 +120,7 @@ def _lines(command: list[str]) -> list[str]:
         result = subprocess.run(command, capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired) as error:
         return [f"{command[0]} does not run: {error}"]
-    return (result.stdout or result.stderr).strip().splitlines() or ["it says nothing"]
+    return (result.stdout or result.stderr).strip().splitlines() or ["no output"]
 
 
 def _first_line(command: list[str]) -> str:
@@ -132,7 +133,7 @@ def _last_line(command: list[str]) -> str:
 
 def main(arguments: Sequence[str]) -> None:
     """Runs `tf-sg2 doctor`."""
-    command_line.parse("doctor", arguments, lambda values: None, USAGE)
+    parse("doctor", arguments, lambda flags: None, USAGE)
     use_tf32(False)
     rows = report()
     width = max(len(name) for name, _ in rows)

@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from tf_sg2.commands import flags as command_line
+from tf_sg2.commands.exit_status import main_guard
 from tf_sg2.errors import InputError
 
 # name: ("module:function", what it does in one line); the function takes the arguments that
@@ -25,9 +25,9 @@ COMMANDS = {
         "versions, devices, and which implementation each op uses",
     ),
     "train": ("tf_sg2.training.commands.train:main", "train a model, or resume a run"),
-    "generate": ("tf_sg2.latent.generate:main", "images from seeds"),
-    "mix": ("tf_sg2.latent.mixing:main", "the style-mixing table of two rows of seeds"),
-    "interpolate": ("tf_sg2.latent.interpolation:main", "a loop through latent space"),
+    "generate": ("tf_sg2.commands.generate:main", "pictures from seeds"),
+    "mix": ("tf_sg2.commands.mix:main", "a style-mixing table of two lists of seeds"),
+    "interpolate": ("tf_sg2.commands.interpolate:main", "a looped animation through latent space"),
     "export": (
         "tf_sg2.serving.commands.export:main",
         "a run as a model that TensorFlow Serving loads",
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # is wrong reaches Python as an exception. Set the variable to 0 to see it all.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     arguments = sys.argv[1:] if arguments is None else arguments
-    return command_line.main_guard(lambda: _run(arguments))
+    return main_guard(lambda: _run(arguments))
 
 
 if __name__ == "__main__":

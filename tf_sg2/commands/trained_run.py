@@ -1,90 +1,89 @@
-"""What the commands on a trained generator share: their flags, and loading what these name."""
+"""Flags of the commands that use a trained run, and functions that load what they name."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from absl import flags
-
 from tf_sg2 import __version__
-from tf_sg2.errors import InputError
+from tf_sg2.commands.flags import CommandFlags, FlagValues
 from tf_sg2.networks.precision import use_tf32
+from tf_sg2.runs.directory import RunDirectory
+from tf_sg2.runs.load import LoadedRun, load_run
 
 if TYPE_CHECKING:
     from tf_sg2.latent.renderer import Renderer
-    from tf_sg2.runs.load import LoadedRun
+
+_NOISE_MODES = {
+    "const": "the stored noise of the model",
+    "random": "noise from the seed",
+    "none": "no noise",
+}
 
 
-def define_model_flags(
-    values: flags.FlagValues, noise_modes: Sequence[str] = ("const", "random", "none")
-) -> None:
-    """Adds the flags that say which generator makes the pictures, and how."""
-    shared = {"flag_values": values}
-    flags.DEFINE_string("run", None, "run directory of tf-sg2 train (needed)", **shared)
-    flags.DEFINE_string(
-        "checkpoint", None, "its checkpoint: iteration, name or path; default: the newest", **shared
-    )
-    flags.DEFINE_string(
-        "labels",
-        None,
-        "conditional models: class number, or the label's numbers separated by commas",
-        **shared,
-    )
-    flags.DEFINE_float(
-        "truncation_psi",
-        0.7,
-        "1: all variety; towards 0: fewer flaws and less variety; 0: the mean picture",
-        **shared,
-    )
-    flags.DEFINE_integer(
-        "truncation_cutoff",
-        None,
-        "truncate the first so many layers only, coarse to fine; default: all",
-        lower_bound=0,
-        **shared,
-    )
-    explained = {
-        "const": "the model's stored noise",
-        "random": "noise by seed",
-        "none": "no noise",
-    }
-    flags.DEFINE_enum(
-        "noise_mode",
-        "const",
-        list(noise_modes),
-        "; ".join(f"{mode}: {explained[mode]}" for mode in noise_modes),
-        **shared,
-    )
-    flags.DEFINE_integer(
-        "batch_size", 4, "pictures at a time: memory against speed", lower_bound=1, **shared
+def define_run_flags(flags: CommandFlags) -> None:
+    """Defines the flags that name a run and one of its checkpoints."""
+    flags.string("run", None, "run directory of tf-sg2 train", required=True)
+    flags.string(
+        "checkpoint", None, "iteration, name or path of a checkpoint; default: the newest one"
     )
 
 
-def require(values: flags.FlagValues, *names: str) -> None:
-    """Refuses a command line that leaves one of these flags out.
+def load_named_run(values: FlagValues) -> LoadedRun:
+    """Loads the run that the flags of `define_run_flags` name.
 
     Raises:
-        InputError: naming the first one.
+        InputError: if the run cannot be loaded.
     """
-    for name in names:
-        if not values[name].value:
-            raise InputError(f"--{name} is needed: {values[name].help.removesuffix(' (needed)')}")
+    # Reading the configuration first refuses a wrong folder before TensorFlow is imported.
+    use_tf32(RunDirectory(values.run).read_config().training.tf32)
+    return load_run(values.run, values.checkpoint)
 
 
-def load_renderer(values: flags.FlagValues) -> tuple[LoadedRun, Renderer]:
-    """Loads the run and settles its generator as the flags of `define_model_flags` say.
+def define_renderer_flags(
+    flags: CommandFlags, noise_modes: Sequence[str] = tuple(_NOISE_MODES)
+) -> None:
+    """Defines the flags of commands that make pictures with a trained generator."""
+    define_run_flags(flags)
+    flags.string(
+        "labels",
+        None,
+        "for conditional models: a class number, or the numbers of the label separated by commas",
+    )
+    flags.number(
+        "truncation_psi",
+        0.7,
+        "1: full variety; closer to 0: fewer flaws and less variety; 0: only the mean picture",
+    )
+    flags.integer(
+        "truncation_cutoff",
+        None,
+        "number of layers that are truncated, counted from the coarsest; default: all layers",
+        lower_bound=0,
+    )
+    flags.enum(
+        "noise_mode",
+        "const",
+        noise_modes,
+        "; ".join(f"{mode}: {_NOISE_MODES[mode]}" for mode in noise_modes),
+    )
+    flags.integer(
+        "batch_size",
+        4,
+        "pictures per batch; more are faster and need more memory",
+        lower_bound=1,
+    )
+
+
+def load_renderer(values: FlagValues) -> tuple[LoadedRun, Renderer]:
+    """Loads a run and makes its renderer from the flags of `define_renderer_flags`.
 
     Raises:
         InputError: if the run cannot be loaded, or a flag does not fit its model.
     """
     from tf_sg2.latent.labels import parse_label
-    from tf_sg2.runs.directory import RunDirectory
-    from tf_sg2.runs.load import load_run
 
-    # Refuses a wrong folder without TensorFlow.
-    use_tf32(RunDirectory(values.run).read_config().training.tf32)
-    run = load_run(values.run, values.checkpoint)
+    run = load_named_run(values)
     from tf_sg2.latent.renderer import Renderer
 
     renderer = Renderer(
@@ -99,7 +98,7 @@ def load_renderer(values: flags.FlagValues) -> tuple[LoadedRun, Renderer]:
 
 
 def picture_metadata(run: LoadedRun, renderer: Renderer) -> dict[str, object]:
-    """Returns what made a picture, as `images.save_png` stores it."""
+    """Returns the settings of a picture for `images.save_png`, which stores them in the file."""
     metadata: dict[str, object] = {
         "psi": renderer.truncation_psi,
         "noise_mode": renderer.noise_mode,

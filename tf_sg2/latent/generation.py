@@ -1,4 +1,4 @@
-"""`tf-sg2 generate`: pictures by seed, one file each or all on one sheet."""
+"""Writes the pictures of seeds, one file each or all in one grid."""
 
 from __future__ import annotations
 
@@ -8,28 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from absl import flags
 from tqdm import tqdm
 
-from tf_sg2.commands import flags as command_line
-from tf_sg2.commands.model_flags import define_model_flags, load_renderer, picture_metadata, require
 from tf_sg2.errors import InputError
 from tf_sg2.images import grid, save_png
-from tf_sg2.latent.seeds import parse_numbers
 
 if TYPE_CHECKING:
     from tf_sg2.latent.renderer import Renderer
-
-USAGE = """
-tf-sg2 generate: pictures by seed, from a trained run.
-
-  tf-sg2 generate --run=runs/cards --out=pictures --seeds=0-15
-  tf-sg2 generate --run=runs/cards --out=sheet.png --seeds=0-15,20,33 --grid --columns=6
-
-Writes pictures/seed0000.png and so on, or with --grid one sheet. A seed stands for one picture of
-a checkpoint, whichever seeds are generated beside it. The PNGs say what made them (seed, psi, ...)
-in their text entries.
-"""
 
 
 def generate(
@@ -43,19 +28,19 @@ def generate(
     """Writes the pictures of seeds.
 
     Args:
-        renderer: makes them.
-        seeds: one a picture.
-        out: a folder (made if need be; files of the same name are replaced), or a .png file for a
-            grid or a single seed.
-        as_grid: whether all pictures go on one sheet.
-        columns: of the grid; about as many as rows where None.
-        metadata: text for the PNGs, beside the seed.
+        renderer: makes the pictures.
+        seeds: one per picture.
+        out: a folder, which is made if it does not exist; files of the same name are replaced. Or
+            a .png file, for a grid or a single seed.
+        as_grid: whether all pictures go into one grid.
+        columns: columns of the grid; None for about as many as rows.
+        metadata: further text entries of the PNGs, which always hold the seed.
 
     Returns:
         The files written.
 
     Raises:
-        InputError: if `out` does not fit, or cannot be written.
+        InputError: if `out` does not fit the other arguments, or cannot be written.
     """
     out = Path(out)
     check_out(out, seeds, as_grid, columns)
@@ -76,10 +61,10 @@ def generate(
 
 
 def check_out(out: Path, seeds: Sequence[int], as_grid: bool, columns: int | None) -> None:
-    """Refuses an `out` that does not fit, before any work.
+    """Checks that `generate` can write to `out`, before any work is done.
 
     Raises:
-        InputError: saying what would fit.
+        InputError: if it cannot; the message says which `out` fits.
     """
     if as_grid and not _is_png(out):
         raise InputError(f"a grid is one picture, but --out={out} is no .png file")
@@ -96,35 +81,8 @@ def check_out(out: Path, seeds: Sequence[int], as_grid: bool, columns: int | Non
             "or add --grid"
         )
     if not _is_png(out) and out.exists() and not out.is_dir():
-        raise InputError(f"--out={out} is a file that is there already; name a folder")
+        raise InputError(f"--out={out} is an existing file; name a folder")
 
 
 def _is_png(path: Path) -> bool:
     return path.suffix.lower() == ".png"
-
-
-def _define_flags(values: flags.FlagValues) -> None:
-    shared = {"flag_values": values}
-    define_model_flags(values)
-    flags.DEFINE_string(
-        "out", None, "folder; or .png file for --grid or a single seed (needed)", **shared
-    )
-    flags.DEFINE_string("seeds", None, "such as 0-15,20,33 (needed)", **shared)
-    flags.DEFINE_boolean("grid", False, "one sheet of all pictures, row by row", **shared)
-    flags.DEFINE_integer(
-        "columns", None, "of the grid; default: about as many as rows", lower_bound=1, **shared
-    )
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Runs `tf-sg2 generate`."""
-    values = command_line.parse("generate", arguments, _define_flags, USAGE)
-    require(values, "run", "out", "seeds")
-    seeds = parse_numbers(values.seeds, "--seeds")
-    check_out(Path(values.out), seeds, values.grid, values.columns)
-    run, renderer = load_renderer(values)
-    written = generate(
-        renderer, seeds, values.out, values.grid, values.columns, picture_metadata(run, renderer)
-    )
-    where = written[0] if len(written) == 1 else values.out
-    print(f"{len(seeds)} picture{'s' * (len(seeds) > 1)} of {run.checkpoint.name}: {where}")

@@ -1,57 +1,42 @@
-"""`tf-sg2 interpolate`: a closed way through latent space, as an animation without a seam."""
+"""A closed path through latent space, as a looped animation."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from absl import flags
-from tqdm import tqdm
 
-from tf_sg2.commands import flags as command_line
-from tf_sg2.commands.model_flags import define_model_flags, load_renderer, require
 from tf_sg2.errors import InputError
 from tf_sg2.files import new_file, new_folder
 from tf_sg2.images import save_png, to_pillow
-from tf_sg2.latent.seeds import latents, parse_numbers
+from tf_sg2.latent.seeds import latents
 
 if TYPE_CHECKING:
     from tf_sg2.latent.renderer import Renderer
 
 SPACES = ("w", "z")
-# Suffix -> (Pillow's format, its smallest unit of time in milliseconds, further arguments).
-ANIMATIONS = {
+# Suffix -> (format in Pillow, its smallest unit of time in milliseconds, further arguments).
+ANIMATIONS: dict[str, tuple[str, int, dict[str, Any]]] = {
     ".gif": ("GIF", 10, {"disposal": 2}),
     ".webp": ("WEBP", 1, {"lossless": True}),
     ".png": ("PNG", 1, {}),
 }
-# Viewers play a GIF's frames of less than two units of time slowly.
+# Viewers slow down a GIF whose frames last less than two units of time.
 FASTEST_GIF = 50.0
-
-USAGE = """
-tf-sg2 interpolate: an animation through the pictures of some seeds and back to the first.
-
-  tf-sg2 interpolate --run=runs/cards --seeds=0,1,2,3 --frames=120 --out=loop.webp
-  tf-sg2 interpolate --run=runs/cards --seeds=0-7 --frames=480 --out=frames
-
---out is a .gif (256 colours), .webp or .png (both lossless and animated), or else a folder of PNG
-frames, which ffmpeg makes a film of:
-
-  ffmpeg -framerate 30 -i frames/frame%05d.png -pix_fmt yuv420p film.mp4
-"""
 
 
 def closed_spline(points: np.ndarray, count: int) -> np.ndarray:
-    """Returns `count` points on the smooth closed curve through `points`, from the first one on.
+    """Returns `count` points on the smooth closed curve through `points`, in even steps.
 
-    A periodic cubic spline at even steps; the curve, its slope and its bend also meet at the seam.
+    The curve is a periodic cubic spline: its value, slope and curvature are continuous everywhere,
+    also where it closes.
 
     Args:
         points: [K, ...], two or more.
-        count: how many; the first point does not come again at the end.
+        count: number of points; the curve starts at the first point and does not repeat it.
 
     Returns:
         float64 [count, ...].
@@ -75,10 +60,10 @@ def interpolate(
 
     Args:
         renderer: makes the pictures, without random noise.
-        seeds: two or more; each is met after the same number of frames.
-        frames: in the whole loop.
-        space: "w": a spline through their w; "z": a spline through their z on the sphere that the
-            mapping network scales every z to.
+        seeds: two or more; the loop takes the same number of frames from each to the next.
+        frames: number of frames of the whole loop.
+        space: "w" for a spline through their w, "z" for a spline through their z. The mapping
+            network scales every z to a sphere, and the spline goes through points on that sphere.
 
     Raises:
         InputError: for an unusable value.
@@ -98,10 +83,10 @@ def interpolate(
 
 
 def check_loop(seeds: Sequence[int], frames: int) -> None:
-    """Refuses a loop that leads nowhere.
+    """Checks the number of seeds and frames.
 
     Raises:
-        InputError: for less than two seeds, or less frames than seeds.
+        InputError: for fewer than two seeds, or fewer frames than seeds.
     """
     if len(seeds) < 2:
         raise InputError("a loop needs two seeds or more, such as --seeds=0,1,2,3")
@@ -110,22 +95,23 @@ def check_loop(seeds: Sequence[int], frames: int) -> None:
 
 
 def frame_times(count: int, frame_rate: float, unit: int = 1) -> list[int]:
-    """Returns how long each frame is shown, in ms; the sum is right even where a frame's is not.
+    """Returns how long each frame is shown, in ms; rounding errors do not add up.
 
     Args:
-        count: of frames.
-        frame_rate: frames a second.
-        unit: the format's smallest unit of time in milliseconds.
+        count: number of frames.
+        frame_rate: frames per second.
+        unit: smallest unit of time of the format, in milliseconds.
     """
     ends = [round(i * 1000 / frame_rate / unit) * unit for i in range(count + 1)]
     return [max(after - before, unit) for before, after in itertools.pairwise(ends)]
 
 
 def check_out(out: Path, frame_rate: float) -> None:
-    """Refuses what `write_animation` cannot write, before any work.
+    """Checks that `write_animation` can write `out`, before any work is done.
 
     Raises:
-        InputError: for an unknown suffix, a frame rate beyond the format, or a folder in use.
+        InputError: for an unknown suffix, a frame rate that the format cannot store, or a folder
+            that is not empty.
     """
     suffix = out.suffix.lower()
     if suffix and suffix not in ANIMATIONS:
@@ -136,18 +122,20 @@ def check_out(out: Path, frame_rate: float) -> None:
     if not 0 < frame_rate <= 1000:
         raise InputError(f"the frame rate is {frame_rate:g}; it must be above 0 and at most 1000")
     if suffix == ".gif" and frame_rate > FASTEST_GIF:
-        raise InputError(f"a GIF shows {FASTEST_GIF:g} frames a second at most; take .webp or .png")
+        raise InputError(
+            f"a GIF shows {FASTEST_GIF:g} frames per second at most; take .webp or .png"
+        )
     if not suffix and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"--out={out} exists already; remove it, or name another folder")
 
 
 def write_animation(out: str | Path, frames: Iterable[np.ndarray], frame_rate: float) -> None:
-    """Writes frames as an endless animation, or as a folder of PNGs where `out` has no suffix.
+    """Writes frames as an endless animation, or as a folder of PNGs if `out` has no suffix.
 
     Args:
         out: .gif, .webp or .png file, or a folder that is new or empty.
         frames: uint8 [H, W, C] each.
-        frame_rate: frames a second; no matter for a folder.
+        frame_rate: frames per second; not used for a folder.
 
     Raises:
         InputError: see `check_out`; or if `out` cannot be written.
@@ -171,35 +159,3 @@ def write_animation(out: str | Path, frames: Iterable[np.ndarray], frame_rate: f
             loop=0,
             **further,
         )
-
-
-def _define_flags(values: flags.FlagValues) -> None:
-    shared = {"flag_values": values}
-    define_model_flags(values, ("const", "none"))
-    flags.DEFINE_string(
-        "out", None, ".gif, .webp or .png file, or a new folder for PNG frames (needed)", **shared
-    )
-    flags.DEFINE_string("seeds", None, "the stations, such as 0,1,2,3 (needed)", **shared)
-    flags.DEFINE_integer("frames", 60, "in the whole loop", lower_bound=2, **shared)
-    flags.DEFINE_float("frame_rate", 20.0, "frames a second", **shared)
-    flags.DEFINE_enum(
-        "space",
-        "w",
-        list(SPACES),
-        "w: even changes; z: every frame is the picture of a z",
-        **shared,
-    )
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Runs `tf-sg2 interpolate`."""
-    values = command_line.parse("interpolate", arguments, _define_flags, USAGE)
-    require(values, "run", "out", "seeds")
-    seeds = parse_numbers(values.seeds, "--seeds")
-    check_loop(seeds, values.frames)
-    check_out(Path(values.out), values.frame_rate)
-    run, renderer = load_renderer(values)
-    frames = interpolate(renderer, seeds, values.frames, values.space)
-    shown = tqdm(frames, total=values.frames, unit="frame", leave=False, disable=None)
-    write_animation(values.out, shown, values.frame_rate)
-    print(f"{values.frames} frames of {run.checkpoint.name}: {values.out}")

@@ -7,10 +7,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from absl import flags
-
 from tf_sg2 import config
-from tf_sg2.commands import flags as command_line
+from tf_sg2.commands.flags import CommandFlags, FlagValues, parse
 from tf_sg2.config import Config, presets
 from tf_sg2.config.image_size import parse_image_size
 from tf_sg2.config.meanings import MEANINGS
@@ -37,75 +35,59 @@ Worker 0 writes the run directory; the others need the data alone.
 """
 
 
-def define_flags(values: flags.FlagValues) -> None:
-    """Adds the command's flags, among them one for each configuration field."""
-    shared = {"flag_values": values}
-    flags.DEFINE_string("run", None, "run directory; made if need be", **shared)
-    flags.DEFINE_enum("preset", None, presets.names(), "configuration to start from", **shared)
-    flags.DEFINE_string("config", None, "JSON configuration to start from", **shared)
-    flags.DEFINE_string(
-        "data",
-        None,
-        "data set: folder, .zip, TFRecords, or cards:count=N,seed=S,size=HxW",
-        **shared,
+def define_flags(flags: CommandFlags) -> None:
+    """Defines the command's flags, among them one for each configuration field."""
+    flags.string("run", None, "run directory; made if need be")
+    flags.enum("preset", None, presets.names(), "configuration to start from")
+    flags.string("config", None, "JSON configuration to start from")
+    flags.string(
+        "data", None, "data set: folder, .zip, TFRecords, or cards:count=N,seed=S,size=HxW"
     )
-    flags.DEFINE_string("image_size", None, "HxW; default: the data set's", **shared)
-    flags.DEFINE_boolean("labels", False, "train a conditional model on the set's labels", **shared)
-    flags.DEFINE_string(
-        "devices", "auto", "auto (all GPUs, else the CPU), a number of GPUs, or cpu:N", **shared
-    )
-    flags.DEFINE_string(
+    flags.string("image_size", None, "HxW; default: the data set's")
+    flags.boolean("labels", False, "train a conditional model on the set's labels")
+    flags.string("devices", "auto", "auto (all GPUs, else the CPU), a number of GPUs, or cpu:N")
+    flags.string(
         "init_from",
         None,
         "run whose weights a new run starts from; it then has no training.ema_rampup",
-        **shared,
     )
-    flags.DEFINE_boolean(
-        "deterministic", False, "make every operation deterministic; slower on GPUs", **shared
-    )
-    flags.DEFINE_boolean(
-        "dry_run", False, "print the configuration and the networks, and stop", **shared
-    )
-    flags.DEFINE_integer(
+    flags.boolean("deterministic", False, "make every operation deterministic; slower on GPUs")
+    flags.boolean("dry_run", False, "print the configuration and the networks, and stop")
+    flags.integer(
         "profile_iterations",
         0,
         "record so many iterations, after the tenth, for TensorBoard's profile page",
         lower_bound=0,
-        **shared,
     )
-    flags.DEFINE_float(
+    flags.number(
         "stop_after_minutes",
         math.inf,
         "checkpoint and stop after this time, for jobs with a limit; the run can be resumed",
         lower_bound=0,
-        **shared,
     )
-    flags.DEFINE_enum(
+    flags.enum(
         "on_nan",
         "stop",
         ["stop", "rollback"],
         "when a loss becomes NaN: stop, or go on from the last checkpoint with another seed",
-        **shared,
     )
-    flags.DEFINE_enum(
+    flags.enum(
         "on_bad_image",
         "stop",
         ["stop", "skip"],
         "when an image cannot be read any more: stop, or name it, count it, and take the next one",
-        **shared,
     )
-    flags.DEFINE_float(
+    flags.number(
         "worker_timeout",
         600.0,
         "seconds that one worker of several may keep the others waiting",
         lower_bound=1.0,
-        **shared,
     )
     for name in config.field_names():
-        flags.DEFINE_string(name, None, MEANINGS[name], **shared)
+        flags.string(name, None, MEANINGS[name])
 
 
-def build_config(values: flags.FlagValues) -> Config:
+def build_config(values: FlagValues) -> Config:
     """Returns the configuration that the flags ask for.
 
     Raises:
@@ -132,7 +114,7 @@ def build_config(values: flags.FlagValues) -> Config:
     return config.override(base, overrides)
 
 
-def _base(values: flags.FlagValues, source_spec: str | None) -> Config:
+def _base(values: FlagValues, source_spec: str | None) -> Config:
     """The configuration that the flags start from."""
     if values.config:
         return config.load(values.config)
@@ -147,7 +129,7 @@ def _base(values: flags.FlagValues, source_spec: str | None) -> Config:
     )
 
 
-def _preset(values: flags.FlagValues, source_spec: str | None) -> Config:
+def _preset(values: FlagValues, source_spec: str | None) -> Config:
     """The preset, at the size of the data set where that is known."""
     image_size = parse_image_size(values.image_size) if values.image_size else None
     image_channels = 3
@@ -181,7 +163,7 @@ def _label_dim(wanted: Config) -> int:
 
 def main(arguments: Sequence[str]) -> None:
     """Runs `tf-sg2 train`."""
-    values = command_line.parse("train", arguments, define_flags, USAGE)
+    values = parse("train", arguments, define_flags, USAGE)
     wanted = build_config(values)
     if values.dry_run:
         from tf_sg2.inspect.layer_table import describe

@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from tf_sg2.commands.flags import main_guard
+from tf_sg2.commands.exit_status import main_guard
 from tf_sg2.errors import InputError
 
 # Where the workers listen to each other; a headless Service needs no entry for it.
