@@ -1,7 +1,7 @@
 """The native implementations of the ops, and their gradients.
 
-The public functions of `tf_sg2.ops` have checked the arguments. Gradients are registered by op name,
-so every graph that holds such an op can be differentiated.
+The public functions of `tf_sg2.ops` have checked the arguments. Gradients are registered by op
+name, so every graph that holds such an op can be differentiated.
 """
 
 from __future__ import annotations
