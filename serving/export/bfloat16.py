@@ -26,7 +26,7 @@ COMPARED_PSI = 0.7
 def in_bfloat16(generator: Generator) -> SynthesisNetwork:
     """Returns a copy of the synthesis network that convolves and keeps weights in bfloat16.
 
-    What `tf_sg2.networks.layers.at_least_float32` names stays in float32. So do the affine
+    What `tf_sg2.networks.precision.at_least_float32` names stays in float32. So do the affine
     layers' weights.
     """
     before = keras.mixed_precision.global_policy()

@@ -172,15 +172,15 @@ def test_no_channels_have_gradients_of_zero(shape):
         ({"activation": "relu", "alpha": 0.1}, "bias_act: activation 'relu' takes no alpha"),
         (
             {"bias": tf.zeros([3])},
-            "bias_act: bias has shape (3,) but x has (2, 4); it must be one value a channel",
+            "bias_act: bias has shape (3,) but x has (2, 4); it must be one value per channel",
         ),
         (
             {"bias": tf.zeros([2, 4])},
-            "bias_act: bias has shape (2, 4) but x has (2, 4); it must be one value a channel",
+            "bias_act: bias has shape (2, 4) but x has (2, 4); it must be one value per channel",
         ),
         (
             {"bias": tf.zeros([4], tf.float64)},
-            "bias_act: bias is float64 but x is float32",
+            "bias_act: bias is float64 but x is float32; cast one of them",
         ),
         (
             {"x": tf.zeros([2, 4], tf.int32)},

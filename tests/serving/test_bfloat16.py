@@ -9,7 +9,7 @@ import tensorflow as tf
 from check_layer import dtype_policy
 from tf_sg2 import Generator
 from tf_sg2.compat import raw_variable
-from tf_sg2.networks import layers, synthesis
+from tf_sg2.networks import modulated, synthesis
 from tf_sg2.serving.export.bfloat16 import compare, in_bfloat16
 from tiny_config import tiny_config
 
@@ -43,7 +43,7 @@ def test_the_images_and_the_styles_are_float32_in_any_16_bit_policy(generator, p
 
 def test_what_stays_in_float32_lowers_the_error(generator, monkeypatch):
     with_float32 = compare(generator, in_bfloat16(generator))["rms_levels"]
-    for module in (layers, synthesis):
+    for module in (modulated, synthesis):
         monkeypatch.setattr(module, "at_least_float32", lambda dtype: dtype)
     without = compare(generator, in_bfloat16(generator))["rms_levels"]
     assert 0 < with_float32 < 0.9 * without

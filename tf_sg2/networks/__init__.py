@@ -1,1 +1,3 @@
-"""The networks of the paper: mapping, synthesis, discriminator, and the layers they consist of."""
+"""The networks: mapping, synthesis, generator, discriminator, and the layers they consist of."""
+
+KERAS_PACKAGE = "tf_sg2"  # Prefix of the names under which Keras serialises layers and models.

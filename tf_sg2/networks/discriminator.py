@@ -10,29 +10,33 @@ from tensorflow import keras
 
 from tf_sg2.config import DiscriminatorConfig, from_dict, to_dict
 from tf_sg2.errors import InputError
-from tf_sg2.networks.layers import (
-    EqualizedConv2D,
-    EqualizedDense,
-    MinibatchStddev,
-    package,
-)
+from tf_sg2.networks import KERAS_PACKAGE
+from tf_sg2.networks.equalized import EqualizedConv2D, EqualizedDense
 from tf_sg2.networks.mapping import MappingNetwork, checked_labels
 from tf_sg2.networks.resampling import downsample2d
+from tf_sg2.networks.statistics import MinibatchStddev
 
 # The conditional discriminator's label network has the depth of the generator's default.
 LABEL_MAPPING_LAYERS = 8
 
 
 def _from_rgb(config: DiscriminatorConfig, channels: int) -> EqualizedConv2D:
+    """Returns the layer that turns an image into activations."""
     return EqualizedConv2D(channels, 1, "lrelu", clamp=config.conv_clamp, name="from_rgb")
 
 
-@keras.utils.register_keras_serializable(package)
+@keras.utils.register_keras_serializable(KERAS_PACKAGE)
 class DiscriminatorBlock(keras.layers.Layer):
-    """The layers of one resolution: `from_rgb` reads the image, two convolutions halve the size.
+    """The layers of one resolution.
 
-    Call: (x or None, image or None) -> (x, image); either is None where the architecture has no
-    more use for it.
+    `from_rgb` turns the image into activations, `conv0` keeps the size, and `conv1` halves it.
+
+    Args:
+        config: the discriminator's configuration.
+        index: position of the resolution, 0 for the base.
+
+    Call: (x, image) -> (x, image). `x` is None for the first block. `image` is None after the last
+    block that takes it.
 
     Source: paper figure 7, right column (b: skip, c: residual).
     """
@@ -41,30 +45,37 @@ class DiscriminatorBlock(keras.layers.Layer):
         super().__init__(**kwargs)
         self.config, self.index = config, index
         level, below = config.levels[index], config.levels[index - 1]
-        shared = {"clamp": config.conv_clamp, "resample_filter": config.resample_filter}
+        clamp, taps = config.conv_clamp, config.resample_filter
         residual = config.architecture == "resnet"
         gain = math.sqrt(0.5) if residual else 1.0
-        reads = config.architecture == "skip" or index == len(config.levels) - 1
-        self.from_rgb = _from_rgb(config, level.channels) if reads else None
-        self.conv0 = EqualizedConv2D(level.channels, 3, "lrelu", name="conv0", **shared)
+        self.from_rgb: EqualizedConv2D | None = None
+        self.skip: EqualizedConv2D | None = None
+        if config.architecture == "skip" or index == len(config.levels) - 1:
+            self.from_rgb = _from_rgb(config, level.channels)
+        self.conv0 = EqualizedConv2D(level.channels, 3, "lrelu", clamp=clamp, name="conv0")
         self.conv1 = EqualizedConv2D(
-            below.channels, 3, "lrelu", down=2, gain=gain, name="conv1", **shared
+            below.channels,
+            3,
+            "lrelu",
+            down=2,
+            gain=gain,
+            clamp=clamp,
+            resample_filter=taps,
+            name="conv1",
         )
-        self.skip = (
-            EqualizedConv2D(
+        if residual:
+            self.skip = EqualizedConv2D(
                 below.channels,
                 1,
                 use_bias=False,
                 down=2,
                 gain=gain,
-                resample_filter=config.resample_filter,
+                resample_filter=taps,
                 name="skip",
             )
-            if residual
-            else None
-        )
 
-    def build(self, input_shape=None) -> None:
+    def build(self, input_shape: object = None) -> None:
+        """Creates the weights; their shapes follow from the configuration."""
         level = self.config.levels[self.index]
         inside = (None, level.height, level.width, level.channels)
         if self.from_rgb is not None:
@@ -74,21 +85,28 @@ class DiscriminatorBlock(keras.layers.Layer):
                 layer.build(inside)
         self.built = True
 
-    def call(self, x, image):
+    def call(
+        self, x: tf.Tensor | None, image: tf.Tensor | None
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Returns the activations and the image at half the size."""
         if self.from_rgb is not None:
             seen = self.from_rgb(image)  # [N, H, W, C]
             x = seen if x is None else x + seen
             skips = self.config.architecture == "skip"
             image = downsample2d(image, self.config.resample_filter) if skips else None
         shortcut = None if self.skip is None else self.skip(x)  # [N, H/2, W/2, C']
-        x = self.conv0(x)
+        x = self.conv0(x)  # [N, H, W, C]
         x = self.conv1(x)  # [N, H/2, W/2, C']
         return (x if shortcut is None else x + shortcut), image
 
 
-@keras.utils.register_keras_serializable(package)
+@keras.utils.register_keras_serializable(KERAS_PACKAGE)
 class DiscriminatorEpilogue(keras.layers.Layer):
     """The base resolution: minibatch stddev, a convolution, two dense layers.
+
+    Args:
+        config: the discriminator's configuration.
+        units: width of the output.
 
     Call: (x float [N, h, w, C], image or None) -> float [N, units].
 
@@ -106,7 +124,8 @@ class DiscriminatorEpilogue(keras.layers.Layer):
         self.fc = EqualizedDense(channels, "lrelu", name="fc")
         self.out = EqualizedDense(units, name="out")
 
-    def build(self, input_shape=None) -> None:
+    def build(self, input_shape: object = None) -> None:
+        """Creates the weights; their shapes follow from the configuration."""
         level = self.config.levels[0]
         if self.from_rgb is not None:
             self.from_rgb.build((None, level.height, level.width, self.config.image_channels))
@@ -116,7 +135,8 @@ class DiscriminatorEpilogue(keras.layers.Layer):
         self.out.build((None, level.channels))
         self.built = True
 
-    def call(self, x, image):
+    def call(self, x: tf.Tensor, image: tf.Tensor | None) -> tf.Tensor:
+        """Returns the features, or the score where `units` is 1."""
         if self.from_rgb is not None:
             x = x + self.from_rgb(image)  # [N, h, w, C]
         if self.minibatch_stddev is not None:
@@ -126,18 +146,18 @@ class DiscriminatorEpilogue(keras.layers.Layer):
         return self.out(x)  # [N, units]
 
 
-@keras.utils.register_keras_serializable(package)
+@keras.utils.register_keras_serializable(KERAS_PACKAGE)
 class Discriminator(keras.Model):
-    """The StyleGAN2 discriminator; its weights exist as soon as it is constructed.
+    """The StyleGAN2 discriminator. Its weights exist as soon as it is constructed.
 
-    With labels the score is the projection of the features onto the mapped label, divided by the
-    square root of their width, as in Karras et al. 2020 (ADA).
+    With labels, the score is the projection of the features onto the mapped label, divided by the
+    square root of their width (Karras et al. 2020, ADA).
 
     Args:
-        config: what to build.
+        config: its configuration.
 
     Call: (images float [N, H, W, image_channels], labels=None) -> scores float32 [N, 1], larger
-    for what looks real. `labels` are float32 [N, label_dim].
+    for images that look real. `labels` are float32 [N, label_dim].
 
     Raises:
         InputError: for images of another size, or labels that do not fit.
@@ -156,11 +176,12 @@ class Discriminator(keras.Model):
             for i in range(len(config.levels) - 1, 0, -1)
         ]
         base = config.levels[0]
-        # The label network and the features it meets are as wide as the base resolution.
+        # The mapped labels and the features are as wide as the base resolution.
         units = base.channels if config.label_dim else 1
         self.epilogue = DiscriminatorEpilogue(config, units, name=f"b{base.square}")
-        self.mapping = (
-            MappingNetwork(
+        self.mapping: MappingNetwork | None = None
+        if config.label_dim:
+            self.mapping = MappingNetwork(
                 0,
                 config.label_dim,
                 base.channels,
@@ -168,15 +189,13 @@ class Discriminator(keras.Model):
                 w_avg_beta=None,
                 name="mapping",
             )
-            if config.label_dim
-            else None
-        )
         for part in (*self.blocks, self.epilogue, self.mapping):
             if part is not None:
                 part.build()
         self.built = True
 
     def call(self, images: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
+        """Returns the scores."""
         expected = (*self.config.image_size, self.config.image_channels)
         if images.shape.rank != 4 or tuple(images.shape[1:]) != expected:
             raise InputError(
@@ -188,14 +207,16 @@ class Discriminator(keras.Model):
             x, image = block(x, image)
         x = self.epilogue(x, image)  # [N, units]
         labels = checked_labels(labels, self.config.label_dim)
-        if labels is None:
-            return x
-        w = self.mapping.transform(None, labels)
+        if self.mapping is None:
+            return x  # [N, 1]
+        w = self.mapping.transform(None, labels)  # [N, units]
         return tf.reduce_sum(x * w, axis=1, keepdims=True) / math.sqrt(x.shape[1])  # [N, 1]
 
     def get_config(self) -> dict[str, Any]:
+        """Returns the configuration as plain data, for Keras."""
         return {"config": to_dict(self.config), "name": self.name}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Discriminator:
+        """Returns a new discriminator of a configuration from `get_config`."""
         return cls(from_dict(config["config"], DiscriminatorConfig), name=config["name"])

@@ -1,4 +1,4 @@
-"""The generator: mapping and synthesis network under one model."""
+"""The generator: mapping and synthesis network in one model."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import tensorflow as tf
 from tensorflow import keras
 
 from tf_sg2.config import GeneratorConfig, from_dict, to_dict
-from tf_sg2.networks.layers import package
+from tf_sg2.networks import KERAS_PACKAGE
 from tf_sg2.networks.mapping import MappingNetwork
 from tf_sg2.networks.synthesis import SynthesisNetwork
 
 
-@keras.utils.register_keras_serializable(package)
+@keras.utils.register_keras_serializable(KERAS_PACKAGE)
 class Generator(keras.Model):
-    """The StyleGAN2 generator; its weights exist as soon as it is constructed.
+    """The StyleGAN2 generator. Its weights exist as soon as it is constructed.
 
     Args:
-        config: what to build.
+        config: its configuration.
 
     Call: (z float [N, z_dim], labels=None, truncation_psi=1.0, truncation_cutoff=None,
     noise_mode="random", noise_seeds=None) -> images float32 [N, H, W, image_channels], about
-    -1 to 1. `labels` are float32 [N, label_dim], one-hot or soft. The parts are at hand as
+    -1 to 1. `labels` are float32 [N, label_dim], one-hot or soft. The two parts are the attributes
     `mapping` and `synthesis`.
 
     Raises:
@@ -63,6 +63,7 @@ class Generator(keras.Model):
         noise_mode: str = "random",
         noise_seeds: tf.Tensor | None = None,
     ) -> tf.Tensor:
+        """Returns the images."""
         w = self.mapping(
             z, labels, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff
         )  # [N, num_ws, w_dim]
@@ -71,8 +72,10 @@ class Generator(keras.Model):
         )  # [N, H, W, image_channels]
 
     def get_config(self) -> dict[str, Any]:
+        """Returns the configuration as plain data, for Keras."""
         return {"config": to_dict(self.config), "name": self.name}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Generator:
+        """Returns a new generator of a configuration from `get_config`."""
         return cls(from_dict(config["config"], GeneratorConfig), name=config["name"])

@@ -1,4 +1,4 @@
-"""The mapping network: latents and labels to w, with its running mean and truncation."""
+"""The mapping network: latents and labels to w, with the running mean of w and truncation."""
 
 from __future__ import annotations
 
@@ -6,27 +6,32 @@ import tensorflow as tf
 from tensorflow import keras
 
 from tf_sg2.errors import InputError
-from tf_sg2.networks.layers import EqualizedDense, normalize_second_moment, package
+from tf_sg2.networks import KERAS_PACKAGE
+from tf_sg2.networks.equalized import EqualizedDense
+from tf_sg2.networks.statistics import normalize_second_moment
 
 
-@keras.utils.register_keras_serializable(package)
+@keras.utils.register_keras_serializable(KERAS_PACKAGE)
 class MappingNetwork(keras.layers.Layer):
-    """z and labels to w: normalisation, then dense layers with leaky ReLU.
+    """Maps z and labels to w: normalisation, then dense layers with leaky ReLU.
 
-    Labels pass one linear layer (`embed`) and are normalised on their own before they join z.
+    Labels pass one linear layer (`embed`). They are normalised separately before they join z.
 
     Args:
-        z_dim: width of z; 0 for a network of labels alone (the conditional discriminator's).
+        z_dim: width of z; 0 for a network of only labels (in a conditional discriminator).
         label_dim: width of the labels; 0 without labels.
         w_dim: width of w.
-        num_ws: how many copies of w the synthesis network takes.
+        num_ws: copies of w that the synthesis network takes.
         layers: count of dense layers; 8 in the paper.
         lr_multiplier: factor on their learning rate; 0.01 in the paper.
-        w_avg_beta: decay of the running mean `w_avg`; None keeps none, and allows no truncation.
+        w_avg_beta: decay of the running mean `w_avg`; None keeps no mean and allows no truncation.
 
     Call: (z float [N, z_dim], labels=None, truncation_psi=1.0, truncation_cutoff=None)
-    -> [N, num_ws, w_dim]. `truncation_psi` is a number or [N]; only the first
-    `truncation_cutoff` copies are truncated where it is given.
+    -> [N, num_ws, w_dim]. `truncation_psi` is a number or [N]. With `truncation_cutoff`, only that
+    many copies are truncated, the first ones.
+
+    Raises:
+        InputError: if z or labels do not fit, or for truncation without `w_avg`.
 
     Source: Karras et al. 2018, section 2 and appendix B (truncation); paper appendix B.
     """
@@ -52,7 +57,8 @@ class MappingNetwork(keras.layers.Layer):
             for i in range(layers)
         ]
 
-    def build(self, input_shape=None) -> None:
+    def build(self, input_shape: object = None) -> None:
+        """Creates the weights; their shapes follow from the arguments of the constructor."""
         if self.embed is not None:
             self.embed.build((None, self.label_dim))
         width = self.z_dim + (self.w_dim if self.label_dim else 0)
@@ -69,17 +75,18 @@ class MappingNetwork(keras.layers.Layer):
         """Returns w before it is copied and truncated, [N, w_dim].
 
         Raises:
-            InputError: where z is of another width, or the labels are missing, not wanted, or of
-                another width.
+            InputError: if z has another width, or if labels are missing, unexpected or of another
+                width.
         """
         parts = []
         if self.z_dim:
-            if z.shape.rank != 2 or z.shape[1] != self.z_dim:
-                raise InputError(f"z has shape {z.shape}; it must be [N, {self.z_dim}]")
-            parts.append(normalize_second_moment(z))
+            if z is None or z.shape.rank != 2 or z.shape[1] != self.z_dim:
+                found = "is missing" if z is None else f"has shape {z.shape}"
+                raise InputError(f"z {found}; it must be [N, {self.z_dim}]")
+            parts.append(normalize_second_moment(z))  # [N, z_dim]
         labels = checked_labels(labels, self.label_dim)
-        if labels is not None:
-            parts.append(normalize_second_moment(self.embed(labels)))
+        if self.embed is not None:
+            parts.append(normalize_second_moment(self.embed(labels)))  # [N, w_dim]
         x = tf.concat(parts, axis=1) if len(parts) > 1 else parts[0]
         for layer in self.fc:
             x = layer(x)  # [N, w_dim]
@@ -92,16 +99,18 @@ class MappingNetwork(keras.layers.Layer):
         truncation_psi: float | tf.Tensor = 1.0,
         truncation_cutoff: int | None = None,
     ) -> tf.Tensor:
+        """Returns the copies of w for the layers of the synthesis network."""
         w = self.transform(z, labels)[:, None, :]  # [N, 1, w_dim]
         copies = tf.repeat(w, self.num_ws, axis=1)  # [N, num_ws, w_dim]
         if isinstance(truncation_psi, (int, float)) and truncation_psi == 1:
             return copies
         if self.w_avg_beta is None:
             raise InputError(
-                "this network keeps no mean of w (w_avg_beta); leave truncation_psi at 1"
+                f"truncation_psi is {truncation_psi}, but this network keeps no mean of w "
+                "(w_avg_beta is None); leave truncation_psi at 1"
             )
-        psi = tf.reshape(tf.cast(truncation_psi, w.dtype), [-1, 1, 1])
-        truncated = self.w_avg + psi * (copies - self.w_avg)
+        psi = tf.reshape(tf.cast(truncation_psi, w.dtype), [-1, 1, 1])  # [1 or N, 1, 1]
+        truncated = self.w_avg + psi * (copies - self.w_avg)  # [N, num_ws, w_dim]
         if truncation_cutoff is None:
             return truncated
         return tf.concat([truncated[:, :truncation_cutoff], copies[:, truncation_cutoff:]], axis=1)
@@ -112,10 +121,10 @@ class MappingNetwork(keras.layers.Layer):
 
 
 def checked_labels(labels: tf.Tensor | None, label_dim: int) -> tf.Tensor | None:
-    """Returns `labels` as a floating tensor [N, label_dim], None for a model without labels.
+    """Returns `labels` as a floating tensor [N, label_dim]; None for a model without labels.
 
     Raises:
-        InputError: where they are missing, not wanted, or of another width.
+        InputError: if they are missing, unexpected or of another width.
     """
     if not label_dim:
         if labels is not None and tf.convert_to_tensor(labels).shape[-1] != 0:

@@ -1,7 +1,6 @@
-"""Stateless randomness by sample: what a sample draws depends on its own seed alone.
+"""Stateless randomness per sample: the numbers of a sample depend only on its own seed.
 
-A batch may then be split over devices, micro-batches or requests, in any way, and every sample
-still gets the numbers it would have got.
+So the numbers stay the same however a batch is split over devices, micro-batches or requests.
 """
 
 from __future__ import annotations
@@ -10,25 +9,26 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-# Batches up to this size become one operation a sample; a loop serves unknown and larger ones.
+# Batches up to this size become one operation per sample. Larger and unknown sizes use a loop.
 _UNROLLED = 64
-_PHILOX = 1  # TensorFlow's number of the algorithm; the same bits on every kind of device.
+_PHILOX = 1  # TensorFlow's number of the algorithm that gives the same bits on every device.
 
 
 def _per_sample(
     draw: Callable[..., tf.Tensor], seeds: tf.Tensor, shape: Sequence[int]
 ) -> tf.Tensor:
+    """Returns the stacked draws of all seeds, float32 [N, *shape]."""
     count = seeds.shape[0]
-    if count == 0:  # No sample tells `map_fn` the shape.
+    if count == 0:  # Without a sample, `map_fn` does not learn the shape.
         return tf.zeros([0, *shape])
     size = tf.constant(list(shape), tf.int32)
 
     def one(seed: tf.Tensor) -> tf.Tensor:
-        # The two operations inside `tf.random.stateless_normal` and its like, without the dozen
-        # around them: in a small network, a batch of draws costs more than a layer.
+        # These two operations do the work inside functions like `tf.random.stateless_normal`. The
+        # dozen other operations there are left out, because they cost more than a small layer.
         key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed)
         sample = draw(shape=size, key=key, counter=counter, alg=_PHILOX)
-        sample.set_shape(shape)  # Else unknown where the size is an argument of a graph.
+        sample.set_shape(shape)  # Inside a graph, TensorFlow does not infer it from `size`.
         return sample
 
     if count is not None and count <= _UNROLLED:

@@ -1,4 +1,4 @@
-"""Doubling and halving the size of images and activations, with the low-pass filter in place."""
+"""Doubling and halving the size of images and activations, with a low-pass filter."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from tf_sg2.ops import resample_kernel, upfirdn2d
 def resampled_conv2d(
     x: tf.Tensor, weight: tf.Tensor, up: int, down: int, resample_filter: Sequence[float]
 ) -> tf.Tensor:
-    """Convolves with zero padding ("same"), doubling or halving the size on the way.
+    """Convolves with zero padding ("same"), and doubles or halves the size.
 
     Args:
         x: [N, H, W, C].
         weight: [k, k, C, filters], k odd. With `up` it is the kernel of the transposed convolution.
-        up, down: 1 or 2, at most one of them 2.
+        up: 1, or 2 to double the size.
+        down: 1, or 2 to halve the size. At most one of the two is 2.
         resample_filter: taps of the separable low-pass filter.
 
     Returns:
@@ -30,13 +31,14 @@ def resampled_conv2d(
     if up == 1 and down == 1:
         return tf.nn.conv2d(x, weight, 1, "SAME")
     if up > 1:
-        # Filter margins around the upsampled grid, less what the transposed convolution adds.
+        # Margins of the filter around the upsampled grid.
         before, after = (taps + up - 1) // 2, (taps - up) // 2
         gain = float(up * up)
         if k == 1:
             # A 1x1 convolution commutes with the filter and is cheaper on the small side.
             x = tf.nn.conv2d(x, weight, 1, "VALID")
             return upfirdn2d(x, kernel, up=up, padding=(before, after, before, after), gain=gain)
+        # The transposed convolution adds margins of its own.
         before, after = before - k // 2, after - k // 2 + up - 1
         shape = tf.shape(x)
         height, width = ((shape[i] if x.shape[i] is None else x.shape[i]) for i in (1, 2))

@@ -1,29 +1,38 @@
-"""The synthesis network: w to an image, in the architectures of paper figure 7."""
+"""The synthesis network, which maps w to an image, in the architectures of paper figure 7."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 from tensorflow import keras
 
 from tf_sg2.config import GeneratorConfig
 from tf_sg2.errors import InputError
-from tf_sg2.networks import randomness
-from tf_sg2.networks.layers import EqualizedConv2D, StyledConv2D, ToRGB, at_least_float32, package
+from tf_sg2.networks import KERAS_PACKAGE, randomness
+from tf_sg2.networks.equalized import EqualizedConv2D
+from tf_sg2.networks.modulated import StyledConv2D, ToRGB
+from tf_sg2.networks.precision import at_least_float32
 from tf_sg2.networks.resampling import upsample2d
 
 NOISE_MODES = ("random", "const", "none")
 
 
-@keras.utils.register_keras_serializable(package)
+@keras.utils.register_keras_serializable(KERAS_PACKAGE)
 class SynthesisBlock(keras.layers.Layer):
-    """The layers of one resolution: `conv0` doubles the size, `conv1` keeps it, `to_rgb` shows it.
+    """The layers of one resolution.
 
-    The first block has the learned constant `const` in place of `conv0`.
+    `conv0` doubles the size, `conv1` keeps it, and `to_rgb` turns the result into an image. The
+    first block has the learned constant `const` instead of `conv0`.
 
-    Call: (x, image, ws, noises) -> (x, image); `ws` holds one w a layer, `noises` one entry a
-    convolution.
+    Args:
+        config: the generator's configuration.
+        index: position of the block, 0 for the base resolution.
+
+    Call: (x, image, ws, noises) -> (x, image). `ws` holds one w per layer, and `noises` one entry
+    per convolution. `x` and `image` are those of the block before, None for the first block.
 
     Source: paper figure 7, left column (b: skip, c: residual; orig is the chain of StyleGAN).
     """
@@ -31,40 +40,37 @@ class SynthesisBlock(keras.layers.Layer):
     def __init__(self, config: GeneratorConfig, index: int, **kwargs):
         super().__init__(autocast=False, **kwargs)
         level = config.levels[index]
-        shared = {"clamp": config.conv_clamp, "resample_filter": config.resample_filter}
-        residual = config.architecture == "resnet" and index > 0
         size = (level.channels, level.height, level.width, config.w_dim)
+        clamp, taps = config.conv_clamp, config.resample_filter
+        residual = config.architecture == "resnet" and index > 0
+        gain = math.sqrt(0.5) if residual else 1.0
         self.level, self.config, self.index = level, config, index
-        self.conv0 = StyledConv2D(*size, up=2, name="conv0", **shared) if index else None
-        self.conv1 = StyledConv2D(
-            *size, gain=math.sqrt(0.5) if residual else 1.0, name="conv1", **shared
-        )
-        self.skip = (
-            EqualizedConv2D(
+        self.conv0: StyledConv2D | None = None
+        self.skip: EqualizedConv2D | None = None
+        self.to_rgb: ToRGB | None = None
+        if index:
+            self.conv0 = StyledConv2D(*size, up=2, clamp=clamp, resample_filter=taps, name="conv0")
+        self.conv1 = StyledConv2D(*size, gain=gain, clamp=clamp, resample_filter=taps, name="conv1")
+        if residual:
+            self.skip = EqualizedConv2D(
                 level.channels,
                 1,
                 use_bias=False,
                 up=2,
-                gain=math.sqrt(0.5),
-                resample_filter=config.resample_filter,
+                gain=gain,
+                resample_filter=taps,
                 name="skip",
             )
-            if residual
-            else None
-        )
-        shown = config.architecture == "skip" or index == len(config.levels) - 1
-        self.to_rgb = (
-            ToRGB(config.image_channels, config.w_dim, config.conv_clamp, name="to_rgb")
-            if shown
-            else None
-        )
+        if config.architecture == "skip" or index == len(config.levels) - 1:
+            self.to_rgb = ToRGB(config.image_channels, config.w_dim, clamp, name="to_rgb")
 
     @property
     def convolutions(self) -> list[StyledConv2D]:
         """The styled convolutions in order of use."""
         return [self.conv1] if self.conv0 is None else [self.conv0, self.conv1]
 
-    def build(self, input_shape=None) -> None:
+    def build(self, input_shape: object = None) -> None:
+        """Creates the weights; their shapes follow from the configuration."""
         level, config = self.level, self.config
         inside = (None, level.height, level.width, level.channels)
         if self.conv0 is None:
@@ -84,7 +90,14 @@ class SynthesisBlock(keras.layers.Layer):
             self.to_rgb.build(inside)
         self.built = True
 
-    def call(self, x, image, ws, noises):
+    def call(
+        self,
+        x: tf.Tensor | None,
+        image: tf.Tensor | None,
+        ws: Sequence[tf.Tensor],
+        noises: Sequence[tf.Tensor | None],
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Returns the activations and the image of this resolution."""
         w, noise = iter(ws), iter(noises)
         if self.conv0 is None:
             const = tf.cast(self.const, self.compute_dtype)
@@ -97,27 +110,31 @@ class SynthesisBlock(keras.layers.Layer):
             x = x if shortcut is None else x + shortcut
         if self.to_rgb is not None:
             shown = self.to_rgb(x, next(w))  # [N, 2h, 2w, image_channels]
-            shown = tf.cast(shown, ws[0].dtype)  # The sum keeps the digits of w.
-            image = (
-                shown if image is None else upsample2d(image, self.config.resample_filter) + shown
-            )
+            shown = tf.cast(shown, ws[0].dtype)  # The sum of images has the precision of w.
+            if image is not None:
+                shown = upsample2d(image, self.config.resample_filter) + shown
+            image = shown
         return x, image
 
 
-@keras.utils.register_keras_serializable(package)
+@keras.utils.register_keras_serializable(KERAS_PACKAGE)
 class SynthesisNetwork(keras.layers.Layer):
-    """w to an image, block by block from the base resolution.
+    """Maps w to an image, block by block from the base resolution.
 
     Args:
         config: the generator's configuration.
 
     Call: (w float [N, num_ws, w_dim], noise_mode="random", noise_seeds=None)
     -> float32 [N, H, W, image_channels], about -1 to 1.
-    `noise_mode` is "random" (fresh noise from `noise_seeds`, int [N, 2], one a sample, else from
-    TensorFlow's global generator), "const" (the stored noise images) or "none".
+    `noise_mode` is "random" (fresh noise), "const" (the stored noise images) or "none". Fresh noise
+    follows from `noise_seeds`, int [N, 2], one seed per sample. Without seeds it comes from
+    TensorFlow's global generator.
 
-    Source: paper figure 2 (d) and figure 7; layer-to-w assignment as in the official networks:
-    a block's ToRGB shares the w of the next block's first convolution.
+    Raises:
+        InputError: if w or `noise_seeds` do not fit, or for an unknown noise mode.
+
+    Source: paper figure 2 (d) and figure 7. As in the official networks, the ToRGB of a block
+    shares its w with the first convolution of the next block.
     """
 
     def __init__(self, config: GeneratorConfig, **kwargs):
@@ -128,10 +145,12 @@ class SynthesisNetwork(keras.layers.Layer):
             for i, level in enumerate(config.levels)
         ]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
+        """Refuses, because only whole generators are saved."""
         raise NotImplementedError("save the Generator: its configuration holds this network's")
 
-    def build(self, input_shape=None) -> None:
+    def build(self, input_shape: object = None) -> None:
+        """Creates the weights; their shapes follow from the configuration."""
         for block in self.blocks:
             block.build()
         self.built = True
@@ -139,14 +158,15 @@ class SynthesisNetwork(keras.layers.Layer):
     def call(
         self, w: tf.Tensor, noise_mode: str = "random", noise_seeds: tf.Tensor | None = None
     ) -> tf.Tensor:
+        """Returns the images."""
         return self.images(w, noise_mode, noise_seeds)[-1]
 
     def images(
         self, w: tf.Tensor, noise_mode: str = "random", noise_seeds: tf.Tensor | None = None
     ) -> list[tf.Tensor]:
-        """Returns the image after each block that shows one, smallest first.
+        """Returns the image after each block that has a ToRGB, smallest first.
 
-        The last is what a call returns; the arguments are the call's.
+        The last one is the result of a call. The arguments are those of a call.
         """
         w = tf.cast(w, at_least_float32(self.compute_dtype))
         expected = (self.config.num_ws, self.config.w_dim)
@@ -164,7 +184,10 @@ class SynthesisNetwork(keras.layers.Layer):
                 images.append(image)
         return images
 
-    def _noises(self, w, noise_mode, noise_seeds) -> list[tf.Tensor | None]:
+    def _noises(
+        self, w: tf.Tensor, noise_mode: str, noise_seeds: tf.Tensor | None
+    ) -> list[tf.Tensor | None]:
+        """Returns the noise of each convolution: [N, H, W], [H, W] or None."""
         if noise_mode not in NOISE_MODES:
             raise InputError(
                 f"there is no noise mode {noise_mode!r}; take one of {', '.join(NOISE_MODES)}"
@@ -191,10 +214,11 @@ class SynthesisNetwork(keras.layers.Layer):
 
 
 def to_rgb_outputs(images: list[tf.Tensor], config: GeneratorConfig) -> list[tf.Tensor]:
-    """Returns what each level of a skip generator added to the image, at the level's own size.
+    """Returns the summand that each level of a skip generator added, at the size of the level.
 
     Args:
-        images: what `SynthesisNetwork.images` returned.
+        images: the result of `SynthesisNetwork.images`.
+        config: the generator's configuration.
 
     Source: paper section 4.2 and figure 8, which measure their standard deviations.
     """

@@ -1,5 +1,13 @@
-"""The two operations that carry all filtering and activation, and the switch between their
-implementations.
+"""The ops that carry all filtering and activation, each with two implementations.
+
+Every op has the same shape:
+
+    <op>.py             the public function: checks its arguments, then calls one implementation
+    <op>_tensorflow.py  the implementation in TensorFlow's own operations
+    native.py           the implementations and gradients of the native ops (`custom_ops/`)
+    implementation.py   the one switch between the two
+
+Both implementations of an op take the same arguments and return the same results.
 """
 
 from tf_sg2.ops.activations import ACTIVATIONS

@@ -12,6 +12,7 @@ from absl import logging
 
 from tf_sg2.compat import in_compiled_graph
 from tf_sg2.custom_ops import loader
+from tf_sg2.custom_ops.build import Build
 from tf_sg2.errors import InputError
 
 IMPLEMENTATIONS = ("auto", "native", "tensorflow")
@@ -23,11 +24,11 @@ _requested: contextvars.ContextVar[str] = contextvars.ContextVar("implementation
 def native_missing() -> str | None:
     """Returns why the native ops cannot be used in this process, or None where they can.
 
-    Says so in the log, once: a slower implementation is never taken in silence.
+    The reason is also logged once per process, so the slower implementation is never used silently.
     """
     loaded = loader.load()
     reason = None if loaded.ops is not None else loaded.reason
-    if reason is None and not loaded.build.cuda and tf.config.list_logical_devices("GPU"):
+    if reason is None and not _has_cuda(loaded.build) and tf.config.list_logical_devices("GPU"):
         reason = "the build has no CUDA kernels, and there is a GPU"
     if reason is not None:
         logging.warning(
@@ -39,36 +40,44 @@ def native_missing() -> str | None:
     return reason
 
 
-def current_implementation() -> str:
-    """Returns which implementation a call made here takes: "native" or "tensorflow".
+def _has_cuda(build: Build | None) -> bool:
+    return build is not None and build.cuda
 
-    "auto" is "native" where the native ops are built for this TensorFlow and its devices, except
-    inside functions that XLA compiles (`jit_compile=True`), which hold no custom op. A function
-    that was traced elsewhere keeps its native ops: XLA refuses to compile it and names the op.
+
+def current_implementation() -> str:
+    """Returns which implementation an op uses if it is called here: "native" or "tensorflow".
+
+    "auto" means "native" where the native ops are built for this TensorFlow and its devices. Inside
+    functions that XLA compiles (`jit_compile=True`) it means "tensorflow", because XLA compiles no
+    custom op. A function that was traced outside keeps its native ops: XLA then refuses to compile
+    it and names the op.
+
+    Raises:
+        InputError: if "native" was requested inside a function that XLA compiles.
     """
     name = _requested.get()
     if name == "tensorflow" or (name == "auto" and in_compiled_graph()):
         return "tensorflow"
     if name == "native" and in_compiled_graph():
         raise InputError(
-            "the native ops were demanded inside a function that XLA compiles, which cannot hold "
-            'them; take "auto" or "tensorflow" there'
+            "the native ops were requested inside a function that XLA compiles, which cannot hold "
+            'them; use "auto" or "tensorflow" there'
         )
     return "tensorflow" if native_missing() else "native"
 
 
 @contextlib.contextmanager
 def use_implementation(name: str) -> Iterator[None]:
-    """Chooses the implementation of `upfirdn2d` and `bias_act` for the block.
+    """Chooses the implementation of the ops for the block.
 
-    A `tf.function` keeps the implementation it was traced with. One that is called by functions
-    that XLA compiles must be traced with "tensorflow", or first called inside them.
+    A `tf.function` keeps the implementation it was traced with. A function that XLA-compiled
+    functions call must be traced with "tensorflow", or called there first.
 
     Args:
         name: "auto" (native where it is built), "native" or "tensorflow".
 
     Raises:
-        InputError: for another name, or where "native" is demanded and cannot be used.
+        InputError: for another name, or if "native" is requested and cannot be used.
     """
     if name not in IMPLEMENTATIONS:
         raise InputError(

@@ -1,7 +1,7 @@
-"""The native ops and their gradients: what `upfirdn2d` and `bias_act` call where they are built.
+"""The native implementations of the ops, and their gradients.
 
-Arguments have been checked by the callers. Gradients are registered by op name, so that they hold
-in every graph that an op ends up in.
+The public functions of `tf_sg2.ops` have checked the arguments. Gradients are registered by op
+name, so every graph that holds such an op can be differentiated.
 """
 
 from __future__ import annotations
@@ -12,15 +12,19 @@ import numpy as np
 import tensorflow as tf
 
 from tf_sg2.custom_ops import loader
-from tf_sg2.ops.activations import composed
+from tf_sg2.ops import bias_act_tensorflow
 
-# The kernels read small inputs in the host's memory. Made on a GPU, each would have to be copied
-# from there at every call, after all work that waits on the GPU.
+# The kernels read small inputs in the host's memory. If one were made on a GPU, every call would
+# copy it to the host, and the copy would wait for all earlier work of the GPU.
 HOST = "CPU:0"
+# The tensors that `bias_act` has gradients by, in the order of the native ops' arguments.
+TERMS = ("x", "scale", "noise", "bias")
 
 
 def _ops() -> ModuleType:
-    return loader.load().ops
+    ops = loader.load().ops
+    assert ops is not None, "current_implementation() said that the native ops are loaded"
+    return ops
 
 
 def upfirdn2d(
@@ -28,7 +32,7 @@ def upfirdn2d(
     kernel: np.ndarray | tf.Tensor,
     up: tuple[int, int],
     down: tuple[int, int],
-    padding: tuple | tf.Tensor,
+    padding: tuple[int, int, int, int] | tf.Tensor,
 ) -> tf.Tensor:
     """Upsamples, pads, convolves with `kernel` and downsamples `x`, [N, H, W, C]."""
     with tf.device(HOST):
@@ -40,12 +44,12 @@ def upfirdn2d(
 
 @tf.RegisterGradient("TfSg2>Upfirdn2d")
 def _upfirdn2d_gradient(op: tf.Operation, upstream: tf.Tensor) -> list[tf.Tensor | None]:
-    """The same operation with factors swapped and the kernel flipped (transposition)."""
+    """Returns the transposed operation: factors swapped, kernel flipped."""
     x = op.inputs[0]
     sizes = x.shape[1], x.shape[2]
 
     def empty():
-        # The operation makes no result without pixels. This one depends on `upstream` as it would.
+        # The op refuses a result without pixels. This tensor depends on `upstream` as it would.
         return tf.reshape(upstream[:0], tf.shape(x))
 
     if 0 in sizes:
@@ -97,7 +101,7 @@ def bias_act(
 
 
 def _to_noise(gradient: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
-    """Sums the gradients by each sample's noise where all samples share one noise image."""
+    """Sums the gradients over the samples where all samples share one noise image."""
     if noise.shape.rank not in (3, None) or noise.shape[0] not in (1, None):
         return gradient
     if noise.shape[0] == 1:
@@ -142,10 +146,10 @@ def _bias_act_gradient_of_gradient(op: tf.Operation, *upstream: tf.Tensor) -> li
 
 @tf.RegisterGradient("TfSg2>BiasActGradient2")
 def _bias_act_third_gradient(op: tf.Operation, *upstream: tf.Tensor) -> list:
-    """The third derivative is rare: TensorFlow differentiates its own implementation thrice."""
+    """Differentiates the TensorFlow implementation three times, because this order is rare."""
     with tf.GradientTape() as tape:
         tape.watch(op.inputs[:-1])
-        outputs = _composed_gradient2(op)
+        outputs = _tensorflow_gradient2(op)
     kept = [i for i, output in enumerate(outputs) if output is not None]
     found = tape.gradient(
         [outputs[i] for i in kept],
@@ -156,39 +160,40 @@ def _bias_act_third_gradient(op: tf.Operation, *upstream: tf.Tensor) -> list:
     return [*found, None]
 
 
-def _composed_gradient2(op: tf.Operation) -> list[tf.Tensor | None]:
-    """What the op computes, in TensorFlow's own operations; None where a term is absent."""
-    *cotangents, dy, x, scale, noise, bias, parameters = op.inputs
+def _tensorflow_gradient2(op: tf.Operation) -> list[tf.Tensor | None]:
+    """Returns the results of `BiasActGradient2` by TensorFlow's ops; None for absent terms."""
+    *upstream, dy, x, scale, noise, bias, parameters = op.inputs
     alpha, gain, clamp = tf.unstack(tf.cast(parameters, x.dtype))
-    terms = [None if _absent(term) else term for term in (scale, noise, bias)]
-    if terms[1] is not None:
-        terms[1] = tf.broadcast_to(noise, tf.shape(x)[:3])
-    places = [0, *(i + 1 for i, term in enumerate(terms) if term is not None)]
-    values = [(x, *terms)[i] for i in places]
+    terms = {"x": x}
+    if not _absent(scale):
+        terms["scale"] = scale
+    if not _absent(noise):
+        terms["noise"] = tf.broadcast_to(noise, tf.shape(x)[:3])
+    if not _absent(bias):
+        terms["bias"] = bias
+    cotangents = dict(zip(TERMS, upstream, strict=True))
     with tf.GradientTape() as outer:
-        outer.watch([dy, *values])
+        outer.watch([dy, terms])
         with tf.GradientTape() as inner:
-            inner.watch(values)
-            named = dict(zip(places, values, strict=True))
-            y = composed(
-                named[0],
-                *(named.get(i) for i in (1, 2, 3)),
+            inner.watch(terms)
+            y = bias_act_tensorflow.bias_act(
+                x,
+                terms.get("scale"),
+                terms.get("noise"),
+                terms.get("bias"),
                 op.get_attr("activation").decode(),
                 alpha,
                 gain,
                 tf.where(clamp < 0, x.dtype.max, clamp),
             )
-        first = inner.gradient(y, values, dy)
-    second = outer.gradient(
+        first = inner.gradient(y, terms, dy)
+    ddy, second = outer.gradient(
         first,
-        [dy, *values],
-        [cotangents[i] for i in places],
+        [dy, terms],
+        {name: cotangents[name] for name in terms},
         unconnected_gradients=tf.UnconnectedGradients.ZERO,
     )
-    results: list[tf.Tensor | None] = [second[0], None, None, None, None]
-    for place, value in zip(places, second[1:], strict=True):
-        results[place + 1] = value
-    return results
+    return [ddy, *(second.get(name) for name in TERMS)]
 
 
 def _absent(term: tf.Tensor) -> bool:
