@@ -24,7 +24,7 @@ import scaling_model
 from scaling_model import CLUSTERS, NVLINK, Cluster, expected, simulate
 from tf_sg2 import InputError
 from tf_sg2.config import Config, presets
-from tf_sg2.training.run.start import check_batch
+from tf_sg2.training.run.batch import check_batch
 
 GPUS = (1, 2, 4, 8, 16, 32, 64)
 WANTED = 0.15

@@ -1,1 +1,1 @@
-"""Training: losses, step, loop, checkpoints and summaries; imports `tf_sg2`, never `serving`."""
+"""Training: losses, step, loop, checkpoints and logs. It imports `tf_sg2`, never `serving`."""

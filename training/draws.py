@@ -1,7 +1,7 @@
-"""What each sample of a step draws: latents, style mixing and noise, by the sample's position.
+"""The random draws of each sample of a step: latents, style mixing and noise.
 
-A draw is a function of (run seed, purpose, position in the run's stream of samples), so it is the
-same on one device and on many, in one batch and in micro-batches, and after a restart.
+A draw is a function of (run seed, purpose, position in the run's stream of samples). So it is the
+same on one device and on many, in one batch and in parts of it, and after a restart.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tf_sg2.networks.generator import Generator
 
 
 class Phase(enum.IntEnum):
-    """The passes of an iteration; each draws its own samples."""
+    """The passes of an iteration that generate images; each draws its own samples."""
 
     GENERATOR = 0
     PATH_LENGTH = 1
@@ -30,8 +30,10 @@ class _Draw(enum.IntEnum):
     IMAGE_NOISE = 4
 
 
-_DRAWS = 8  # Room for the members of _Draw in a seed.
-_PHASES = 8  # Room for the members of Phase.
+# Places for the members of _Draw and Phase in a seed. More than needed, so that members can be
+# added without changing the seeds of the others.
+_DRAWS = 8
+_PHASES = 8
 
 
 def _seeds(run_seed: int, phase: Phase, draw: _Draw, positions: tf.Tensor) -> tf.Tensor:
@@ -49,16 +51,16 @@ def sample_w(
     phase: Phase,
     mixing_probability: float,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Maps fresh latents, with style mixing.
+    """Draws latents and maps them to w, with style mixing.
 
     Args:
-        generator: whose mapping network is used.
+        generator: the generator; its mapping network is used.
         labels: float32 [N, label_dim] or None.
         positions: int64 [N], the samples' positions in the run.
         run_seed: `training.seed`.
-        phase: which pass of the iteration asks.
-        mixing_probability: share of samples whose later layers take a second latent's w, from a
-            layer on that is drawn uniformly.
+        phase: the pass of the iteration.
+        mixing_probability: share of samples with style mixing. Their later layers take the w of a
+            second latent, from a layer that is drawn uniformly.
 
     Returns:
         (w [N, num_ws, w_dim], the first latents' w before mixing [N, w_dim]).
@@ -83,7 +85,7 @@ def sample_w(
 
 
 def noise_seeds(positions: tf.Tensor, run_seed: int, phase: Phase) -> tf.Tensor:
-    """Returns the seeds of the synthesis network's noise, int64 [N, 2]."""
+    """Returns the seeds for the synthesis network's noise, int64 [N, 2]."""
     return _seeds(run_seed, phase, _Draw.NOISE, positions)
 
 

@@ -1,4 +1,4 @@
-"""The exponential moving average of the generator, which is what one generates with."""
+"""The exponential moving average of the generator, which makes the final images."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from tf_sg2.networks.generator import Generator
 
 
 def copy_weights(source: Generator, target: Generator) -> None:
-    """Gives `target` every weight of `source`, trained or not."""
+    """Copies every weight of `source` to `target`, trained or not."""
     for ours, theirs in zip(target.weights, source.weights, strict=True):
         ours.assign(tf.convert_to_tensor(theirs))
 
 
 def ema_decay(config: TrainingConfig, images_seen: tf.Tensor) -> tf.Tensor:
-    """Returns the decay of one iteration, float32: a half-life of `ema_kimg`.
+    """Returns the decay of one iteration, float32, for a half-life of `ema_kimg`.
 
-    With `ema_rampup` the half-life is at most that share of the images seen so far.
+    With `ema_rampup`, the half-life is at most this share of the images seen until now.
 
     Source: Karras et al. 2017, section 4 (EMA); the half-life form of the official code.
     """
@@ -36,7 +36,7 @@ def update_ema(
 ) -> None:
     """Moves `average` towards `generator` on every replica of `strategy`.
 
-    Weights that are not trained are copied. To be called in cross-replica context.
+    Weights that are not trained are copied. Call it in cross-replica context.
     """
 
     def move(variable, current, decay):

@@ -1,4 +1,4 @@
-"""The training loop: deals out images, runs iterations, and keeps the run directory."""
+"""The training loop: GAN iterations on a schedule, and the care of the run directory."""
 
 from __future__ import annotations
 
@@ -11,44 +11,22 @@ import tensorflow as tf
 
 from tf_sg2.config import Config, override
 from tf_sg2.data.pipeline import batches, iterate
-from tf_sg2.errors import InputError
 from tf_sg2.networks.precision import use_tf32
 from tf_sg2.training.cluster.collectives import Workers
-from tf_sg2.training.cluster.tf_config import (
-    WORKER_TIMEOUT,
-    MetByEveryWorker,
-    Watch,
-    named_losses,
-    read_cluster,
-)
-from tf_sg2.training.monitor.monitor import Report
+from tf_sg2.training.cluster.failures import worker_failures
+from tf_sg2.training.cluster.tf_config import WORKER_TIMEOUT, read_cluster
+from tf_sg2.training.cluster.watchdog import Watchdog
+from tf_sg2.training.monitor.reporter import Reporter
 from tf_sg2.training.monitor.skipped_images import SkippedImages
 from tf_sg2.training.monitor.tick import Tick
 from tf_sg2.training.run import rollback
 from tf_sg2.training.run.devices import choose_strategy, deal
-from tf_sg2.training.run.signals import Interrupted, StopRequest, stop_on_signals
-from tf_sg2.training.run.start import Run, begin
+from tf_sg2.training.run.divergence import DivergenceError, fault_in
+from tf_sg2.training.run.signals import StoppedBySignalError, StopRequest, stop_on_signals
+from tf_sg2.training.run.start import TrainingRun, begin
+from tf_sg2.training.schedule import is_due, schedule_of
 from tf_sg2.training.state import TrainState
 from tf_sg2.training.step import TrainStep
-
-# Updates of a network that may be skipped one after the other, because a gradient was not finite.
-MOST_SKIPS_IN_A_ROW = 20
-
-
-class DivergenceError(InputError, MetByEveryWorker):
-    """The run cannot go on; the message names what is not finite, the step and the checkpoint.
-
-    A loss became NaN or infinite, or a variable that a checkpoint would hold did, or too many
-    updates of a network in a row were skipped because a gradient was not finite.
-    """
-
-
-def steps_for(kimg: float, batch_size: int) -> int:
-    """Returns how many iterations show `kimg` thousand images, at least one.
-
-    Every duration of a configuration becomes steps here.
-    """
-    return max(1, math.ceil(kimg * 1000 / batch_size))
 
 
 def train(
@@ -64,37 +42,37 @@ def train(
     worker_timeout: float = WORKER_TIMEOUT,
     progress: bool = True,
 ) -> TrainState:
-    """Trains, from the start or from where the run stands, until `training.total_kimg`.
+    """Trains a run until `training.total_kimg`; a run that exists is resumed.
 
     Args:
-        config: the run. A run that exists must have been started under the same one, but for
-            the fields of `checkpoint.FREE_ON_RESUME`.
-        run_path: the run directory, made if need be.
+        config: the configuration. A resumed run must have the same one, except for the fields of
+            `checkpoint.FREE_ON_RESUME`.
+        run_path: the run directory; it is made if it does not exist.
         devices: see `choose_strategy`.
         init_from: run directory whose weights a new run starts from. The run then has no
-            `training.ema_rampup`, also when it is resumed; a resume copies no weights.
+            `training.ema_rampup`, also after a resume. A resume copies no weights.
         profile_iterations: how many iterations TensorBoard's profiler records, after the tenth.
-        stop_after_minutes: wall-clock time after which to checkpoint and return, for jobs with a
-            time limit; the run can be resumed.
-        on_nan: what a `DivergenceError` does: "stop", or "rollback" to go on from the last
-            checkpoint with another random stream, `rollback.MOST` times at most from any one
-            checkpoint. One from which the run diverges at once is set aside for the one before.
-        on_bad_image: "stop", or "skip" to name and count images that cannot be read any more; the
-            next one takes the place of each.
-        worker_timeout: seconds from one iteration of a worker to the next, after which the others
-            take it to hang and end; see `Watch`.
+        stop_after_minutes: wall-clock time after which to write a checkpoint and return, for jobs
+            with a time limit. The run can be resumed.
+        on_nan: what happens on a `DivergenceError`. "stop" raises it. "rollback" goes on from the
+            last checkpoint with another random stream, at most `rollback.MOST` times per
+            checkpoint. If the run diverges at once, the checkpoint before is used.
+        on_bad_image: what happens with an image that can no longer be read. "stop" makes it an
+            error. "skip" names it, counts it, and takes the next image instead.
+        worker_timeout: seconds per iteration after which a worker counts as hung, and the other
+            workers end; see `Watchdog`.
         progress: whether the terminal gets a progress line.
 
     Returns:
-        The state at the end; the run directory holds it as a checkpoint.
+        The state at the end. The run directory holds it as a checkpoint.
 
     Raises:
-        InputError: for a data set, configuration or run directory that cannot be used,
-            or another process trains in.
-        DivergenceError: when a loss or a variable becomes NaN or infinite, or too many updates in a
-            row are skipped.
-        Interrupted: after SIGTERM or SIGINT, which let the iteration end and write a checkpoint; in
-            every worker, after the same iteration, whichever got the signal.
+        InputError: for a data set, configuration or run directory that cannot be used, or that
+            another process is training in.
+        DivergenceError: if a loss or a variable becomes NaN or infinite, or if too many updates in
+            a row are skipped.
+        StoppedBySignalError: after SIGTERM or SIGINT. The iteration ends and a checkpoint is
+            written. Every worker raises it after the same iteration.
         LostWorkerError: if another worker is gone.
     """
     use_tf32(config.training.tf32)
@@ -103,13 +81,13 @@ def train(
     strategy = choose_strategy(devices, cluster, worker_timeout)
     with (
         stop_on_signals() as stop,
-        Watch(cluster, worker_timeout) as watch,
-        named_losses(cluster),
-        begin(config, run_path, Workers(strategy, cluster, watch), init_from, progress) as run,
+        Watchdog(cluster, worker_timeout) as watchdog,
+        worker_failures(cluster),
+        begin(config, run_path, Workers(strategy, cluster, watchdog), init_from, progress) as run,
     ):
         while True:
+            loop = _Loop(run, profile_iterations, on_bad_image)
             try:
-                loop = _Loop(run, profile_iterations, on_bad_image)
                 loop.execute(deadline, stop)
                 return run.state
             except DivergenceError as error:
@@ -118,114 +96,74 @@ def train(
                 _roll_back(run, error, loop.last_sound)
 
 
-def _roll_back(run: Run, error: DivergenceError, last_sound: int) -> None:
-    """Gives the run the state of its last checkpoint, from which it draws a new random stream.
-
-    If no iteration after that checkpoint was sound, it takes the one before.
-    """
-    if not run.restore():
-        raise error
-    run.hand_out()
-    if last_sound < int(run.state.iteration.numpy()) and run.restore_before():
-        run.hand_out()
-    iteration, chief = int(run.state.iteration.numpy()), run.workers.cluster.is_chief
-    before = rollback.count_at(run.directory, iteration) if chief else 0
-    before = int(run.workers.gather([before])[0, 0])
-    if before >= rollback.MOST:
-        raise DivergenceError(
-            f"{error}; rolled back to it {before} times already, each time to another random stream"
-        ) from error
-    if chief:
-        rollback.note(run.directory, iteration, str(error))
-        run.log.forget_after(int(run.state.images_seen.numpy()))
-    run.log.say(
-        f"{error}; rolled back to iteration {iteration}, and on with another random stream "
-        f"({before + 1} of at most {rollback.MOST} times)"
-    )
-
-
 class _Loop:
     """A run in progress, in one worker."""
 
-    def __init__(self, run: Run, profile_iterations: int, on_bad_image: str):
-        self.run = run
-        seed = rollback.stream_seed(run.config.training.seed, run.stream())
+    def __init__(self, run: TrainingRun, profile_iterations: int, on_bad_image: str):
+        self.run, self.workers = run, run.workers
+        seed = rollback.stream_seed(run.config.training.seed, run.random_stream())
         self.config = override(run.config, {"training.seed": str(seed)})
-        self.step = TrainStep(run.state, self.config, run.workers.strategy)
-        self.skipped = SkippedImages(run.log.say)
-        self.on_bad_image = self.skipped if on_bad_image == "skip" else None
-        self.report = None
-        if run.workers.cluster.is_chief:
-            self.report = Report(run, profile_iterations, self.on_bad_image)
-        # The scalars of the iteration before, unchecked: reading them does not wait for this one.
-        self.pending: tuple[int, dict[str, tf.Tensor]] | None = None
-        # The last iteration known to have finite losses and no skipped update.
+        self.schedule = schedule_of(self.config.training)
+        self.step = TrainStep(run.state, self.config, self.workers.strategy)
+        self.skipped_images = SkippedImages(run.say)
+        self.on_bad_image = self.skipped_images if on_bad_image == "skip" else None
+        self.reporter = None
+        if run.log is not None:  # In the chief.
+            self.reporter = Reporter(run, run.log, profile_iterations, self.on_bad_image)
+        self.tick = Tick()
+        # The scalars of the previous iteration. Reading them does not wait for the current one.
+        self.unchecked: tuple[int, dict[str, tf.Tensor]] | None = None
+        # The last iteration that is known to have finite losses and no skipped update.
         self.last_sound = -1
 
     def execute(self, deadline: float, stop: StopRequest) -> None:
-        training, workers, report = self.config.training, self.run.workers, self.report
-        batch, cluster = training.batch_size, workers.cluster
-        every = {
-            name: steps_for(getattr(training, f"{name}_kimg"), batch)
-            for name in ("total", "tick", "checkpoint", "sample")
-        }
-        first = iteration = int(self.run.state.iteration.numpy())
-        if report and first == 0:
-            report.show_reals()
-            report.sample()
-        tick = Tick()
-        dataset = self._dataset(first)
-        last, stopped = iteration >= every["total"], False
-        while not last:
-            if report:
-                report.profile(iteration - first)
-            before = time.perf_counter()
-            images, labels = next(dataset)
-            tick.waited += time.perf_counter() - before
-            positions = tf.range(
-                iteration * batch + cluster.index,
-                (iteration + 1) * batch,
-                cluster.size,
-                dtype=tf.int64,
-            )
-            inputs = deal(workers.strategy, (positions, images, labels))
-            workers.watch.reached(f"iteration {iteration}")
+        """Trains until the end of the schedule, the deadline or a signal."""
+        schedule, reporter = self.schedule, self.reporter
+        first = done = int(self.run.state.iteration.numpy())
+        if reporter and done == 0:
+            reporter.show_reals()
+            reporter.sample()
+        dataset = self._open_dataset(start_batch=done)
+        self.tick = Tick()
+        is_last, is_stopped = done >= schedule.total, False
+        while not is_last:
+            if reporter:
+                reporter.profile(done - first)
+
+            # One GAN iteration: generator, path length, discriminator, average, R1.
+            started = time.perf_counter()
+            inputs = self._next_inputs(dataset, done)
             prepared = time.perf_counter()
-            scalars = self.step.run(iteration, inputs)
-            self._check_pending(tick)
-            tick.steps.add(time.perf_counter() - before, prepared - before)
-            self.pending = (iteration, scalars)
-            iteration += 1
-            tick.images += batch
-            overdue = time.monotonic() >= deadline
-            overdue, stopped = workers.any((overdue, stop.signal_name is not None))
-            last = iteration >= every["total"] or overdue or stopped
-            if iteration % every["tick"] == 0 or last:
-                self._check_pending(tick)
-                rows = workers.gather((*tick.steps.means(), self.skipped.count))
-                if report:
-                    report.tick(tick, rows[:, :2], int(rows[:, 2].sum()))
-                tick = Tick()
-            # Who was told to stop has little time: a checkpoint is due, pictures are not.
-            if report and not stopped and (iteration % every["sample"] == 0 or last):
-                report.sample()
-            if iteration % every["checkpoint"] == 0 or last:
-                self._check_pending(tick)
-                self._check_state(iteration)
-                self.run.save()
-        if report:
-            report.stop_profile()
-        # Nobody leaves before the chief has written: a worker that has left looks like a dead one.
-        workers.watch.reached("the end of training")
-        workers.gather((0.0,))
-        if iteration < every["total"] and stopped:
-            raise Interrupted(
+            scalars = self.step.run(done, inputs)
+            self._check_scalars()
+            self.tick.steps.add(time.perf_counter() - started, prepared - started)
+            self.tick.images += self.config.training.batch_size
+            self.unchecked = (done, scalars)
+            done += 1
+
+            is_overdue = time.monotonic() >= deadline
+            is_overdue, is_stopped = self.workers.any_in_previous_call(
+                (is_overdue, stop.signal_name is not None)
+            )
+            is_last = done >= schedule.total or is_overdue or is_stopped
+
+            # Once in a while: write a line of the log, samples, a checkpoint.
+            if is_due(done, schedule.tick) or is_last:
+                self._write_line()
+            # A stopped process has little time: it writes a checkpoint, but no samples.
+            if reporter and not is_stopped and (is_due(done, schedule.sample) or is_last):
+                reporter.sample()
+            if is_due(done, schedule.checkpoint) or is_last:
+                self._save(done)
+        self._leave()
+        if done < schedule.total and is_stopped:
+            raise StoppedBySignalError(
                 f"{stop.signal_name or 'another worker was told to stop'}: stopped after iteration "
-                f"{iteration}; the checkpoint is written, and the same command goes on from it"
+                f"{done}; the checkpoint is written, and the same command goes on from it"
             )
 
-    def _dataset(self, start_batch: int) -> Iterator:
-        training, cluster = self.config.training, self.run.workers.cluster
+    def _open_dataset(self, start_batch: int) -> Iterator:
+        training, cluster = self.config.training, self.workers.cluster
         return iterate(
             batches(
                 self.run.source,
@@ -239,42 +177,102 @@ class _Loop:
             )
         )
 
-    def _check_pending(self, tick: Tick) -> None:
-        """Reads the last iteration's scalars; a state that follows a bad one is never saved."""
-        if self.pending is None:
+    def _next_inputs(self, dataset: Iterator, iteration: int) -> tuple:
+        """Returns positions, images and labels of this worker's replicas."""
+        started = time.perf_counter()
+        images, labels = next(dataset)
+        self.tick.waited += time.perf_counter() - started
+        batch, cluster = self.config.training.batch_size, self.workers.cluster
+        positions = tf.range(
+            iteration * batch + cluster.index,
+            (iteration + 1) * batch,
+            cluster.size,
+            dtype=tf.int64,
+        )
+        inputs = deal(self.workers.strategy, (positions, images, labels))
+        self.workers.watchdog.reached(f"iteration {iteration}")
+        return inputs
+
+    def _check_scalars(self) -> None:
+        """Adds the previous iteration's scalars to the tick, or raises a `DivergenceError`.
+
+        It is called before each checkpoint, so a state after a bad iteration is never saved.
+        """
+        if self.unchecked is None:
             return
-        iteration, tensors = self.pending
-        self.pending = None
+        iteration, tensors = self.unchecked
+        self.unchecked = None
         scalars = {name: float(value.numpy()) for name, value in tensors.items()}
         skips = {
             name: int(scalars.pop(f"skipped_in_a_row/{name}"))
             for name in ("generator", "discriminator")
         }
-        for name, value in scalars.items():
-            if not math.isfinite(value):
-                raise self._diverged(f"{name} became {value} in iteration {iteration}", iteration)
-        for name, count in skips.items():
-            if count >= MOST_SKIPS_IN_A_ROW:
-                raise self._diverged(
-                    f"{count} updates of the {name} in a row were skipped, because a gradient was "
-                    f"not finite, until iteration {iteration}",
-                    iteration,
-                )
+        fault = fault_in(scalars, skips, iteration)
+        if fault:
+            raise self._divergence(fault, iteration)
         if not any(skips.values()):
             self.last_sound = iteration
-        tick.add(scalars)
+        self.tick.add(scalars)
 
-    def _check_state(self, iteration: int) -> None:
-        """Holds every variable that a checkpoint would hold to finite values."""
+    def _write_line(self) -> None:
+        """Ends the tick: the chief writes its line of the log."""
+        self._check_scalars()
+        rows = self.workers.gather((*self.tick.steps.means(), self.skipped_images.count))
+        if self.reporter:
+            self.reporter.tick(self.tick, rows[:, :2], int(rows[:, 2].sum()))
+        self.tick = Tick()
+
+    def _save(self, iteration: int) -> None:
+        """Writes a checkpoint, unless a value is not finite."""
+        self._check_scalars()
         names = self.step.not_finite()
         if names:
-            raise self._diverged(
+            raise self._divergence(
                 f"{names[0]} ({len(names)} variables in all) became NaN or infinite before "
                 f"iteration {iteration}",
                 iteration,
             )
+        self.run.save()
 
-    def _diverged(self, what: str, iteration: int) -> DivergenceError:
+    def _divergence(self, what: str, iteration: int) -> DivergenceError:
         kimg = iteration * self.config.training.batch_size / 1000
         last = self.run.last_checkpoint()
         return DivergenceError(f"{what} ({kimg:.1f} kimg); the last good checkpoint is {last}")
+
+    def _leave(self) -> None:
+        """Ends the profile, and waits until the chief has written everything."""
+        if self.reporter:
+            self.reporter.stop_profile()
+        # A worker that ends earlier looks like a dead one.
+        self.workers.watchdog.reached("the end of training")
+        self.workers.gather((0.0,))
+
+
+def _roll_back(run: TrainingRun, error: DivergenceError, last_sound: int) -> None:
+    """Restores the last checkpoint; the run goes on from it with a new random stream.
+
+    If no iteration after that checkpoint was sound, the checkpoint before it is restored.
+
+    Raises:
+        DivergenceError: if there is no checkpoint, or too many rollbacks went to it.
+    """
+    if not run.restore():
+        raise error
+    run.broadcast_state()
+    if last_sound < int(run.state.iteration.numpy()) and run.restore_before():
+        run.broadcast_state()
+    iteration = int(run.state.iteration.numpy())
+    is_chief = run.workers.cluster.is_chief
+    before = rollback.count_at(run.directory, iteration) if is_chief else 0
+    before = int(run.workers.gather([before])[0, 0])
+    if before >= rollback.MOST:
+        raise DivergenceError(
+            f"{error}; rolled back to it {before} times already, each time to another random stream"
+        ) from error
+    if run.log is not None:  # In the chief.
+        rollback.note(run.directory, iteration, str(error))
+        run.log.forget_after(int(run.state.images_seen.numpy()))
+    run.say(
+        f"{error}; rolled back to iteration {iteration}, and on with another random stream "
+        f"({before + 1} of at most {rollback.MOST} times)"
+    )

@@ -21,24 +21,24 @@ def _optimizer_class(name: str) -> type:
         except ImportError as error:
             raise InputError(
                 f"optimiser {name!r} needs tensorflow-addons, which this environment cannot import "
-                f"({error}); install the extra [addons], or name one of keras.optimizers"
+                f"({error}); install the extra [addons], or name an optimiser of keras.optimizers"
             ) from error
         found = getattr(addons.optimizers, name[len(ADDONS_PREFIX) :], None)
     else:
         found = getattr(keras.optimizers, name, None)
     if not inspect.isclass(found):
         raise InputError(
-            f"there is no optimiser {name!r}; take a class of keras.optimizers such as Adam, or "
-            "Addons>LAMB and its like on the addons stack"
+            f"there is no optimiser {name!r}; name a class of keras.optimizers such as Adam, or, "
+            "with tensorflow-addons, one such as Addons>LAMB"
         )
     return found
 
 
 def lazy_factor(interval: int) -> float:
-    """Returns c = k / (k + 1): the share of the steps that is left to the main loss.
+    """Returns c = k / (k + 1), the share of main steps among all steps.
 
-    With a regularisation step after every k main steps, learning rate and decays are corrected to
-    lr * c and beta^c, so that one shared optimiser state sees what it would have seen with both
+    There is one regularisation step after every k main steps, and both share one optimiser state.
+    Learning rate and decays become lr * c and beta^c. The state then moves as it would with both
     terms in every step.
 
     Source: paper section 3.1 and appendix B.
@@ -49,18 +49,18 @@ def lazy_factor(interval: int) -> float:
 def build_optimizer(config: OptimizerConfig, interval: int) -> Any:
     """Returns the Keras or Addons optimiser of `config`.
 
-    `beta_1`, `beta_2` and `epsilon` are handed on where the optimiser has them.
+    `beta_1`, `beta_2` and `epsilon` are passed on if the optimiser has them.
 
     Args:
         config: name and hyper-parameters.
         interval: k, main steps for each regularisation step; 0 without regularisation.
 
     Raises:
-        InputError: for an unknown optimiser or an argument that it does not take.
+        InputError: for an unknown optimiser or an argument that it does not accept.
     """
     kind = _optimizer_class(config.name)
     c = lazy_factor(interval)
-    accepted = inspect.signature(kind.__init__).parameters
+    accepted = inspect.signature(kind).parameters
     arguments: dict[str, Any] = {"learning_rate": config.learning_rate * c}
     offered = {
         "beta_1": config.beta_1**c,
@@ -72,12 +72,15 @@ def build_optimizer(config: OptimizerConfig, interval: int) -> Any:
     try:
         return kind(**arguments)
     except (TypeError, ValueError) as error:
-        raise InputError(f"optimiser {config.name!r} refuses its arguments: {error}") from error
+        raise InputError(
+            f"optimiser {config.name!r} refuses its arguments: {error}; correct its fields in the "
+            "configuration"
+        ) from error
 
 
 def build_slots(optimizer: Any, variables: Sequence[Any]) -> None:
-    """Makes the optimiser's own variables, so that they are there before the first step."""
+    """Creates the optimiser's variables, so that they exist before the first step."""
     if hasattr(optimizer, "build"):
         optimizer.build(variables)
-    else:  # Those of Addons are of Keras's older kind.
+    else:  # Addons has optimisers of Keras's older class.
         optimizer._create_all_weights(variables)

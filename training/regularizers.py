@@ -1,4 +1,4 @@
-"""R1 and path-length regularisation: gradients that are differentiated once more."""
+"""R1 and path-length regularisation: penalties on gradients, which are differentiated again."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def path_lengths(
 ) -> tf.Tensor:
     """Returns the length of J^T y for each sample, [N], with J the Jacobian of image by w.
 
-    An image that does not depend on w has length 0, and this length has gradient 0.
+    If an image does not depend on w, its length is 0 and the length's gradient is 0.
 
     Args:
         synthesize: w -> images.
         w: [N, num_ws, w_dim].
         image_noise: y before normalisation, standard normal, [N, H, W, C]; it is divided by
-            √(H·W), which makes the length independent of the resolution.
+            √(H·W), so that the length does not depend on the resolution.
 
     Source: paper section 3.2 and appendix B; √ of the mean over layers of the squared norm.
     """
@@ -59,7 +59,7 @@ def path_lengths(
 def path_length_loss(
     lengths: tf.Tensor, mean: tf.Tensor, average: tf.Tensor, decay: float, count: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns a loss with the gradient of the penalty, and the penalty: shares of these samples.
+    """Returns a loss with the gradient of the penalty, and the penalty, both for some samples.
 
     The penalty is P = 1/n sum_i (l_i - a')^2. Its target a' = a + decay * (m - a) moves with the
     mean length m, and the gradient flows through it, as in the official code. Hence
@@ -67,14 +67,15 @@ def path_length_loss(
         dP/dl_i = 2/n [(l_i - a') - decay * 1/n sum_j (l_j - a')]
                 = 2/n [(l_i - a') - decay * (m - a')].
 
-    The loss is sum_i l_i * dP/dl_i with the second factor constant. Its gradient is that of P, but
-    it needs only m of the other samples, which micro-batches and replicas can share.
+    The loss is sum_i l_i * dP/dl_i, with the second factor constant. Its gradient is that of P.
+    Of the other samples it needs only m, so parts of a batch and replicas can compute it each for
+    their own samples.
 
     Args:
         lengths: l_i of some of the n samples, [N].
         mean: m, over all n samples; a constant.
         average: a, the running mean of the steps before.
-        decay: how far a moves to m in a step.
+        decay: how far a moves towards m in a step.
         count: n.
 
     Source: paper equation 4 and appendix B.

@@ -1,4 +1,4 @@
-"""Everything that training changes, as one object that one checkpoint holds."""
+"""The state of training, one object that one checkpoint holds."""
 
 from __future__ import annotations
 
@@ -17,12 +17,20 @@ from tf_sg2.training.optimizers import build_optimizer, build_slots
 
 @dataclass(frozen=True)
 class TrainState:
-    """The whole state of a run; two runs with equal states go on equally.
+    """The whole state of a run: two runs with equal states continue equally.
 
-    `iteration` counts optimiser iterations, `images_seen` the real images shown,
-    `path_length_mean` is the running mean of path lengths (paper equation 4's a).
-    `generator_skips` and `discriminator_skips` count updates that were skipped because a gradient
-    was not finite: (all, those in a row until now).
+    Attributes:
+        generator: the generator that is trained.
+        discriminator: the discriminator.
+        generator_ema: the average of the generator's weights.
+        generator_optimizer: the generator's optimiser, with its slots.
+        discriminator_optimizer: the discriminator's optimiser, with its slots.
+        path_length_mean: the running mean of path lengths, a in the paper's equation 4.
+        images_seen: the number of real images shown.
+        iteration: the number of iterations.
+        generator_skips: int64 [2], the number of updates that were skipped because a gradient was
+            not finite: all, and in a row until now.
+        discriminator_skips: the same for the discriminator.
     """
 
     generator: Generator
@@ -53,7 +61,7 @@ class TrainState:
 
 
 def create_state(config: Config, strategy: tf.distribute.Strategy) -> TrainState:
-    """Builds the state of a new run under `strategy`; weights follow from `training.seed`."""
+    """Builds the state of a new run under `strategy`, with weights drawn from `training.seed`."""
     training = config.training
     with strategy.scope():
         keras.utils.set_random_seed(training.seed)

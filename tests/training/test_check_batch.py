@@ -6,7 +6,7 @@ import pytest
 
 from tf_sg2 import InputError
 from tf_sg2.config import override, presets
-from tf_sg2.training.run.start import check_batch
+from tf_sg2.training.run.batch import check_batch
 from tiny_config import tiny_config
 
 

@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from tf_sg2.runs.directory import RunDirectory
 from tf_sg2.training import loop, step
-from tf_sg2.training.loop import DivergenceError, train
-from tf_sg2.training.run import checkpoint, rollback
+from tf_sg2.training.loop import train
+from tf_sg2.training.run import checkpoint, divergence, rollback
+from tf_sg2.training.run.divergence import DivergenceError
 from tiny_config import tiny_config
 
 FAST = {  # No lazy terms: their passes take time to compile.
@@ -90,8 +91,8 @@ def test_skipped_steps_are_counted_in_the_log_and_across_a_resume(tmp_path, monk
 
 
 def test_too_many_skipped_steps_in_a_row_end_the_run(trained, tmp_path, monkeypatch):
-    assert loop.MOST_SKIPS_IN_A_ROW == 20
-    monkeypatch.setattr(loop, "MOST_SKIPS_IN_A_ROW", 3)
+    assert divergence.MOST_SKIPS_IN_A_ROW == 20
+    monkeypatch.setattr(divergence, "MOST_SKIPS_IN_A_ROW", 3)
     spoil_gradients(monkeypatch, {12, 13, 14, 15})
     run = copy_of(trained, tmp_path)
     with pytest.raises(

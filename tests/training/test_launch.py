@@ -189,6 +189,7 @@ def test_a_cluster_of_one_needs_no_tf_config():
     [
         ({"JOB_COMPLETION_INDEX": ""}, "JOB_COMPLETION_INDEX is not set"),
         ({"JOB_COMPLETION_INDEX": "two"}, "whole number"),
+        ({"JOB_COMPLETION_INDEX": "²"}, "JOB_COMPLETION_INDEX is '²'; it must be a whole number"),
         ({"JOB_COMPLETION_INDEX": "4"}, "this is worker 4, but the cluster has workers 0 to 3"),
         ({"TF_SG2_WORKERS": "-1"}, "TF_SG2_WORKERS is '-1'"),
         ({"TF_SG2_JOB": ""}, "TF_SG2_JOB is not set"),

@@ -19,9 +19,12 @@ from tf_sg2 import InputError
 from tf_sg2.cards import fonts
 from tf_sg2.runs.directory import RunDirectory
 from tf_sg2.training import loop
-from tf_sg2.training.loop import DivergenceError, steps_for, train
+from tf_sg2.training.loop import train
+from tf_sg2.training.run import checkpoint
+from tf_sg2.training.run.divergence import DivergenceError
 from tf_sg2.training.state import create_state
 from tiny_config import IMAGE_SIZE, tiny_config
+from tiny_run import save_state
 
 pytestmark = pytest.mark.slow
 
@@ -190,7 +193,7 @@ def test_a_run_with_a_fingerprint_of_an_older_version_goes_on(trained, tmp_path,
 def test_a_damaged_description_of_the_data_is_named(trained, tmp_path, text):
     run = copy_of(trained, tmp_path)
     (run / "data.json").write_text(text)
-    with pytest.raises(InputError, match="data.json is damaged .*; put it back from a copy, or"):
+    with pytest.raises(InputError, match=r"data.json is damaged .*; put it back from a copy, or"):
         train(tiny_config(), run, progress=False)
 
 
@@ -210,9 +213,7 @@ def test_initialisation_from_a_run_of_another_size_copies_the_levels_both_have(
         training__total_kimg=0.008,
     )
     state = create_state(settings, tf.distribute.get_strategy())
-    from tf_sg2.training.run.checkpoint import initialize_from
-
-    transfer = initialize_from(state, trained)
+    transfer = checkpoint.initialize_from(state, trained)
     theirs = tf_sg2.load_run(trained)
     assert "G/synthesis.b16.conv1.weight" in transfer.copied
     assert "D/b16.conv0.weight" in transfer.copied
@@ -225,11 +226,10 @@ def test_initialisation_from_a_run_of_another_size_copies_the_levels_both_have(
 
 
 def test_a_transferred_run_starts_each_network_from_its_own_weights(trained):
-    from tf_sg2.training.run.checkpoint import initialize_from
     from tf_sg2.weights.names import discriminator_entries, generator_entries
 
     state = create_state(tiny_config(training__seed=9), tf.distribute.get_strategy())
-    transfer = initialize_from(state, trained)
+    transfer = checkpoint.initialize_from(state, trained)
     assert not transfer.fresh
     values = checkpoint_values(trained, 12)
     for name in ("generator", "generator_ema", "discriminator"):
@@ -333,6 +333,43 @@ def test_rollbacks_come_to_an_end(trained, tmp_path, monkeypatch):
         )
 
 
+def test_run_of_version_0_1_resumes_with_its_missing_counters_at_zero(trained, tmp_path):
+    run = RunDirectory(copy_of(trained, tmp_path))
+    settings = tiny_config()
+    state = create_state(settings, tf.distribute.get_strategy())
+    checkpoint.restore(checkpoint.checkpoint_manager(state, settings, run), state)
+    parts = {
+        name: part
+        for name, part in state.trackables().items()
+        if name not in ("generator_skips", "discriminator_skips")
+    }
+    for path in run.checkpoints.iterdir():
+        path.unlink()
+    save_state(run, parts, 12)
+    resumed = train(settings, run.path, progress=False).variables()
+    for name, variable in state.variables().items():
+        np.testing.assert_array_equal(variable, resumed[name], err_msg=name)
+    assert list(resumed["discriminator_skips"].numpy()) == [0, 0]
+    # Only these counters may be missing.
+    del parts["path_length_mean"]
+    save_state(run, parts, 13)
+    with pytest.raises(
+        InputError, match=r"checkpoint-13 cannot be restored \(.*; remove its files"
+    ):
+        train(settings, run.path, progress=False)
+
+
+def test_checkpoint_without_counters_sets_them_to_zero(tmp_path):
+    """As in a rollback of a process that has skipped updates since."""
+    run, settings = RunDirectory(tmp_path), tiny_config()
+    state = create_state(settings, tf.distribute.get_strategy())
+    parts = state.trackables()
+    save_state(run, {name: parts[name] for name in parts if not name.endswith("_skips")}, 1)
+    state.generator_skips.assign([5, 2])
+    assert checkpoint.restore(checkpoint.checkpoint_manager(state, settings, run), state)
+    assert list(state.generator_skips.numpy()) == [0, 0]
+
+
 def test_a_log_forgets_what_comes_after_the_checkpoint(trained, tmp_path):
     run = copy_of(trained, tmp_path)
     lines = (run / "log.jsonl").read_text()
@@ -363,7 +400,7 @@ def test_images_that_vanish_are_skipped_and_counted_if_asked(tmp_path, monkeypat
     # Twelve epochs, of which no more than four are read ahead.
     settings = tiny_config(data__source=str(folder), training__total_kimg=0.192)
     shutil.copytree(folder, tmp_path / "copy")
-    with pytest.raises(InputError, match="(05|11).png (cannot be read|is broken)"):
+    with pytest.raises(InputError, match=r"(05|11).png (cannot be read|is broken)"):
         train(settings, tmp_path / "stopped", progress=False)
     shutil.rmtree(folder)
     shutil.copytree(tmp_path / "copy", folder)
@@ -386,7 +423,7 @@ def test_a_bad_image_of_the_sample_grid_is_skipped_if_asked(tmp_path, capsys):
     whole = (folder / "0.png").read_bytes()
     (folder / "0.png").write_bytes(whole[: len(whole) // 2])  # The header is whole.
     settings = tiny_config(data__source=str(folder), training__total_kimg=0.008)
-    with pytest.raises(InputError, match="0.png is broken"):
+    with pytest.raises(InputError, match=r"0.png is broken"):
         train(settings, tmp_path / "stopped", progress=False)
     train(settings, tmp_path / "run", on_bad_image="skip", progress=False)
     assert "image 0 is skipped:" in capsys.readouterr().err
@@ -396,7 +433,9 @@ def test_a_bad_image_of_the_sample_grid_is_skipped_if_asked(tmp_path, capsys):
 
 def test_infinite_weights_stop_a_real_run(tmp_path):
     settings = tiny_config(generator_optimizer__learning_rate=1e30)
-    with pytest.raises(DivergenceError, match="became (nan|inf).*none was written yet"):
+    with pytest.raises(
+        DivergenceError, match=r"became (nan|inf).*no checkpoint has been written yet"
+    ):
         train(settings, tmp_path / "run", progress=False)
 
 
@@ -422,11 +461,6 @@ def test_unusable_settings_are_refused_before_anything_is_written(tmp_path, chan
     with pytest.raises(InputError, match=message):
         train(tiny_config(**change), tmp_path / "run", progress=False)
     assert not os.listdir(tmp_path)
-
-
-def test_steps_for_rounds_up_and_is_at_least_one():
-    assert steps_for(1, 32) == 32  # 31.25
-    assert steps_for(0.0001, 32) == 1
 
 
 @pytest.mark.skipif(

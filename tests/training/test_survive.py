@@ -21,7 +21,8 @@ from tf_sg2 import InputError, config
 from tf_sg2.runs.directory import RunDirectory
 from tf_sg2.training.loop import train
 from tf_sg2.training.run import checkpoint
-from tf_sg2.training.run.signals import INTERRUPTED_STATUS, sole_use_of, stop_on_signals
+from tf_sg2.training.run.lock import locked
+from tf_sg2.training.run.signals import INTERRUPTED_STATUS, stop_on_signals
 from tf_sg2.training.state import create_state
 from tiny_config import tiny_config
 
@@ -104,16 +105,20 @@ def test_signals_stay_untouched_in_another_thread():
 
 def test_a_run_directory_below_a_file_is_refused(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="file/run cannot be made: Not a directory; name another"):
-        with sole_use_of(tmp_path / "file" / "run"):
-            pass
+    with (
+        pytest.raises(InputError, match="file/run cannot be made: Not a directory; name another"),
+        locked(tmp_path / "file" / "run"),
+    ):
+        pass
 
 
 def test_a_run_directory_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "train.lock").mkdir()
-    with pytest.raises(InputError, match="train.lock cannot be written: Is a directory"):
-        with sole_use_of(tmp_path):
-            pass
+    with (
+        pytest.raises(InputError, match=r"train.lock cannot be written: Is a directory"),
+        locked(tmp_path),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
@@ -122,9 +127,11 @@ def test_a_disk_without_locks_is_refused(tmp_path, monkeypatch, number):
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with pytest.raises(InputError, match="cannot be locked .*; mount its file system with locks"):
-        with sole_use_of(tmp_path):
-            pass
+    with (
+        pytest.raises(InputError, match=r"cannot be locked .*; mount its file system with locks"),
+        locked(tmp_path),
+    ):
+        pass
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +185,7 @@ def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(state, tmp_path, d
     assert "set aside as damaged-checkpoint-3" in line
     assert (run.checkpoints / "damaged-checkpoint-3.index").exists()
     manager = checkpoint.checkpoint_manager(state, tiny_config(), run)
-    assert checkpoint.restore(manager)
+    assert checkpoint.restore(manager, state)
     assert int(state.iteration) == 2
     # Those that are kept are still known to the manager, which so removes them in time.
     kept = [os.path.basename(path) for path in manager.checkpoints]
@@ -208,7 +215,7 @@ def test_a_resumed_run_can_be_moved(state, tmp_path):
     assert str(tmp_path) not in (moved.checkpoints / "checkpoint").read_text()
     manager = checkpoint.checkpoint_manager(state, tiny_config(), moved)
     state.iteration.assign(0)
-    assert checkpoint.restore(manager)
+    assert checkpoint.restore(manager, state)
     assert int(state.iteration) == 3
     for number in range(4, 8):  # The old ones are found, and so are deleted in time.
         state.iteration.assign(number)
@@ -221,7 +228,7 @@ def test_a_run_without_a_sound_checkpoint_is_refused_rather_than_begun_again(sta
     for number in run.checkpoint_numbers():
         flip(run, number)
     for _ in range(2):  # The second time, there are only those set aside.
-        with pytest.raises(InputError, match="no checkpoint in .* is sound, so .* another run"):
+        with pytest.raises(InputError, match=r"no checkpoint in .* is sound, so .* another run"):
             checkpoint.set_damaged_aside(run, lambda line: None)
 
 

@@ -20,7 +20,8 @@ from processes import (
 )
 from tf_sg2 import InputError
 from tf_sg2.runs.directory import RunDirectory
-from tf_sg2.training.cluster.tf_config import ALONE, LOST_STATUS, read_cluster
+from tf_sg2.training.cluster.failures import LOST_STATUS
+from tf_sg2.training.cluster.tf_config import SINGLE_WORKER, read_cluster
 from tf_sg2.training.loop import train
 from tf_sg2.training.run.signals import INTERRUPTED_STATUS
 from tiny_config import tiny_config
@@ -123,10 +124,12 @@ def test_two_workers_that_are_killed_and_stopped_end_as_one_device(one_device, t
 MEETING = """
 import os, sys, time
 from tf_sg2.errors import InputError
-from tf_sg2.training import cluster as clusters
 from tf_sg2.training.run.devices import choose_strategy
 from tf_sg2.training.cluster.collectives import Workers
-cluster = clusters.read_cluster()
+from tf_sg2.training.cluster.failures import LostWorkerError, worker_failures
+from tf_sg2.training.cluster.tf_config import read_cluster
+from tf_sg2.training.cluster.watchdog import Watchdog
+cluster = read_cluster()
 mode = sys.argv[1] if cluster.index == 1 else ""
 if mode == "absent":
     time.sleep(20)
@@ -134,22 +137,22 @@ if mode == "absent":
 try:
     strategy = choose_strategy("auto", cluster, 6.0 if sys.argv[1] == "absent" else 60.0)
     patience = 6.0 if sys.argv[1] in ("hang", "stick") else 60.0
-    with clusters.Watch(cluster, patience) as watch, clusters.named_losses(cluster):
-        workers = Workers(strategy, cluster, watch)
+    with Watchdog(cluster, patience) as watchdog, worker_failures(cluster):
+        workers = Workers(strategy, cluster, watchdog)
         answers = []
         for step in range(4):
             if step == 3 and mode == "hang":
                 time.sleep(30)
             if step == 3 and mode == "fail":
                 raise InputError("the file 7.png is gone")
-            watch.reached(f"step {step}")
+            watchdog.reached(f"step {step}")
             if step == 3 and mode == "stick":
                 time.sleep(30)
-            answers.append(workers.any((step == 1 and cluster.index == 1, False)))
+            answers.append(workers.any_in_previous_call((step == 1 and cluster.index == 1, False)))
             rows = workers.gather((step, 10.0 * cluster.index))
         workers.check_same("colour", "red" if mode == "differ" else "blue")
         print(rows.tolist(), answers, flush=True)
-except (clusters.LostWorkerError, InputError) as error:
+except (LostWorkerError, InputError) as error:
     print("error:", error, file=sys.stderr, flush=True)
     os._exit(69)
 """
@@ -231,7 +234,7 @@ TWO = {"worker": ["a:1", "b:2"]}
     ],
 )
 def test_no_cluster_is_one_worker(config):
-    assert read_cluster(config) == ALONE
+    assert read_cluster(config) == SINGLE_WORKER
 
 
 def test_the_chief_comes_first():
@@ -252,19 +255,22 @@ def test_the_chief_comes_first():
         (given(TWO, {"type": "worker", "index": 2}), "the cluster has worker 0, worker 1"),
         (given(TWO, {}), "the cluster has worker 0, worker 1"),
         (given({**TWO, "ps": ["c:1"]}, {"type": "worker", "index": 0}), "of the type 'ps'"),
-        (given({"worker": ["a:1", "b"]}, {"type": "worker", "index": 0}), "'b' is no HOST:PORT"),
+        (given({"worker": ["a:1", "b"]}, {"type": "worker", "index": 0}), "'b' is not HOST:PORT"),
         (
             given(TWO, {"type": "worker", "index": math.inf}),
-            "the index Infinity is no whole number",
+            "the index Infinity is not a whole number",
         ),
-        (given(TWO, {"type": "worker", "index": 1.9}), "the index 1.9 is no whole number"),
-        (given(TWO, {"type": "worker", "index": True}), "the index true is no whole number"),
-        (given({"worker": ["a:1", "b:99999"]}, {"type": "worker", "index": 0}), "'b:99999' is no"),
-        (given({"worker": ["a:1", "b:0"]}, {"type": "worker", "index": 0}), "'b:0' is no"),
-        (given({"worker": ["a:1", "b:\u0662"]}, {"type": "worker", "index": 0}), "is no HOST:PORT"),
+        (given(TWO, {"type": "worker", "index": 1.9}), "the index 1.9 is not a whole number"),
+        (given(TWO, {"type": "worker", "index": True}), "the index true is not a whole number"),
+        (given({"worker": ["a:1", "b:99999"]}, {"type": "worker", "index": 0}), "'b:99999' is not"),
+        (given({"worker": ["a:1", "b:0"]}, {"type": "worker", "index": 0}), "'b:0' is not"),
+        (
+            given({"worker": ["a:1", "b:\u0662"]}, {"type": "worker", "index": 0}),
+            "is not HOST:PORT",
+        ),
         (
             given({"worker": "a:1"}, {"type": "worker", "index": 0}),
-            "'worker' is no list of addresses",
+            "'worker' is not a list of addresses",
         ),
         (given({"chief": ["a:1", "b:2"]}, {"type": "chief", "index": 0}), "there are 2 chiefs"),
         ({"TF_CONFIG": "[" * 100_000}, "it cannot be read"),
@@ -273,7 +279,7 @@ def test_the_chief_comes_first():
 )
 def test_unusable_clusters_are_refused_in_a_sentence(config, sentence):
     with pytest.raises(
-        InputError, match="TF_CONFIG cannot be used: .*it should look like"
+        InputError, match=r"TF_CONFIG cannot be used: .*it should look like"
     ) as found:
         read_cluster(config)
     assert sentence in str(found.value)

@@ -1,7 +1,8 @@
-"""Ends a worker that waits in vain for the others to come.
+"""A time limit for joining the cluster, after which the process ends.
 
-TensorFlow forms the cluster in one call, in which no other Python of the process runs. So another
-process looks at the clock; the operating system ends it with this one.
+TensorFlow forms the cluster in one call that holds Python's lock, so no other Python thread of
+the process runs. Another process therefore checks the time. It ends with this one, because its
+input closes.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from tf_sg2.training.cluster.tf_config import HOW_ON, Cluster
+from tf_sg2.training.cluster.failures import HOW_TO_RESUME
+from tf_sg2.training.cluster.tf_config import Cluster
 
-# Waits for the end of its input or of its time. argv: the process, seconds, workers as [name, host,
-# port] in JSON, and how to go on.
-_WATCHER = """
+# Waits until its input closes or the time is over. argv: process id, seconds, the other workers as
+# a JSON list of [name, host, port], and the end of the message.
+_TIMER = """
 import json, os, select, signal, socket, sys
-process, seconds, workers, how_on = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3], sys.argv[4]
+process, seconds, workers, ending = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3], sys.argv[4]
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 if not select.select([sys.stdin], [], [], seconds)[0]:
     absent = []
@@ -29,7 +31,7 @@ if not select.select([sys.stdin], [], [], seconds)[0]:
         except OSError:
             absent.append(name)
     who = " and ".join(absent) or "another worker"
-    sys.stderr.write(f"error: {who} did not join the cluster within {seconds:g} s{how_on}\\n")
+    sys.stderr.write(f"error: {who} did not join the cluster within {seconds:g} s{ending}\\n")
     sys.stderr.flush()
     os.kill(process, signal.SIGKILL)
 """
@@ -37,12 +39,12 @@ if not select.select([sys.stdin], [], [], seconds)[0]:
 
 @contextlib.contextmanager
 def time_limit(cluster: Cluster, seconds: float) -> Iterator[None]:
-    """Ends the process with SIGKILL, after a sentence, if the block takes longer than `seconds`."""
-    workers = []
+    """Prints an error and ends the process with SIGKILL if the block takes more than `seconds`."""
+    others = []
     for index, address in enumerate(cluster.addresses):
         host, _, port = address.rpartition(":")
         if index != cluster.index:
-            workers.append((cluster.name(index), host.strip("[]"), int(port)))
-    arguments = [str(os.getpid()), str(seconds), json.dumps(workers), HOW_ON]
-    with subprocess.Popen([sys.executable, "-c", _WATCHER, *arguments], stdin=subprocess.PIPE):
-        yield  # Then its input is closed.
+            others.append((cluster.name(index), host.strip("[]"), int(port)))
+    arguments = [str(os.getpid()), str(seconds), json.dumps(others), HOW_TO_RESUME]
+    with subprocess.Popen([sys.executable, "-c", _TIMER, *arguments], stdin=subprocess.PIPE):
+        yield  # The timer's input closes when the block ends.

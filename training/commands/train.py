@@ -1,4 +1,4 @@
-"""The command `tf-sg2 train`: flags to a configuration, then `loop.train`."""
+"""The command `tf-sg2 train`: turns flags into a configuration and calls `loop.train`."""
 
 from __future__ import annotations
 
@@ -16,28 +16,32 @@ from tf_sg2.errors import InputError
 from tf_sg2.runs.directory import RunDirectory
 
 USAGE = """
-Trains StyleGAN2, or resumes a run: the same command goes on where the run stands.
+Trains StyleGAN2, or resumes a run: the same command goes on from the run's last checkpoint.
 
   tf-sg2 train --run=runs/cards --preset=cards --data=data/cards.zip
   tf-sg2 train --run=runs/faces --preset=config-f --data=faces.zip --training.r1_gamma=5
 
-The image size, the channels and the labels follow from the data set. A preset gives every number;
-each can be set by its own flag, named as in the run's config.json. A run that exists is resumed
-under its own configuration; --preset is then not needed. Durations are in kimg, thousands of real
-images. Pictures are in RUN/samples; `tensorboard --logdir RUN` shows all the rest.
+The data set gives the image size, the channels and the labels. A preset gives every number. Each
+number also has its own flag, with its name in the run's config.json. A run that exists keeps its
+own configuration, so --preset is not needed to resume it. Durations are in kimg, thousands of real
+images. Pictures are in RUN/samples; `tensorboard --logdir RUN` shows everything else.
 
-SIGTERM and SIGINT let the iteration end and write a checkpoint; a second signal ends at once. Exit
-status: 0 done, 2 unusable input or divergence, 75 stopped by a signal or --stop_after_minutes and
-ready to go on, 69 for another worker that is gone or hangs.
+After SIGTERM or SIGINT the iteration ends and a checkpoint is written. A second signal ends the
+process at once. Exit statuses:
 
-Where TF_CONFIG names several workers, give each the same command: they train together as one would.
-Worker 0 writes the run directory; the others need the data alone.
+  0   training is complete
+  2   the input cannot be used, or the run diverged
+  69  another worker is gone or hangs
+  75  stopped by a signal or --stop_after_minutes; the same command resumes the run
+
+If TF_CONFIG names several workers, give each the same command. They train together as one device
+would. Worker 0 writes the run directory; the other workers need only the data.
 """
 
 
 def define_flags(flags: CommandFlags) -> None:
-    """Defines the command's flags, among them one for each configuration field."""
-    flags.string("run", None, "run directory; made if need be")
+    """Defines the command's flags, including one for each field of a configuration."""
+    flags.string("run", None, "run directory; it is made if it does not exist")
     flags.enum("preset", None, presets.names(), "configuration to start from")
     flags.string("config", None, "JSON configuration to start from")
     flags.string(
@@ -56,31 +60,31 @@ def define_flags(flags: CommandFlags) -> None:
     flags.integer(
         "profile_iterations",
         0,
-        "record so many iterations, after the tenth, for TensorBoard's profile page",
+        "record this many iterations, after the tenth, for TensorBoard's profile page",
         lower_bound=0,
     )
     flags.number(
         "stop_after_minutes",
         math.inf,
-        "checkpoint and stop after this time, for jobs with a limit; the run can be resumed",
+        "write a checkpoint and stop after this time, for jobs with a time limit",
         lower_bound=0,
     )
     flags.enum(
         "on_nan",
         "stop",
         ["stop", "rollback"],
-        "when a loss becomes NaN: stop, or go on from the last checkpoint with another seed",
+        "if the run diverges: stop, or go on from the last checkpoint with another seed",
     )
     flags.enum(
         "on_bad_image",
         "stop",
         ["stop", "skip"],
-        "when an image cannot be read any more: stop, or name it, count it, and take the next one",
+        "if an image can no longer be read: stop, or name it, count it and take the next one",
     )
     flags.number(
         "worker_timeout",
         600.0,
-        "seconds that one worker of several may keep the others waiting",
+        "seconds per iteration after which a worker counts as hung and the others end",
         lower_bound=1.0,
     )
     for name in config.field_names():
@@ -98,9 +102,11 @@ def build_config(values: FlagValues) -> Config:
     }
     for name in ("run", "config", "data", "image_size", "devices", "init_from"):
         if values[name].value == "":
-            raise InputError(f"--{name} is empty; leave it out, or is a shell variable unset?")
+            raise InputError(
+                f"--{name} is empty; leave it out, or set the shell variable that it takes"
+            )
     if values.preset and values.config:
-        raise InputError("--preset and --config both name a configuration; give one of them")
+        raise InputError("--preset and --config both name a configuration; give only one of them")
     if values.data is not None:
         overrides["data.source"] = values.data
     if values.image_size is not None:
@@ -115,7 +121,7 @@ def build_config(values: FlagValues) -> Config:
 
 
 def _base(values: FlagValues, source_spec: str | None) -> Config:
-    """The configuration that the flags start from."""
+    """Returns the configuration that the flags change."""
     if values.config:
         return config.load(values.config)
     if values.preset:
@@ -130,7 +136,7 @@ def _base(values: FlagValues, source_spec: str | None) -> Config:
 
 
 def _preset(values: FlagValues, source_spec: str | None) -> Config:
-    """The preset, at the size of the data set where that is known."""
+    """Returns the preset, at the image size of the data set if there is one."""
     image_size = parse_image_size(values.image_size) if values.image_size else None
     image_channels = 3
     if source_spec is not None:
@@ -149,15 +155,15 @@ def _preset(values: FlagValues, source_spec: str | None) -> Config:
 
 
 def _label_dim(wanted: Config) -> int:
-    """The width of the labels of the data set."""
+    """Returns the width of the data set's labels."""
     from tf_sg2.data import open_source
 
     spec = wanted.data.source
     if not spec:
-        raise InputError("--labels was given, but no data set; say --data=PATH")
+        raise InputError("--labels was given, but no data set; add --data=PATH")
     label_dim = open_source(spec).label_dim
     if not label_dim:
-        raise InputError(f"--labels was given, but {spec} has no labels")
+        raise InputError(f"--labels was given, but {spec} has no labels; leave --labels out")
     return label_dim
 
 
@@ -172,14 +178,15 @@ def main(arguments: Sequence[str]) -> None:
         print(describe(wanted))
         return
     if values.run is None:
-        raise InputError("--run=DIRECTORY is needed: where checkpoints, logs and samples go")
+        raise InputError("--run=DIRECTORY is needed: the folder for checkpoints, logs and samples")
     if values.deterministic:
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
-    from tf_sg2.training.cluster.tf_config import LOST_STATUS, LostWorkerError
-    from tf_sg2.training.loop import steps_for, train
-    from tf_sg2.training.run.signals import INTERRUPTED_STATUS, Interrupted
+    from tf_sg2.training.cluster.failures import LOST_STATUS, LostWorkerError
+    from tf_sg2.training.loop import train
+    from tf_sg2.training.run.signals import INTERRUPTED_STATUS, StoppedBySignalError
+    from tf_sg2.training.schedule import schedule_of
 
     try:
         state = train(
@@ -193,14 +200,14 @@ def main(arguments: Sequence[str]) -> None:
             on_bad_image=values.on_bad_image,
             worker_timeout=values.worker_timeout,
         )
-    except Interrupted as interrupted:
-        print(interrupted, file=sys.stderr)
+    except StoppedBySignalError as stopped:
+        print(stopped, file=sys.stderr)
         sys.exit(INTERRUPTED_STATUS)
     except LostWorkerError as lost:
         print(f"error: {lost}", file=sys.stderr)
         sys.exit(LOST_STATUS)
     iteration = int(state.iteration.numpy())
-    if iteration < steps_for(wanted.training.total_kimg, wanted.training.batch_size):
+    if iteration < schedule_of(wanted.training).total:
         print(
             f"--stop_after_minutes={values.stop_after_minutes:g}: stopped after iteration "
             f"{iteration}; the checkpoint is written, and the same command goes on from it",

@@ -1,11 +1,13 @@
-"""Tells a process its place in a cluster: TF_CONFIG from what Kubernetes or Slurm set.
+"""Sets TF_CONFIG for a process of a cluster, from the variables of Kubernetes or Slurm.
 
     python -m tf_sg2.training.deploy.launch kubernetes tf-sg2 train --run=/runs/faces ...
     python -m tf_sg2.training.deploy.launch slurm      tf-sg2 train --run=/runs/faces ...
 
-sets TF_CONFIG and becomes the command, so that signals reach training itself; without a command it
-prints TF_CONFIG. A cluster of one process gets none: training then takes the machine's own devices.
-TensorFlow is not imported. Format: TensorFlow's `TFConfigClusterResolver`.
+The process sets TF_CONFIG and then becomes the command, so that signals reach training itself.
+Without a command it prints TF_CONFIG. A cluster of one process gets no TF_CONFIG, because training
+then uses the machine's own devices. TensorFlow is not imported.
+
+Format: TensorFlow's `TFConfigClusterResolver`.
 """
 
 from __future__ import annotations
@@ -17,29 +19,31 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from tf_sg2.commands.exit_status import main_guard
+from tf_sg2.config.whole_number import whole_number
 from tf_sg2.errors import InputError
 
-# Where the workers listen to each other; a headless Service needs no entry for it.
+# The port on which workers listen to each other. A headless Service needs no entry for it.
 KUBERNETES_PORT = 2222
-# Jobs of one node must not meet on one port: it follows from the job's number, below the range
-# that Linux hands out itself.
+# Two jobs on one node must not use the same port, so the job's number selects it. The ports lie
+# below the range that Linux assigns itself.
 SLURM_FIRST_PORT, SLURM_PORTS = 20000, 10000
 
 
 def tf_config(hosts: Sequence[str], port: int, index: int) -> str:
-    """Returns TF_CONFIG of worker number `index`; "" for a single worker, which needs none.
+    """Returns TF_CONFIG of worker `index`; a single worker needs none and gets "".
 
     Args:
-        hosts: names of the machines, in the same order on each.
-        port: TCP port, the same on each.
-        index: which of them this process runs on. Worker 0 is the chief.
+        hosts: names of the machines, in the same order on each machine.
+        port: TCP port, the same on each machine.
+        index: the worker that this process is. Worker 0 is the chief.
 
     Raises:
-        InputError: if there is no such worker.
+        InputError: if there is no worker with this index.
     """
     if not 0 <= index < len(hosts):
         raise InputError(
-            f"this is worker {index}, but the cluster has workers 0 to {len(hosts) - 1}"
+            f"this is worker {index}, but the cluster has workers 0 to {len(hosts) - 1}; make the "
+            "number of workers and the number of processes equal"
         )
     if len(hosts) == 1:
         return ""
@@ -50,11 +54,11 @@ def tf_config(hosts: Sequence[str], port: int, index: int) -> str:
 def from_kubernetes(environment: Mapping[str, str]) -> str:
     """Returns TF_CONFIG of a pod of an Indexed Job behind a headless Service.
 
-    Kubernetes sets JOB_COMPLETION_INDEX and names the pods JOB-0.SERVICE, JOB-1.SERVICE, ...; the
-    manifest sets TF_SG2_JOB, TF_SG2_SERVICE and TF_SG2_WORKERS (the Job's `completions`).
+    Kubernetes sets JOB_COMPLETION_INDEX and names the pods JOB-0.SERVICE, JOB-1.SERVICE, ... The
+    manifest sets TF_SG2_JOB, TF_SG2_SERVICE and TF_SG2_WORKERS, the Job's `completions`.
 
     Raises:
-        InputError: if a variable is missing, or is no number where one is needed.
+        InputError: if a variable is missing or is not a number.
     """
     count = _number(environment, "TF_SG2_WORKERS")
     job, service = _text(environment, "TF_SG2_JOB"), _text(environment, "TF_SG2_SERVICE")
@@ -65,17 +69,17 @@ def from_kubernetes(environment: Mapping[str, str]) -> str:
 def from_slurm(environment: Mapping[str, str]) -> str:
     """Returns TF_CONFIG of a task that `srun --ntasks-per-node=1` started.
 
-    Slurm sets SLURM_STEP_NODELIST, SLURM_NODEID and their like; `scontrol` spells the list out.
+    Slurm sets SLURM_STEP_NODELIST, SLURM_NODEID and other variables. `scontrol` expands the list.
 
     Raises:
-        InputError: outside a job step, with several tasks on a node, or without `scontrol`.
+        InputError: outside a job step, with several tasks per node, or without `scontrol`.
     """
     nodes = _number(environment, "SLURM_STEP_NUM_NODES")
     tasks = _number(environment, "SLURM_STEP_NUM_TASKS")
     if nodes != tasks:
         raise InputError(
-            f"srun started {tasks} tasks on {nodes} nodes; training wants one process a node, "
-            "which drives all its GPUs: srun --ntasks-per-node=1"
+            f"srun started {tasks} tasks on {nodes} nodes, but training needs one process per "
+            "node, which drives all its GPUs; add srun --ntasks-per-node=1"
         )
     command = ["scontrol", "show", "hostnames", _text(environment, "SLURM_STEP_NODELIST")]
     try:
@@ -83,10 +87,15 @@ def from_slurm(environment: Mapping[str, str]) -> str:
             command, env=dict(environment), capture_output=True, text=True, check=True
         )
     except (OSError, subprocess.CalledProcessError) as error:
-        raise InputError(f"{' '.join(command)} failed: {error}") from error
+        raise InputError(
+            f"{' '.join(command)} failed: {error}; run inside an srun job step"
+        ) from error
     hosts = listed.stdout.split()
     if len(hosts) != nodes:
-        raise InputError(f"scontrol lists {len(hosts)} hosts, but the job step has {nodes} nodes")
+        raise InputError(
+            f"scontrol lists {len(hosts)} hosts, but the job step has {nodes} nodes; check "
+            "SLURM_STEP_NODELIST and SLURM_STEP_NUM_NODES"
+        )
     port = SLURM_FIRST_PORT + _number(environment, "SLURM_JOB_ID") % SLURM_PORTS
     return tf_config(hosts, port, _number(environment, "SLURM_NODEID"))
 
@@ -100,22 +109,23 @@ SCHEDULERS: dict[str, Callable[[Mapping[str, str]], str]] = {
 def _text(environment: Mapping[str, str], name: str) -> str:
     value = environment.get(name, "")
     if not value:
-        raise InputError(f"{name} is not set; is this process part of the cluster's job?")
+        raise InputError(f"{name} is not set; start this process as part of the cluster's job")
     return value
 
 
 def _number(environment: Mapping[str, str], name: str) -> int:
     value = _text(environment, name)
-    if not value.isdigit():
+    number = whole_number(value)
+    if number is None:
         raise InputError(f"{name} is {value!r}; it must be a whole number")
-    return int(value)
+    return number
 
 
 def launch(scheduler: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Becomes `command`, with TF_CONFIG set; prints TF_CONFIG where no command is given.
+    """Becomes `command` with TF_CONFIG set; prints TF_CONFIG if no command is given.
 
     Raises:
-        InputError: for an unknown scheduler, an environment that is not its own, or a command that
+        InputError: for an unknown scheduler, an environment that it did not set, or a command that
             cannot be started.
     """
     if scheduler not in SCHEDULERS:

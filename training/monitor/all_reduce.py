@@ -1,7 +1,7 @@
 """How long all-reduces took, from the profile that `--profile_iterations` records.
 
-TensorFlow writes a profile as an XSpace message, whose Python classes are none of its public names.
-The few fields that are read here are declared here: plane, line, event, and names of events.
+TensorFlow writes a profile as an XSpace message, but has no public Python class for it. So this
+module declares the few fields that it reads: planes, lines, events and names of events.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 _GPU_KERNEL = re.compile(r"nccl.*all_?reduce", re.IGNORECASE)
 _HOST_OPERATION = re.compile(r":(CollectiveReduce(V[23])?|NcclAllReduce)$")
 
-# message: {field: (number, type)}; the numbers are those of TensorFlow's xplane.proto. A map is a
-# list of entries, and fields that are not named are skipped.
+# message: {field: (number, type)}, with the numbers of TensorFlow's xplane.proto. A map is a list
+# of entries. Protobuf skips fields that are not declared.
 _MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
     "Space": {"planes": (1, "Plane")},
     "Plane": {"name": (2, "string"), "lines": (3, "Line"), "names": (4, "Entry")},
@@ -53,15 +53,15 @@ def space_class() -> Any:
 
 
 def all_reduce_seconds(space: Any) -> float | None:
-    """Returns the seconds that all-reduces took, added over the replicas of this process.
+    """Returns the seconds of all all-reduces, summed over the replicas of this process.
 
-    A replica that comes early waits for the others in its all-reduce: that time counts.
+    They include the time in which a replica waits for the others.
 
     Args:
-        space: a profile, of `space_class()`.
+        space: a profile, an instance of `space_class()`.
 
     Returns:
-        None where the profile shows no all-reduce.
+        None if the profile shows no all-reduce.
     """
     gpus = [plane for plane in space.planes if "/device:GPU" in plane.name]
     planes, pattern = (gpus, _GPU_KERNEL) if gpus else (space.planes, _HOST_OPERATION)
@@ -77,22 +77,22 @@ def all_reduce_seconds(space: Any) -> float | None:
 
 
 def newest_profile(run_path: str | Path) -> Path | None:
-    """Returns the profile of this run that was written last."""
+    """Returns the newest profile of a run, or None."""
     found = Path(run_path).glob("plugins/profile/*/*.xplane.pb")
     return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
 
 def profiled_all_reduce(run_path: str | Path, iterations: int, replicas: int) -> float | None:
-    """Returns the seconds a replica spends in all-reduces in an iteration, by the newest profile.
+    """Returns the seconds per iteration and replica in all-reduces, from the newest profile.
 
     Args:
         run_path: the run directory.
-        iterations: how many the profile covers.
-        replicas: of this process.
+        iterations: number of iterations in the profile.
+        replicas: number of replicas in this process.
 
     Returns:
-        None where there is no profile or it shows no all-reduce: one replica, or a TensorFlow that
-        names them otherwise.
+        None if there is no profile, or if it shows no all-reduce. A run with one replica has none,
+        and another version of TensorFlow may name them differently.
     """
     path = newest_profile(run_path)
     if path is None:

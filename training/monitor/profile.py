@@ -1,4 +1,4 @@
-"""The recording of TensorFlow's profiler: one a process, which outlives a rollback of the run."""
+"""TensorFlow's profiler: at most one recording per process, also if the run rolls back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-# Iterations before the recording starts: compilation is over, buffers are warm.
+# The recording starts after this number of iterations, when all passes are compiled.
 AFTER = 10
 
 
@@ -15,7 +15,7 @@ class Profile:
 
     Args:
         path: the run directory.
-        iterations: how many it records; 0 for no profile.
+        iterations: how many iterations it records; 0 for no profile.
     """
 
     def __init__(self, path: Path, iterations: int):
@@ -24,7 +24,7 @@ class Profile:
         self.is_recording = False
 
     def before_iteration(self, done: int) -> bool:
-        """Starts or ends the recording where that is due; returns whether it ended.
+        """Starts or ends the recording if that is due; returns whether it ended.
 
         Args:
             done: iterations since the process started, or since it rolled back.
@@ -38,7 +38,7 @@ class Profile:
         return False
 
     def stop(self) -> bool:
-        """Ends a recording, as on an error; returns whether there was one."""
+        """Ends the recording; returns whether there was one."""
         was_recording, self.is_recording = self.is_recording, False
         if was_recording:
             tf.profiler.experimental.stop()

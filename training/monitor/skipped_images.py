@@ -1,4 +1,4 @@
-"""Images that vanish or rot while a run goes on, where they are to be skipped."""
+"""Counts and names the images that cannot be read during a run."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 from tf_sg2.errors import InputError
 
-NAMED = 20  # So many are named; beyond, they are counted alone.
+MOST_NAMED = 20  # Further images are only counted.
 
 
 class SkippedImages:
-    """Counts the times that an image could not be read, and names each image once. Thread safe.
+    """Counts reads that failed, and names each image once. Thread-safe.
 
     Args:
-        say: is told of each.
+        say: prints a sentence.
     """
 
     def __init__(self, say: Callable[[str], None]):
@@ -24,11 +24,12 @@ class SkippedImages:
         self._lock = threading.Lock()
 
     def __call__(self, index: int, error: InputError) -> None:
+        """Counts one failed read of image `index`."""
         with self._lock:
             self.count += 1
-            new = index not in self._known and len(self._known) < NAMED
-            if new:
+            is_new = index not in self._known and len(self._known) < MOST_NAMED
+            if is_new:
                 self._known.add(index)
-                last = "; more are counted, not named" if len(self._known) == NAMED else ""
-        if new:
-            self._say(f"image {index} is skipped: {error}{last}")
+                ending = "; more are counted, not named" if len(self._known) == MOST_NAMED else ""
+        if is_new:
+            self._say(f"image {index} is skipped: {error}{ending}")

@@ -1,10 +1,10 @@
-"""How long iterations take, how evenly, and which worker holds the others up.
+"""How long iterations take, how evenly, and which worker delays the others.
 
-Replicas of one process are started together and wait for each other in every all-reduce, so each
-replica's own time cannot be seen from outside: its throughput is that of all divided by their
-number. What can be seen is how iterations differ from each other, and, between workers, the
-time that each spends on the host before it joins an iteration: waiting for data and dealing it out.
-A slow GPU makes all workers equally slow; only a profile tells it (`all_reduce.py`).
+Replicas of one process start together and wait for each other in every all-reduce. So a replica's
+own time cannot be measured from outside, and its throughput is the mean over replicas. Two things
+can be measured: how iterations differ from each other, and how long each worker prepares an
+iteration on the host (waiting for data and distributing it). A slow GPU makes all workers equally
+slow, and only a profile shows it (`all_reduce.py`).
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ import numpy as np
 
 
 class StepTimes:
-    """The iterations between two lines of the log."""
+    """The times of the iterations between two lines of the log."""
 
     def __init__(self) -> None:
         self.steps: list[float] = []
         self.preparations: list[float] = []
 
     def add(self, step: float, preparation: float) -> None:
-        """Notes one iteration: its seconds, and those of them before it was started."""
+        """Adds one iteration: its seconds, and its seconds of preparation on the host."""
         self.steps.append(step)
         self.preparations.append(preparation)
 
     def means(self) -> tuple[float, float]:
-        """Returns the mean seconds of an iteration, and of what precedes it on the host."""
+        """Returns the mean seconds of an iteration, and of its preparation on the host."""
         return float(np.mean(self.steps)), float(np.mean(self.preparations))
 
     def scalars(self, images: int, replicas: int) -> dict[str, float]:
-        """Returns what this process sees, by the scalars' names.
+        """Returns the scalars of this process by name.
 
-        The throughput is that of the iterations alone, without samples and checkpoints.
+        The throughput covers only the iterations, not samples and checkpoints.
 
         Args:
-            images: shown in these iterations, by all replicas together.
-            replicas: how many share them.
+            images: number of images of these iterations, over all replicas.
+            replicas: number of replicas.
         """
         if not self.steps:
             return {}
@@ -47,18 +47,20 @@ class StepTimes:
             "timing/images_per_second_per_replica": images / seconds / replicas,
             "timing/step_seconds_median": float(median),
             "timing/step_seconds_p95": float(high),
-            # Iterations with lazy terms take longer: a spread of their share is no straggling.
+            # Iterations with lazy terms take longer, so they make the spread large without a fault.
             "timing/step_seconds_spread": float((high - low) / median),
         }
 
 
-def compare_workers(rows: Sequence[Sequence[float]]) -> dict[str, float]:
-    """Returns how workers differ, from [mean step seconds, mean preparation seconds] of each.
+def compare_workers(rows: Sequence[Sequence[float]] | np.ndarray) -> dict[str, float]:
+    """Returns scalars that compare workers; none for one worker.
 
-    `timing/worker_step_spread` is (slowest - fastest) / mean of a step's seconds, near zero as
-    long as all wait for each other; `timing/worker_preparation_max` the longest mean time on
-    the host before a step, in seconds; `timing/worker_slowest` that worker's number. Nothing for
-    one worker.
+    `timing/worker_step_spread` is (slowest - fastest) / mean of a step's seconds. It is near zero
+    if all workers wait for each other. `timing/worker_preparation_max` is the longest mean
+    preparation in seconds, and `timing/worker_slowest` the number of its worker.
+
+    Args:
+        rows: `StepTimes.means` of each worker.
     """
     if len(rows) < 2:
         return {}

@@ -19,8 +19,8 @@ from tf_sg2.runs.load import load_run, restore_parts
 from tf_sg2.training.state import TrainState
 from tf_sg2.weights.names import Entry, discriminator_entries, generator_entries
 
-# Fields that a resumed run may change: none has a part in what an iteration computes. The data
-# set may lie elsewhere; that it is the same one is checked by its fingerprint.
+# Fields that a resumed run may change, because no iteration depends on them. The data set may have
+# another path; its fingerprint shows that it is the same one.
 FREE_ON_RESUME = {
     "data.source",
     "training.total_kimg",
@@ -34,8 +34,14 @@ FREE_ON_RESUME = {
 }
 
 
-def checkpoint_manager(state: TrainState, config: Config, run: RunDirectory):
-    """Returns the manager that writes `run.checkpoints`, keeping the last ones."""
+# Parts of the state that checkpoints of version 0.1 do not hold; they start at zero.
+COUNTERS_SINCE_0_2 = ("generator_skips", "discriminator_skips")
+
+
+def checkpoint_manager(
+    state: TrainState, config: Config, run: RunDirectory
+) -> tf.train.CheckpointManager:
+    """Returns the manager that writes `run.checkpoints` and keeps the newest ones."""
     return tf.train.CheckpointManager(
         checkpoint_of(state.trackables()),
         str(run.checkpoints),
@@ -45,17 +51,18 @@ def checkpoint_manager(state: TrainState, config: Config, run: RunDirectory):
 
 
 def last_checkpoint(manager: tf.train.CheckpointManager) -> str:
-    """Returns the newest one's path, or in words that there is none."""
-    return manager.latest_checkpoint or "none: none was written yet"
+    """Returns the path of the newest checkpoint, or words if there is none."""
+    return manager.latest_checkpoint or "none: no checkpoint has been written yet"
 
 
 def save(manager: tf.train.CheckpointManager, state: TrainState) -> str:
-    """Writes a checkpoint, numbered by iteration; returns its path.
+    """Writes a checkpoint with the iteration as its number; returns its path.
 
-    TensorFlow writes the data under temporary names and names it in the folder's index file last.
+    TensorFlow writes the data to temporary files, and adds the checkpoint to the folder's index
+    file last.
 
     Raises:
-        InputError: if it cannot be written, as on a full disk; those before it stay as they are.
+        InputError: if it cannot be written, as on a full disk. Earlier checkpoints do not change.
     """
     try:
         return manager.save(checkpoint_number=int(state.iteration.numpy()))
@@ -70,18 +77,18 @@ def save(manager: tf.train.CheckpointManager, state: TrainState) -> str:
 def set_damaged_aside(
     run: RunDirectory, say: Callable[[str], None], known: Collection[str] = ()
 ) -> None:
-    """Reads the newest checkpoint in full; where that fails, renames it and tries the one before.
+    """Reads the newest checkpoint in full; if that fails, renames it and tries the one before.
 
-    Afterwards TensorFlow's index of the folder names those that are there. A run that was killed
-    between a checkpoint and that index so goes on from the checkpoint.
+    Afterwards TensorFlow's index file of the folder lists the checkpoints that exist. So a run
+    that was killed between a checkpoint and that index file goes on from the checkpoint.
 
     Args:
         run: the run directory.
-        say: is told of each checkpoint that is set aside.
-        known: names of checkpoints that were set aside before, so it is not told of them.
+        say: prints a sentence about each checkpoint that is set aside.
+        known: names of checkpoints that were set aside before; nothing is printed about them.
 
     Raises:
-        InputError: if there were checkpoints and none of them is sound.
+        InputError: if there are checkpoints, but none of them is sound.
     """
     folder = run.checkpoints
     lost = list(known)
@@ -95,20 +102,20 @@ def set_damaged_aside(
         say(f"checkpoint {prefix} is damaged ({reason}); set aside as damaged-{prefix.name}")
     state = tf.train.get_checkpoint_state(str(folder))
     named = {Path(path).name for path in state.all_model_checkpoint_paths} if state else set()
-    there = [f"{CHECKPOINT_NAME}-{number}" for number in numbers]
-    missing = sorted(named - set(there) - set(lost))
+    found = [f"{CHECKPOINT_NAME}-{number}" for number in numbers]
+    missing = sorted(named - set(found) - set(lost))
     for name in missing:
-        say(f"checkpoint {folder / name} is incomplete: its index is not there")
-    if there:
-        # Relative names: the run can be moved.
-        lines = [f'model_checkpoint_path: "{there[-1]}"']
-        lines += [f'all_model_checkpoint_paths: "{name}"' for name in there]
-        # Without times, the manager would not know these files and never delete them.
-        times = [os.path.getmtime(folder / f"{name}.index") for name in there]
+        say(f"checkpoint {folder / name} is incomplete: its .index file is missing")
+    if found:
+        # Relative names, so that the run can be moved.
+        lines = [f'model_checkpoint_path: "{found[-1]}"']
+        lines += [f'all_model_checkpoint_paths: "{name}"' for name in found]
+        # Without times, the manager would ignore these files and never delete them.
+        times = [os.path.getmtime(folder / f"{name}.index") for name in found]
         lines += [f"all_model_checkpoint_timestamps: {time}" for time in times]
         with new_file(folder / "checkpoint") as file:
             file.write("".join(line + "\n" for line in lines).encode())
-    elif lost or missing or next(folder.glob("damaged-*"), None):
+    elif lost or missing or any(folder.glob("damaged-*")):
         raise InputError(
             f"no checkpoint in {folder} is sound, so {run.path} cannot be resumed; put one back "
             "from a copy, or start another run directory"
@@ -116,11 +123,11 @@ def set_damaged_aside(
 
 
 def set_newest_aside(run: RunDirectory, say: Callable[[str], None]) -> None:
-    """Renames the newest checkpoint, from which the run diverged at once, as a damaged one is.
+    """Renames the newest checkpoint, because the run diverged at once from it.
 
     Args:
         run: the run directory, with at least two checkpoints.
-        say: is told of it.
+        say: prints a sentence about it.
     """
     prefix = run.checkpoints / f"{CHECKPOINT_NAME}-{run.checkpoint_numbers()[-1]}"
     _rename(prefix)
@@ -129,12 +136,13 @@ def set_newest_aside(run: RunDirectory, say: Callable[[str], None]) -> None:
 
 
 def _rename(prefix: Path) -> None:
+    # Path.glob reads only the name as a pattern, so the folder may have any characters.
     for path in prefix.parent.glob(f"{prefix.name}.*"):
         os.replace(path, prefix.parent / f"damaged-{path.name}")
 
 
 def _fault(prefix: Path) -> str | None:
-    """Why a checkpoint cannot be read, or None; TensorFlow checks a sum for every tensor."""
+    """Returns why a checkpoint cannot be read, or None. TensorFlow checks every checksum."""
     try:
         reader = tf.train.load_checkpoint(str(prefix))
         for name in reader.get_variable_to_shape_map():
@@ -144,8 +152,10 @@ def _fault(prefix: Path) -> str | None:
     return None
 
 
-def restore(manager: tf.train.CheckpointManager) -> bool:
-    """Restores the newest checkpoint; returns False where there is none.
+def restore(manager: tf.train.CheckpointManager, state: TrainState) -> bool:
+    """Restores the newest checkpoint; returns False if there is none.
+
+    Counters that a checkpoint of version 0.1 does not hold start at zero.
 
     Raises:
         InputError: if it cannot be read, or does not hold the whole state.
@@ -154,8 +164,17 @@ def restore(manager: tf.train.CheckpointManager) -> bool:
     if newest is None:
         return False
     try:
-        manager.checkpoint.restore(newest).assert_existing_objects_matched()
-    except (AssertionError, tf.errors.OpError, ValueError) as error:
+        stored = tf.train.load_checkpoint(newest).get_variable_to_shape_map()
+        missing = [name for name in COUNTERS_SINCE_0_2 if not _is_stored(name, stored)]
+        reader = manager.checkpoint
+        if missing:
+            parts = state.trackables()
+            reader = checkpoint_of({name: parts[name] for name in parts.keys() - missing})
+        reader.restore(newest).assert_existing_objects_matched()
+        for name in missing:
+            counter = getattr(state, name)
+            counter.assign(tf.zeros_like(counter))
+    except (AssertionError, IndexError, RuntimeError, ValueError, tf.errors.OpError) as error:
         raise InputError(
             f"checkpoint {newest} cannot be restored ({first_line(error)}); remove its files to "
             "go on from the one before it"
@@ -163,8 +182,12 @@ def restore(manager: tf.train.CheckpointManager) -> bool:
     return True
 
 
+def _is_stored(name: str, stored: Collection[str]) -> bool:
+    return any(key.startswith(f"{name}/") for key in stored)
+
+
 def check_resumable(stored: Config, wanted: Config, run: RunDirectory) -> None:
-    """Refuses to resume a run under a configuration that would compute something else.
+    """Refuses to resume a run with a configuration that changes what an iteration computes.
 
     Raises:
         InputError: listing every field that differs.
@@ -174,28 +197,27 @@ def check_resumable(stored: Config, wanted: Config, run: RunDirectory) -> None:
     ]
     if found:
         raise InputError(
-            f"{run.path} was started under another configuration; take its own, or another run "
-            f"directory. Differences (run -> wanted): {'; '.join(found)}"
+            f"{run.path} was started with another configuration; give the run's own, or name "
+            f"another run directory. Differences (run -> wanted): {'; '.join(found)}"
         )
 
 
 @dataclasses.dataclass(frozen=True)
 class Transfer:
-    """What `initialize_from` did: official names of the weights, by what became of them."""
+    """The result of `initialize_from`: official names of copied weights, and of fresh ones."""
 
     copied: list[str]
     fresh: list[str]
 
 
 def initialize_from(state: TrainState, source: str | Path) -> Transfer:
-    """Copies the weights of another run's newest checkpoint wherever name and shape match.
+    """Copies the weights of another run's newest checkpoint if name and shape match.
 
-    The levels of both networks are named by resolution, so a run of another image size shares
-    all levels that both have. Each network starts from its own weights in the other run: G from G,
-    the average from the average, D from D.
+    The levels of both networks are named by resolution. So a run of another image size gets all
+    levels that both have. G starts from G, the average from the average, D from D.
 
     Raises:
-        InputError: if `source` is no run with a checkpoint, or nothing matches.
+        InputError: if `source` is not a run with a checkpoint, or no weight matches.
     """
     other = load_run(source)
     generator = Generator(other.config.generator)
@@ -210,12 +232,15 @@ def initialize_from(state: TrainState, source: str | Path) -> Transfer:
         for i in range(2)
     )
     if not copied:
-        raise InputError(f"no weight of {source} fits the networks of this configuration")
+        raise InputError(
+            f"no weight of {source} fits the networks of this configuration; give a run with "
+            "networks of the same widths"
+        )
     return Transfer(copied, fresh)
 
 
 def _copy(theirs: Iterable[Entry], ours: Iterable[Entry]) -> tuple[list[str], list[str]]:
-    """Copies weights of the same name and shape; returns the names of those, and of the others."""
+    """Copies weights of the same name and shape; returns the names of copied and other weights."""
     available = {entry.name: entry.variable for entry in theirs}
     copied: list[str] = []
     fresh: list[str] = []

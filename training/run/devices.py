@@ -1,4 +1,4 @@
-"""Which devices train: a `tf.distribute` strategy, and the values of its replicas."""
+"""The devices that train: a `tf.distribute` strategy, and the shares of its replicas."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ import tensorflow as tf
 from tf_sg2.config.whole_number import whole_number
 from tf_sg2.errors import InputError
 from tf_sg2.training.cluster.join_timeout import time_limit
-from tf_sg2.training.cluster.tf_config import ALONE, WORKER_TIMEOUT, Cluster
+from tf_sg2.training.cluster.tf_config import SINGLE_WORKER, WORKER_TIMEOUT, Cluster
 
 _MOST_LOGICAL_CPUS = 256
 
 
 def choose_strategy(
-    devices: str = "auto", cluster: Cluster = ALONE, worker_timeout: float = WORKER_TIMEOUT
+    devices: str = "auto", cluster: Cluster = SINGLE_WORKER, worker_timeout: float = WORKER_TIMEOUT
 ) -> tf.distribute.Strategy:
-    """Returns the strategy for `devices`; with several workers, it waits for all of them.
+    """Returns the strategy for `devices`. With several workers, it waits for all of them.
 
     Args:
-        devices: of this process: "auto" for all GPUs or else the CPU, a number of GPUs, or "cpu:N"
-            for N logical devices of the CPU, which train as N GPUs would and serve to test that.
-        cluster: the workers; several must be chosen before TensorFlow is used.
-        worker_timeout: seconds to wait for the others, after which the process ends.
+        devices: the devices of this process. "auto": all GPUs, or the CPU without a GPU. A number:
+            that many GPUs. "cpu:N": N logical devices of the CPU, which train as N GPUs would,
+            for tests.
+        cluster: the workers. With several, call this before TensorFlow is used.
+        worker_timeout: seconds to wait for the other workers; then the process ends.
 
     Raises:
-        InputError: for text that is none of these, or devices that are not there.
+        InputError: for other text, or for devices that do not exist.
     """
     if cluster.size > 1:
         return _multi_worker(devices, cluster, worker_timeout)
@@ -51,17 +52,17 @@ def choose_strategy(
             )
     if len(names) <= 1:
         return tf.distribute.get_strategy()
-    # TensorFlow reads it too: one that is empty, or names this process alone, would trip it.
+    # TensorFlow reads it too, and fails if it is empty or names only this process.
     os.environ.pop("TF_CONFIG", None)
     return _mirrored(tuple(names))
 
 
 @cache
 def _mirrored(names: tuple[str, ...]) -> tf.distribute.Strategy:
-    """One strategy a process for each set of devices.
+    """Returns the same strategy each time for the same devices.
 
-    A second one would number its all-reduces from the start again, and TensorFlow's runtime,
-    which remembers the first one's, would refuse those of another shape.
+    A second strategy would number its all-reduces from the start again. TensorFlow's runtime
+    remembers those of the first one, and would refuse a number with another shape.
     """
     return tf.distribute.MirroredStrategy(names)
 
@@ -109,26 +110,26 @@ def _logical_cpus(count: int) -> list[str]:
 
 
 def local_replicas(strategy: tf.distribute.Strategy) -> int:
-    """Returns how many of the strategy's replicas are in this process."""
-    if strategy.num_replicas_in_sync == 1:  # The default strategy knows no worker devices.
+    """Returns the number of the strategy's replicas in this process."""
+    if strategy.num_replicas_in_sync == 1:  # The default strategy has no worker devices.
         return 1
     return len(strategy.extended.worker_devices)
 
 
 def deal(strategy: tf.distribute.Strategy, values: tuple[tf.Tensor, ...]) -> tuple:
-    """Deals this worker's share of a batch to its replicas by stride: of L, l gets l, l + L, ...
+    """Distributes this worker's share of a batch to its replicas by stride.
 
-    Worker w of W has rows w, w + W, ... of the global batch. Strided shares keep the
-    minibatch-stddev groups of one device (see `MinibatchStddev`), whoever has which.
+    Replica l of the worker's L replicas gets rows l, l + L, ... Worker w of W has rows w, w + W,
+    ... of the global batch. Strided shares keep the minibatch-stddev groups of one device, see
+    `MinibatchStddev`.
     """
-    replicas = strategy.num_replicas_in_sync
-    if replicas == 1:
+    if strategy.num_replicas_in_sync == 1:
         return values
-    here = local_replicas(strategy)
+    count = local_replicas(strategy)
 
     def share(value):
         return strategy.experimental_distribute_values_from_function(
-            lambda context: value[context.replica_id_in_sync_group % here :: here]
+            lambda context: value[context.replica_id_in_sync_group % count :: count]
         )
 
     return tuple(share(value) for value in values)

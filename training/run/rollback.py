@@ -1,7 +1,7 @@
-"""Back to the last checkpoint after a loss that became NaN, and on with other random numbers.
+"""Rollback: a run that diverged goes on from its last checkpoint with other random numbers.
 
-`rollbacks.json` in the run directory lists them. From the iteration of the n-th entry on, the run
-draws from its n-th random stream; so a run that is resumed draws what it would have drawn.
+`rollbacks.json` in the run directory lists the rollbacks. From the iteration of entry n on, the run
+draws from random stream n. So a resumed run draws the same numbers as an undisturbed one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tf_sg2.errors import InputError
 from tf_sg2.files import new_file
 from tf_sg2.runs.directory import RunDirectory
 
-# Rollbacks to one and the same checkpoint, after which the run stops: it would only happen again.
+# The run stops after this number of rollbacks to the same checkpoint: it would diverge again.
 MOST = 3
 
 
@@ -33,7 +33,7 @@ def read(directory: RunDirectory) -> list[dict]:
         return [{**entry, "iteration": int(entry["iteration"])} for entry in entries]
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(
-            f"{path} is damaged ({error!r}), and without it the run cannot go on as it was; put it "
+            f"{path} is damaged ({error!r}), so the run's random stream is not known; put the file "
             "back from a copy, or remove it to go on with the first random stream"
         ) from error
 
@@ -41,7 +41,7 @@ def read(directory: RunDirectory) -> list[dict]:
 def stream_at(directory: RunDirectory, iteration: int) -> int:
     """Returns the number of the random stream of an iteration, 0 for a run without rollbacks."""
     entries = read(directory)
-    # The newest entry counts: a rollback may go behind the checkpoint of an older one.
+    # The newest entry counts, because a rollback may go back further than an older one.
     reached = [n for n, entry in enumerate(entries, 1) if entry["iteration"] <= iteration]
     return max(reached, default=0)
 
@@ -60,7 +60,7 @@ def note(directory: RunDirectory, iteration: int, reason: str) -> None:
 
 
 def stream_seed(seed: int, stream: int) -> int:
-    """Returns the seed of a run's random stream; its first one is the run's own seed."""
+    """Returns the seed of a random stream of a run; stream 0 has the run's own seed."""
     if not stream:
         return seed
     return int(np.random.SeedSequence([seed, stream]).generate_state(1)[0] >> 1)

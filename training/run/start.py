@@ -1,12 +1,11 @@
-"""How a run begins: new, from where it stands, or from another run's weights."""
+"""How a run begins: new, resumed from its checkpoint, or from another run's weights."""
 
 from __future__ import annotations
 
 import contextlib
-import itertools
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import tensorflow as tf
@@ -15,75 +14,94 @@ import tf_sg2
 from tf_sg2.config import Config, override, to_json
 from tf_sg2.data import open_source
 from tf_sg2.data.source import ImageSource
-from tf_sg2.errors import InputError, first_line
-from tf_sg2.files import new_file
+from tf_sg2.errors import InputError
 from tf_sg2.runs.directory import RunDirectory
 from tf_sg2.training.cluster.collectives import Workers
 from tf_sg2.training.monitor.profile import Profile
-from tf_sg2.training.monitor.run_log import RunLog, WorkerLog
+from tf_sg2.training.monitor.run_log import RunLog, say
 from tf_sg2.training.run import checkpoint, rollback
-from tf_sg2.training.run.signals import sole_use_of
+from tf_sg2.training.run.batch import check_batch
+from tf_sg2.training.run.data_check import check_data
+from tf_sg2.training.run.lock import locked
 from tf_sg2.training.state import TrainState, create_state
-
-# Of what fingerprints cover. 1: names and sizes of files; 2: their contents.
-FINGERPRINT_VERSION = 2
 
 
 @dataclass
-class Run:
-    """A run that is ready to go on."""
+class TrainingRun:
+    """A run that is ready to train.
+
+    Attributes:
+        config: the run's configuration.
+        directory: the run directory, which only the chief reads and writes.
+        source: the data set.
+        workers: all workers of the run.
+        state: what training changes.
+        checkpoints: the chief's manager of checkpoints; None in other workers.
+        log: the chief's log; None in other workers.
+        profile: the chief's profile; None in other workers, and before the loop starts.
+    """
 
     config: Config
     directory: RunDirectory
     source: ImageSource
     workers: Workers
     state: TrainState
-    checkpoints: tf.train.CheckpointManager | None  # The chief's.
-    log: RunLog | WorkerLog | None = None
-    profile: Profile | None = None  # The chief's.
+    checkpoints: tf.train.CheckpointManager | None
+    log: RunLog | None = None
+    profile: Profile | None = None
+
+    def say(self, sentence: str) -> None:
+        """Prints a line above the progress line."""
+        say(self.workers.cluster, sentence)
 
     def restore(self) -> bool:
-        """Gives the chief the state of its newest checkpoint; False, on every worker, without."""
-        # Outside the strategy's scope: a variable made in it waits for all workers, and here is
-        # the chief alone.
-        restored = self.workers.cluster.is_chief and checkpoint.restore(self.checkpoints)
-        self.workers.watch.reached("the checkpoint")
+        """Restores the newest checkpoint on the chief.
+
+        Returns:
+            False, on every worker, if there is no checkpoint.
+        """
+        # Outside the strategy's scope: a variable created in it waits for all workers, but only
+        # the chief restores.
+        restored = self.checkpoints is not None and checkpoint.restore(self.checkpoints, self.state)
+        self.workers.watchdog.reached("the checkpoint")
         return bool(self.workers.gather([restored])[0, 0])
 
     def restore_before(self) -> bool:
-        """Sets the newest checkpoint aside and restores the one before.
+        """Sets the newest checkpoint aside, and restores the one before it on the chief.
 
         Returns:
-            False, on every worker, where there is none before; nothing is changed then.
+            False, on every worker, if there is none before it. Nothing is changed then.
         """
-        there = False
+        restored = False
         if self.workers.cluster.is_chief and len(self.directory.checkpoint_numbers()) > 1:
-            checkpoint.set_newest_aside(self.directory, self.log.say)
+            checkpoint.set_newest_aside(self.directory, self.say)
             self.checkpoints = checkpoint.checkpoint_manager(
                 self.state, self.config, self.directory
             )
-            there = checkpoint.restore(self.checkpoints)
-        self.workers.watch.reached("the checkpoint before")
-        return bool(self.workers.gather([there])[0, 0])
+            restored = checkpoint.restore(self.checkpoints, self.state)
+        self.workers.watchdog.reached("the checkpoint before")
+        return bool(self.workers.gather([restored])[0, 0])
 
-    def hand_out(self) -> None:
+    def broadcast_state(self) -> None:
         """Gives every worker the chief's state."""
-        self.workers.take_from_chief(list(self.state.variables().values()))
+        self.workers.broadcast_from_chief(list(self.state.variables().values()))
 
-    def stream(self) -> int:
-        """Which random stream the next iteration draws from; the chief knows."""
+    def random_stream(self) -> int:
+        """Returns the number of the random stream that the next iteration draws from."""
         own = 0
-        if self.workers.cluster.is_chief:
+        if self.workers.cluster.is_chief:  # Only the chief can read it.
             own = rollback.stream_at(self.directory, int(self.state.iteration.numpy()))
         return int(self.workers.gather([own])[0, 0])
 
     def last_checkpoint(self) -> str:
-        """Where it is, in words if there is none."""
-        return checkpoint.last_checkpoint(self.checkpoints) if self.checkpoints else "the chief's"
+        """Returns the path of the newest checkpoint, or words if there is none."""
+        if self.checkpoints is None:
+            return "the one of the chief"
+        return checkpoint.last_checkpoint(self.checkpoints)
 
     def save(self) -> None:
         """Writes a checkpoint; only the chief does."""
-        if self.workers.cluster.is_chief:
+        if self.checkpoints is not None:
             checkpoint.save(self.checkpoints, self.state)
 
 
@@ -94,60 +112,73 @@ def begin(
     workers: Workers,
     init_from: str | Path | None = None,
     progress: bool = True,
-) -> Iterator[Run]:
-    """Yields the `Run`, which nobody else trains meanwhile. Only the chief touches the folder.
+) -> Iterator[TrainingRun]:
+    """Yields a run, and holds the lock of its directory. Only the chief touches the directory.
+
+    Args:
+        config: the configuration that is asked for.
+        path: the run directory.
+        workers: all workers of the run.
+        init_from: run directory whose weights a new run starts from.
+        progress: whether the terminal gets a progress line.
 
     Raises:
-        InputError: for a configuration, a data set or a folder that do not go together.
+        InputError: for a configuration, a data set and a run directory that do not fit together.
     """
     cluster = workers.cluster
     if init_from is not None:
         # An average that starts from another one needs no ramp-up. The run's configuration keeps
-        # this, so it holds after a resume too.
+        # this, so it also holds after a resume.
         config = override(config, {"training.ema_rampup": None})
     check_batch(config, workers.strategy.num_replicas_in_sync)
     source = _open_data(config)
-    fingerprint = source.fingerprint()  # First: it may read all the data, while others wait.
-    workers.watch.reached("the start")
+    fingerprint = source.fingerprint()  # It may read all the data, so it comes before any wait.
+    workers.watchdog.reached("the start")
     workers.check_same("version", f"{tf_sg2.__version__} {tf.__version__}")
     workers.check_same("configuration", to_json(override(config, {"data.source": "anywhere"})))
     workers.check_same("data set", fingerprint)
     directory = RunDirectory(path)
-    with sole_use_of(directory.path) if cluster.is_chief else contextlib.nullcontext():
-        said: list[str] = []  # When there is a log.
+    with locked(directory.path) if cluster.is_chief else contextlib.nullcontext():
         if cluster.is_chief:
-            # Without a checkpoint, an earlier start failed or stopped: nothing binds this one.
-            resumed = directory.has_checkpoints()
-            if resumed and directory.config_path.exists():
-                checkpoint.check_resumable(directory.read_config(), config, directory)
-            _check_data(directory, source, fingerprint, resumed, said.append)
-            directory.write_config(config)
-            checkpoint.set_damaged_aside(directory, said.append)
+            _prepare_directory(directory, config, source, fingerprint, partial(say, cluster))
         state = create_state(config, workers.strategy)
         manager = None
         if cluster.is_chief:
             manager = checkpoint.checkpoint_manager(state, config, directory)
-        run = Run(config, directory, source, workers, state, manager)
+        run = TrainingRun(config, directory, source, workers, state, manager)
         restored = run.restore()
         if init_from is not None and not restored and cluster.is_chief:
-            said.append(_initialize(state, init_from))
-        run.hand_out()
+            run.say(_initialize(state, init_from))
+        run.broadcast_state()
         seen = int(state.images_seen.numpy())
         if restored:
-            said.append(f"resuming {directory.path} at {seen / 1000:.1f} kimg")
-        name = f"{cluster.name(cluster.index)}: " if cluster.size > 1 else ""
+            run.say(f"resuming {directory.path} at {seen / 1000:.1f} kimg")
         if cluster.is_chief:
-            run.log = RunLog(directory, config, seen, progress, name)
-        else:
-            run.log = WorkerLog(name)
+            run.log = RunLog(directory, config, seen, progress)
         try:
-            for line in said:
-                run.log.say(line)
             yield run
         finally:
             if run.profile is not None:
                 run.profile.stop()
-            run.log.close()
+            if run.log is not None:
+                run.log.close()
+
+
+def _prepare_directory(
+    directory: RunDirectory,
+    config: Config,
+    source: ImageSource,
+    fingerprint: str,
+    say: Callable[[str], None],
+) -> None:
+    """Refuses a run directory that does not fit, and writes what describes the run into it."""
+    # Without a checkpoint, an earlier start failed or was stopped; the new one may differ from it.
+    resumed = directory.has_checkpoints()
+    if resumed and directory.config_path.exists():
+        checkpoint.check_resumable(directory.read_config(), config, directory)
+    check_data(directory, source, fingerprint, resumed, say)
+    directory.write_config(config)
+    checkpoint.set_damaged_aside(directory, say)
 
 
 def _initialize(state: TrainState, source: str | Path) -> str:
@@ -158,116 +189,15 @@ def _initialize(state: TrainState, source: str | Path) -> str:
     )
 
 
-def check_batch(config: Config, replicas: int) -> None:
-    """Holds the batch to one whose shares compute what the whole batch on one device computes.
-
-    A share is what one device takes at a time. Minibatch-stddev groups must lie whole in it, and
-    the path-length term must take the same samples of it.
-
-    Raises:
-        InputError: if they do not, with the numbers that would work.
-    """
-    training, network = config.training, config.discriminator
-    batch, steps = training.batch_size, training.accumulation_steps
-    wanted = network.minibatch_stddev_group
-    divisor = training.path_length_batch_divisor
-    if not (training.path_length_weight and training.path_length_interval):
-        divisor = 1
-
-    def fault(batch: int, shares: int, group: int = wanted, divisor: int = divisor) -> str | None:
-        if batch % shares:
-            return "they do not divide evenly"
-        share, group = batch // shares, min(group, batch)
-        if group and share % group:
-            return (
-                f"shares of {share} images do not divide into minibatch-stddev groups of {group} "
-                "(discriminator.minibatch_stddev_group)"
-            )
-        if max(share // divisor, 1) * shares != max(batch // divisor, 1):
-            return (
-                f"shares of {share} images do not divide by {divisor} "
-                "(training.path_length_batch_divisor)"
-            )
-        return None
-
-    shares = replicas * steps
-    found = fault(batch, shares)
-    if found is None:
-        return
-    larger = next(n for n in itertools.count(batch + 1) if fault(n, shares) is None)
-    ways = [f"training.batch_size {larger}"]
-    fewer = [n for n in range(1, batch + 1) if fault(batch, replicas * n) is None]
-    if fewer:
-        ways.append(f"training.accumulation_steps {' or '.join(map(str, fewer))}")
-    devices = [n for n in range(1, batch + 1) if fault(batch, n * steps) is None]
-    if devices:
-        ways.append(f"{' or '.join(map(str, devices))} device(s)")
-    groups = [n for n in range(1, wanted) if fault(batch, shares, group=n) is None]
-    if groups:
-        ways.append(f"discriminator.minibatch_stddev_group {groups[-1]} (another objective)")
-    raise InputError(
-        f"training.batch_size {batch} cannot be shared among {replicas} device(s) times "
-        f"{steps} accumulation step(s): {found}; take one of: {'; '.join(ways)}"
-    )
-
-
 def _open_data(config: Config) -> ImageSource:
     if not config.data.source:
-        raise InputError("no data set is given; say --data=PATH, or --data=cards:size=HxW")
+        raise InputError("no data set is given; add --data=PATH, or --data=cards:size=HxW")
     generator = config.generator
     source = open_source(config.data.source, generator.image_size, generator.image_channels)
     if generator.label_dim and source.label_dim != generator.label_dim:
         raise InputError(
             f"{source.name} has labels of width {source.label_dim}, but the configuration's "
-            f"label_dim is {generator.label_dim}"
+            f"label_dim is {generator.label_dim}; set generator.label_dim and "
+            f"discriminator.label_dim to {source.label_dim}, or give another data set"
         )
     return source
-
-
-def _check_data(
-    run: RunDirectory,
-    source: ImageSource,
-    fingerprint: str,
-    resumed: bool,
-    say: Callable[[str], None],
-) -> None:
-    """Holds a resumed run to the data set that it was started with; describes it for a new run."""
-    path = run.path / "data.json"
-    ours = {
-        "images": len(source),
-        "image_size": list(source.image_size),
-        "image_channels": source.image_channels,
-        "label_dim": source.label_dim,
-        "fingerprint": fingerprint,
-        "fingerprint_version": FINGERPRINT_VERSION,
-    }
-    if resumed and path.exists():
-        theirs = _read_description(path)
-        if theirs.setdefault("fingerprint_version", 1) != FINGERPRINT_VERSION:
-            say(f"{path} is of another version of tf_sg2: the content of the data is not compared")
-            theirs.update({key: ours[key] for key in ("fingerprint", "fingerprint_version")})
-        found = [
-            f"{key}: {theirs.get(key)!r} -> {value!r}"
-            for key, value in ours.items()
-            if theirs.get(key) != value
-        ]
-        if found:
-            raise InputError(
-                f"{run.path} was started on another data set than {source.name}; take its own, or "
-                f"another run directory. Differences (run -> wanted): {'; '.join(found)}"
-            )
-    with new_file(path) as file:
-        file.write((json.dumps(ours, indent=2) + "\n").encode())
-
-
-def _read_description(path: Path) -> dict[str, object]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(found, dict):
-            raise ValueError("it is no JSON object")
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"{path} is damaged ({first_line(error)}); put it back from a copy, or remove it to "
-            "go on with the data set that is given now"
-        ) from error
-    return found
