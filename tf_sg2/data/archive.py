@@ -14,8 +14,8 @@ import zlib
 
 from tf_sg2.data.decode import MAX_BYTES, SUFFIXES, too_large
 from tf_sg2.data.labels import LABEL_FILE, Labels, parse_labels, refuse_nested
-from tf_sg2.data.regular_file import open_regular
 from tf_sg2.errors import InputError
+from tf_sg2.files import open_regular
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, ..., lengths of the name and extra field
 _ENCRYPTED = 0x1

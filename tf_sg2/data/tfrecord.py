@@ -29,8 +29,8 @@ from pathlib import Path
 import numpy as np
 
 from tf_sg2.data.labels import Labels
-from tf_sg2.data.regular_file import open_regular
 from tf_sg2.errors import InputError, first_line
+from tf_sg2.files import open_regular
 
 SUFFIXES = (".tfrecord", ".tfrecords")
 _VALIDATION = "validation-"
