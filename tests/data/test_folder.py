@@ -117,7 +117,7 @@ def test_channels_follow_the_images(tmp_path):
     np.testing.assert_array_equal(replicated, np.repeat(gray, 3, axis=2))
     with_alpha = open_source(str(tmp_path / "opaque"), image_channels=4).image(0)
     np.testing.assert_array_equal(with_alpha, opaque)
-    with pytest.raises(InputError, match=r"a\.png .*laid over white.*tf-sg2 dataset"):
+    with pytest.raises(InputError, match=r"a\.png .*composited over white.*tf-sg2 dataset"):
         open_source(str(tmp_path / "alpha"), image_channels=3).image(0)
     with pytest.raises(InputError, match="1, 3 or 4 channels"):
         open_source(str(tmp_path / "gray"), image_channels=2)
@@ -179,7 +179,7 @@ def test_channel_treatments_are_told(pixels, channels, treatment):
 def test_wrong_png_checksum_is_found():
     data = bytearray(encoded(Image.fromarray(noise())))
     data[-14] ^= 1  # inside the checksum of the pixel data
-    with pytest.raises(InputError, match="a.png is broken"):
+    with pytest.raises(InputError, match=r"a\.png is broken"):
         decode.verify(bytes(data), "a.png")
 
 

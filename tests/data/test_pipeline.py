@@ -169,9 +169,14 @@ def test_error_is_readable_under_a_strategy_and_in_a_function(vanishing):
             pass
     iterator = iter(batches(vanishing, 4, seed=0))
     step = tf.function(lambda: next(iterator)[0])
-    with pytest.raises(InputError, match=r"^\S*1\.png cannot be read"), readable_errors():
-        for _ in range(4):
-            step()
+
+    def four_steps():
+        with readable_errors():
+            for _ in range(4):
+                step()
+
+    with pytest.raises(InputError, match=r"^\S*1\.png cannot be read"):
+        four_steps()
 
 
 def test_other_errors_pass_through():
