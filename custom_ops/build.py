@@ -17,6 +17,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from tf_sg2.custom_ops.cache import user_cache
+
 SOURCES = Path(__file__).parent
 PREBUILT = SOURCES / "prebuilt"  # Filled before a wheel is made that works without a compiler.
 OLDEST_CUDA = (12, 1)
@@ -89,17 +91,14 @@ def cache_folder() -> Path:
     """Returns where builds are kept: $TF_SG2_CACHE, else `tf_sg2` in the user's cache folder.
 
     Raises:
-        BuildError: where nothing says which folder that is.
+        BuildError: if there is neither, nor a home folder.
     """
-    given = os.environ.get("TF_SG2_CACHE")
-    if given:
-        return Path(given)
-    try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tf_sg2"
-    except RuntimeError as error:
+    folder = user_cache()
+    if folder is None:
         raise BuildError(
-            f"there is no cache folder ({error}); set TF_SG2_CACHE to a folder"
-        ) from error
+            "there is no cache folder (no home folder was found); set TF_SG2_CACHE to a folder"
+        )
+    return folder
 
 
 def library_name(cuda: bool) -> str:

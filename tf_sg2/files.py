@@ -7,6 +7,7 @@ import errno
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -111,3 +112,21 @@ def move_new(path: Path, target: Path) -> None:
         os.replace(path, target)
         return
     os.unlink(path)
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """Opens a regular file for unbuffered reading, and never waits for a pipe.
+
+    Raises:
+        OSError: if it cannot be opened, or is a pipe, a socket or a device.
+    """
+
+    def open_at_once(path: str, flags: int) -> int:
+        # Without O_NONBLOCK, opening a pipe waits until another process writes to it.
+        return os.open(path, flags | os.O_NONBLOCK)
+
+    file = open(path, "rb", buffering=0, opener=open_at_once)  # noqa: SIM115 The caller closes it.
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is not a regular file")
+    return file

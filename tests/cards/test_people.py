@@ -138,9 +138,11 @@ def test_tables_of_names_are_whole():
     for row in (*words.JA_FAMILY, *words.JA_GIVEN):
         written, kana, latin = row
         assert re.fullmatch(r"[ぁ-ん一-龠々]+", written), row
-        assert re.fullmatch(r"[ァ-ヶー]+", kana) and re.fullmatch(r"[A-Z][a-z]+", latin), row
+        assert re.fullmatch(r"[ァ-ヶー]+", kana), row
+        assert re.fullmatch(r"[A-Z][a-z]+", latin), row
     for row in words.JA_KATAKANA:
-        assert re.fullmatch(r"[ァ-ヶー]+", row[0]) and re.fullmatch(r"[A-Z][a-z]+", row[1]), row
+        assert re.fullmatch(r"[ァ-ヶー]+", row[0]), row
+        assert re.fullmatch(r"[A-Z][a-z]+", row[1]), row
 
 
 def test_texts_vary(japanese, english):

@@ -152,7 +152,7 @@ def test_interrupted_writing_leaves_nothing(tmp_path, monkeypatch, name):
 
 def test_unwritable_place_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cards.zip cannot be written"):
+    with pytest.raises(InputError, match=r"cards\.zip cannot be written"):
         write_cards(tmp_path / "file" / "cards.zip", 1, image_size=(16, 16))
 
 

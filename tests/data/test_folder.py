@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -116,7 +117,7 @@ def test_channels_follow_the_images(tmp_path):
     np.testing.assert_array_equal(replicated, np.repeat(gray, 3, axis=2))
     with_alpha = open_source(str(tmp_path / "opaque"), image_channels=4).image(0)
     np.testing.assert_array_equal(with_alpha, opaque)
-    with pytest.raises(InputError, match=r"a\.png .*laid over white.*tf-sg2 dataset"):
+    with pytest.raises(InputError, match=r"a\.png .*composited over white.*tf-sg2 dataset"):
         open_source(str(tmp_path / "alpha"), image_channels=3).image(0)
     with pytest.raises(InputError, match="1, 3 or 4 channels"):
         open_source(str(tmp_path / "gray"), image_channels=2)
@@ -178,7 +179,7 @@ def test_channel_treatments_are_told(pixels, channels, treatment):
 def test_wrong_png_checksum_is_found():
     data = bytearray(encoded(Image.fromarray(noise())))
     data[-14] ^= 1  # inside the checksum of the pixel data
-    with pytest.raises(InputError, match="a.png is broken"):
+    with pytest.raises(InputError, match=r"a\.png is broken"):
         decode.verify(bytes(data), "a.png")
 
 
@@ -265,7 +266,7 @@ def test_one_image_with_transparency_makes_four_channels(tmp_path):
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("TF_SG2_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("tf_sg2.data.content_hashes._SETTLED_NS", -(10**18))
+    monkeypatch.setattr("tf_sg2.data.folder._SETTLED_NS", -(10**18))
     return tmp_path / "cache"
 
 
@@ -288,7 +289,7 @@ def test_fingerprint_does_not_read_a_file_twice(tmp_path, cache, monkeypatch):
     (kept,) = (cache / "data").iterdir()
     assert "personal" not in kept.read_text() + kept.name
     with monkeypatch.context() as patch:
-        patch.setattr("tf_sg2.data.content_hashes._hash", lambda path: pytest.fail("it is read"))
+        patch.setattr("tf_sg2.data.folder._hash", lambda path: pytest.fail("it is read"))
         assert open_source(str(path.parent)).fingerprint() == first
     kept.write_text("[")  # A damaged cache is no cache.
     assert open_source(str(path.parent)).fingerprint() == first
@@ -298,6 +299,19 @@ def test_fingerprint_needs_no_cache(tmp_path, monkeypatch):
     save(tmp_path / "set" / "a.png", noise())
     (tmp_path / "file").touch()
     monkeypatch.setenv("TF_SG2_CACHE", str(tmp_path / "file"))
+    assert open_source(str(tmp_path / "set")).fingerprint()
+
+
+def test_fingerprint_needs_no_home(tmp_path, monkeypatch):
+    """As in a container whose user has no entry in the list of users."""
+
+    def nowhere():
+        raise RuntimeError("Could not determine home directory.")
+
+    save(tmp_path / "set" / "a.png", noise())
+    monkeypatch.delenv("TF_SG2_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", nowhere)
     assert open_source(str(tmp_path / "set")).fingerprint()
 
 

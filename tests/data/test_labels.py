@@ -35,9 +35,36 @@ def test_unusable_values_are_refused(values, message):
         parsed(values)
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        (0, 1, r"dataset\.json gives a\.png two labels, 0 and 1; keep one"),
+        ([0, 1], [1, 0], r"gives a\.png two labels, \[0, 1\] and \[1, 0\]; keep one"),
+        (0, list(range(1000)), r"gives a.png two labels, 0 and \[0, 1, .{40,60}\.\.\.; keep one"),
+    ],
+)
+def test_two_labels_of_one_image_that_differ_are_refused(first, second, message):
+    text = json.dumps({"labels": [["a.png", first], ["b.png", 0], ["a.png", second]]})
+    with pytest.raises(InputError, match=message):
+        parse_labels(text.encode(), NAMES, "dataset.json")
+
+
+def test_an_equal_label_may_be_repeated():
+    text = json.dumps({"labels": [["a.png", 1], ["b.png", 0], ["a.png", 1]]})
+    labels = parse_labels(text.encode(), NAMES, "dataset.json")
+    assert labels.class_numbers() == [1, 0]
+
+
+@pytest.mark.parametrize("pairs", [[[["a.png"], 1]], [["a.png"]], ["a.png"], 3, [["a", 1, 2]]])
+def test_labels_that_are_no_pairs_are_refused(pairs):
+    text = json.dumps({"labels": pairs})
+    with pytest.raises(InputError, match=r"not a list of \[file name, label\] pairs"):
+        parse_labels(text.encode(), NAMES, "dataset.json")
+
+
 def test_deep_json_is_refused():
     text = b'{"labels": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
-    with pytest.raises(InputError, match="dataset.json is not a JSON object"):
+    with pytest.raises(InputError, match=r"dataset\.json is not a JSON object"):
         parse_labels(text, NAMES, "dataset.json")
 
 

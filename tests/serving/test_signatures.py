@@ -179,5 +179,6 @@ def test_every_input_and_output_is_batched(single):
     for name, function in single.concrete_functions().items():
         inputs, outputs = function.structured_input_signature[1], function.structured_outputs
         for key, spec in {**inputs, **outputs}.items():
-            assert spec.shape.rank >= 1 and spec.shape[0] is None, (name, key)
+            assert spec.shape.rank >= 1, (name, key)
+            assert spec.shape[0] is None, (name, key)
             assert None not in spec.shape[1:], (name, key)

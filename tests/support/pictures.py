@@ -39,12 +39,12 @@ def zoo():
     transparent = rgb.quantize(16)
     transparent.info["transparency"] = 3
     return {
-        "cmyk.jpg": (encoded(rgb.convert("CMYK"), "JPEG"), "CMYK turned to RGB"),
+        "cmyk.jpg": (encoded(rgb.convert("CMYK"), "JPEG"), "CMYK converted to RGB"),
         "sixteen.png": (
             encoded(Image.fromarray((noise()[..., 0]).astype(np.uint16) * 257)),
-            "16 bits a channel",
+            "16 bits per channel",
         ),
-        "transparent.png": (encoded(transparent, transparency=3), "laid over white"),
+        "transparent.png": (encoded(transparent, transparency=3), "composited over white"),
         "truncated.jpg": (jpeg[: len(jpeg) // 2], "is broken"),
         "truncated.png": (png[: len(png) // 2], "is broken"),
         "zero.png": (b"", "is empty"),

@@ -1,4 +1,4 @@
-"""Draws a dummy business card by seed and index."""
+"""Draws a business card of an invented person from a seed and an index."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ LANGUAGES = ("ja", "en")
 SMALLEST_SIDE = 16
 # Short side of a Japanese business card, 91 by 55 mm.
 _SHORT_SIDE_MM = 55.0
-# Small cards are drawn at a whole multiple with at least so many pixels on the short side.
+# A small card is drawn at an integer multiple of its size, then reduced. This is the smallest
+# short side that is drawn, in pixels.
 _DRAWN_SIDE = 190
 
 
@@ -34,16 +35,17 @@ class Card:
 
     Attributes:
         image: uint8 [H, W, 3].
-        fields: the texts on the card by field name, as they are set there; a label ("TEL") is not
-            part of its field. Vertical cards write numbers in kanji, and so do their fields. Every
-            card has name, company, title, phone and address; department, mail, url, fax, mobile,
-            name_kana, name_latin, company_latin, postal_code, building and locality may be there.
-        boxes: field to [left, top, right, bottom], the ink's bounds in pixels of `image`, right
-            and bottom exclusive. Two intersect only where one is a pixel high or wide: on small
-            cards, text that is thinner than a pixel still gets one.
+        fields: the texts on the card by field name, as they are printed. A label ("TEL") is not
+            part of its field. Vertical cards print numbers in kanji, and their fields hold kanji.
+            Every card has name, company, title, phone and address. A card may have department,
+            mail, url, fax, mobile, name_kana, name_latin, company_latin, postal_code, building and
+            locality.
+        boxes: [left, top, right, bottom] by field name: the bounds of the ink in pixels of
+            `image`, right and bottom exclusive. Text thinner than a pixel gets one pixel. Only
+            such boxes can intersect another one.
         language: "ja" or "en".
-        orientation: direction of the writing, "horizontal" or "vertical" (Japanese only).
-        layout: name of the arrangement.
+        orientation: writing direction, "horizontal" or "vertical" (only Japanese).
+        layout: name of the layout.
     """
 
     image: np.ndarray = field(repr=False)
@@ -60,23 +62,23 @@ def draw_card(
     image_size: tuple[int, int] = (96, 160),
     languages: Sequence[str] = LANGUAGES,
 ) -> Card:
-    """Returns card `index` of `seed`, filling an image of any size.
+    """Returns card `index` of the series `seed`, drawn at any size; thread safe.
 
-    The card depends on its arguments, and its pixels also on `fonts.drawn_with()`. The image size
-    decides only the pixels: the same card comes out at 96x160 and at 384x640. An image of other
-    proportions gets the same texts and colours laid out anew. May be called from several threads.
+    The card depends only on the arguments; its pixels depend also on `fonts.drawn_with()`. Sizes
+    of equal proportions, such as 96x160 and 384x640, show the same card. Other proportions keep
+    the texts and colours and change the layout.
 
     Args:
-        seed: of the whole series, 0 or more.
-        index: of the card, 0 or more.
-        image_size: (height, width).
-        languages: which of "ja" and "en" to draw from.
+        seed: seed of the series, 0 or more.
+        index: index of the card, 0 or more.
+        image_size: (height, width) in pixels.
+        languages: languages to choose from, of "ja" and "en".
 
     Raises:
-        InputError: for a seed, index, size or language that cannot be, or a font not installed.
+        InputError: if an argument is out of range, or a font is not installed.
     """
     check_request(seed, index, image_size, languages)
-    # A string seeds Python's generator by its SHA-512: the same in every process.
+    # A string seeds Python's generator by its SHA-512, so every process draws the same card.
     rng = random.Random(f"tf_sg2 cards {seed} {index}")
     design = draw_design(rng, tuple(languages))
     fields = person_fields(design.language, rng.getrandbits(48))
@@ -97,7 +99,7 @@ def draw_card(
 def check_request(
     seed: int, index: int, image_size: tuple[int, int], languages: Sequence[str]
 ) -> None:
-    """Raises `InputError` if no such card can be drawn."""
+    """Raises `InputError` if an argument of `draw_card` is out of range."""
     if seed < 0 or index < 0:
         raise InputError(
             f"a card's seed and index must be 0 or more, but seed is {seed} and index is {index}"
@@ -105,7 +107,7 @@ def check_request(
     if min(image_size) < SMALLEST_SIDE:
         raise InputError(
             f"cards of {image_size[0]}x{image_size[1]} pixels are too small; give at least "
-            f"{SMALLEST_SIDE} pixels a side"
+            f"{SMALLEST_SIDE} pixels per side"
         )
     unknown = [language for language in languages if language not in LANGUAGES]
     if unknown or not languages:
@@ -149,14 +151,14 @@ def _paint_logo(canvas: Image.Image, sheet: Sheet, scale: float) -> None:
 
 
 def _paint_text(canvas: Image.Image, marks: list[Mark], scale: float, phases: int) -> None:
-    """Paints glyphs, one mask a colour; `phases` steps to a pixel for their places."""
+    """Paints the glyphs with one mask per colour, at positions of 1/`phases` pixel."""
     by_colour: dict[Colour, list[Mark]] = {}
     for mark in marks:
         by_colour.setdefault(mark.colour, []).append(mark)
     for colour, group in by_colour.items():
         mask = np.zeros((canvas.height, canvas.width), np.uint8)
         for mark in group:
-            # Along the line a glyph may stand between pixels; across it, all share one grid.
+            # Along its line a glyph may be placed between pixels, across it only at whole pixels.
             px, py = mark.x * scale, mark.y * scale
             steps_x, steps_y = (1, phases) if mark.rotated else (phases, 1)
             qx, qy = round(px * steps_x), round(py * steps_y)
@@ -169,7 +171,7 @@ def _paint_text(canvas: Image.Image, marks: list[Mark], scale: float, phases: in
 
 
 def _stamp(mask: np.ndarray, glyph: np.ndarray, x: int, y: int) -> None:
-    """Adds a glyph to the mask, in place, cut off at its edges."""
+    """Adds a glyph to the mask in place; the mask's edges cut it off."""
     left, top = max(x, 0), max(y, 0)
     right, bottom = min(x + glyph.shape[1], mask.shape[1]), min(y + glyph.shape[0], mask.shape[0])
     if right > left and bottom > top:
@@ -178,10 +180,9 @@ def _stamp(mask: np.ndarray, glyph: np.ndarray, x: int, y: int) -> None:
 
 
 def _pixels(box: list[float], mm: float, image_size: tuple[int, int]) -> list[int]:
-    """Rounds a box in mm to pixels, at least one each way.
+    """Returns a box in mm rounded to pixels, at least one pixel high and wide.
 
-    Disjoint boxes stay disjoint, because rounding is monotone, except where one of them would be
-    empty.
+    Rounding is monotone, so disjoint boxes stay disjoint unless one of them would be empty.
     """
     height, width = image_size
     left, top, right, bottom = (math.floor(v / mm + 0.5) for v in box)

@@ -1,6 +1,4 @@
-"""The look of a dummy card, drawn before anything is measured: what is decided here holds at every
-image size.
-"""
+"""The look of a card: colours, fonts, sizes in mm. It is the same at every image size."""
 
 from __future__ import annotations
 
@@ -9,13 +7,13 @@ from dataclasses import dataclass
 
 from tf_sg2.cards.typesetting import Colour
 
-# Papers: white, ivory, cream, cool grey, pale tints.
+# Paper colours: white, ivory, cream, cool grey, pale tints.
 _PAPERS = (
     (254, 254, 253), (252, 251, 248), (250, 247, 240), (247, 242, 230), (245, 245, 246),
     (240, 243, 246), (243, 247, 243), (249, 243, 241), (238, 235, 228), (232, 236, 240),
 )  # fmt: skip
 _INKS = ((26, 26, 28), (35, 38, 46), (44, 40, 36), (20, 28, 52), (52, 54, 58))
-# Accent and its companion.
+# Accent colour, companion colour.
 _ACCENTS = (
     ((18, 62, 124), (92, 150, 212)),
     ((168, 28, 40), (222, 120, 96)),
@@ -43,7 +41,7 @@ _DARK = (
 
 _JA_HORIZONTAL = ("classic", "centred", "split", "columns", "footer", "header", "wide")
 _JA_VERTICAL = ("tate-classic", "tate-mixed", "tate-centred", "tate-split")
-# Layouts with a coloured panel; a band or a border beside it would be too much.
+# Layouts with a coloured panel get neither a band nor a border.
 _PANELLED = ("split", "footer", "header", "tate-split")
 _EN = ("classic", "centred", "split", "columns", "footer", "header", "wide", "corner")
 
@@ -66,11 +64,24 @@ TEXTURES = ("plain", "grain", "linen", "laid", "washi")
 
 @dataclass(frozen=True)
 class Design:
-    """Everything about a card's look but its geometry.
+    """All of a card's look except its geometry.
 
-    `orientation` is the direction of writing: "vertical" is Japanese set from top to bottom.
-    `faces` are those for the small print, the name, and Latin small print. `coin` holds free
-    choices in [0, 1) for the layouts.
+    Attributes:
+        language: "ja" or "en".
+        orientation: writing direction; "vertical" is Japanese from top to bottom.
+        layout: key of `layouts.LAYOUTS`.
+        paper, ink, accent, companion: colours.
+        body, display, latin: faces of small print, of the name, and of Latin small print.
+        size, name_size: text sizes of small print and of the name, in mm.
+        tracking: extra space between the characters of the name, in em.
+        margin: distance of text from the edge, in mm.
+        logo: "mark", "monogram" or None.
+        logo_seed: seed of the logo.
+        band: a coloured shape at the edge, of `BANDS`; or None.
+        border: "line", "double", "accent" or None.
+        texture: surface of the paper, of `TEXTURES`.
+        shown: names of the optional fields that the card shows.
+        coin: random numbers in [0, 1) for the choices of the layouts.
     """
 
     language: str
@@ -97,7 +108,7 @@ class Design:
 
 
 def draw_design(rng: random.Random, languages: tuple[str, ...]) -> Design:
-    """Draws a design; the order of the draws is fixed."""
+    """Returns a random design; the order of the draws from `rng` must not change."""
     language = _language(rng.random(), languages)
     japanese = language == "ja"
     vertical = rng.random() < 0.36 and japanese
@@ -146,16 +157,18 @@ def draw_design(rng: random.Random, languages: tuple[str, ...]) -> Design:
 
 
 def _language(draw: float, languages: tuple[str, ...]) -> str:
-    """Japanese on six cards in ten where both languages are asked for."""
+    """Returns Japanese for six cards of ten if both languages are allowed."""
     if len(languages) == 1:
         return languages[0]
     return "ja" if draw < 0.6 else "en"
 
 
 def mix(a: Colour, b: Colour, share: float) -> Colour:
-    """Returns `a` with this share of `b`."""
-    return tuple(round(x + (y - x) * share) for x, y in zip(a, b, strict=True))
+    """Returns colour `a` mixed with the share `share` of colour `b`."""
+    red, green, blue = (round(x + (y - x) * share) for x, y in zip(a, b, strict=True))
+    return red, green, blue
 
 
 def luminance(colour: Colour) -> float:
+    """Returns the luma (ITU-R 601-2) of a colour, 0 to 1."""
     return (0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]) / 255

@@ -1,10 +1,9 @@
-"""The fonts of the dummy cards, and a cache of their glyphs.
+"""The fonts of the cards, and a cache of their glyphs; thread safe.
 
-The fonts ship in ordinary wheels: Noto Sans CJK JP (regular, bold) covers Japanese; Lato, Source
-Serif Pro and Caladea are Latin. Glyphs are rendered once at a master size, where hinting no longer
-bends their shape, and scaled from there, so that a card has the same proportions at every image
-size; the scaled masks are cached, because a stream of cards draws the same few thousand again and
-again. Everything here may be called from several threads.
+The fonts come in ordinary wheels. Noto Sans CJK JP (regular, bold) covers Japanese; Lato, Source
+Serif Pro and Caladea are Latin. A glyph is rendered at a master size, at which hinting does not
+change its shape, and scaled from there. Therefore a card has the same proportions at every image
+size. Scaled masks are cached, because cards use the same few thousand again and again.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ FACES = {
     "caladea-bold": ("font_caladea", "files/Caladea-Bold.ttf", "font-caladea"),
 }
 
-# A glyph is scaled down from the smallest master at least as large as what is wanted.
+# A glyph is scaled down from the smallest master that is at least as large.
 _MASTER_SIZES = (32, 64, 128, 256, 512)
 _MEASURE_SIZE, _INK_SIZE = 512, 128
 _PADDING = 4
@@ -64,7 +63,7 @@ _glyphs: dict[tuple, tuple[np.ndarray, int, int]] = {}
 
 
 class Metrics(NamedTuple):
-    """Advance and ink bounds of a character in em, y down from the baseline."""
+    """Advance and ink bounds of a character in em; y grows downwards from the baseline."""
 
     advance: float
     left: float
@@ -75,10 +74,10 @@ class Metrics(NamedTuple):
 
 @cache
 def font_path(face: str) -> str:
-    """Returns the file of `face`.
+    """Returns the path of the font file of `face`.
 
     Raises:
-        InputError: if the wheel that ships it is not installed.
+        InputError: if its wheel is not installed.
     """
     package, file, distribution = FACES[face]
     try:
@@ -87,7 +86,7 @@ def font_path(face: str) -> str:
         path = None
     if path is None or not path.is_file():
         raise InputError(
-            f"the dummy cards need the font {file.split('/')[-1]}, which is not installed; "
+            f"the cards need the font {file.split('/')[-1]}, which is not installed; "
             f"run `pip install {distribution}`"
         )
     return str(path)
@@ -95,7 +94,7 @@ def font_path(face: str) -> str:
 
 @cache
 def drawn_with() -> str:
-    """Returns in words what a card's pixels depend on beside its seed, index and size."""
+    """Returns the versions of the libraries and fonts that a card's pixels depend on."""
     content = hashlib.sha256()
     for face in FACES:
         content.update(hashlib.sha256(Path(font_path(face)).read_bytes()).digest())
@@ -106,7 +105,7 @@ def drawn_with() -> str:
 def _font(face: str, size: int) -> ImageFont.FreeTypeFont:
     key = (face, size)
     if key not in _fonts:
-        # Basic layout: the same result with and without the optional Raqm library.
+        # Basic layout gives the same result with and without the optional Raqm library.
         _fonts[key] = ImageFont.truetype(
             font_path(face), size, layout_engine=ImageFont.Layout.BASIC
         )
@@ -114,13 +113,13 @@ def _font(face: str, size: int) -> ImageFont.FreeTypeFont:
 
 
 def metrics(face: str, char: str) -> Metrics:
-    """Returns advance and ink bounds of `char` in em."""
+    """Returns the advance and the ink bounds of `char` in em."""
     key = (face, char)
     found = _metrics.get(key)
     if found is None:
         with _lock:
             advance = _font(face, _MEASURE_SIZE).getlength(char) / _MEASURE_SIZE
-            # Not `getbbox`, which counts the room beside the ink.
+            # Not `getbbox`: it includes the space beside the ink.
             mask, (x, y) = _font(face, _INK_SIZE).getmask2(char, mode="L", anchor="ls")
             left, top, right, bottom = mask.getbbox() or (0, 0, 0, 0)
             ink = (left + x, top + y, right + x, bottom + y)
@@ -130,7 +129,7 @@ def metrics(face: str, char: str) -> Metrics:
 
 
 def kerning(face: str, pair: str) -> float:
-    """Returns what the pair of characters adds to the first one's advance, in em."""
+    """Returns the kerning of a pair: a correction of the first character's advance, in em."""
     if face.startswith("noto"):
         return 0.0
     key = (face, pair)
@@ -144,7 +143,7 @@ def kerning(face: str, pair: str) -> float:
 
 
 def _master(face: str, char: str, size: int, rotated: bool) -> tuple[Image.Image, int, int]:
-    """Returns the mask of `char` at a master size and where its corner lies from the origin."""
+    """Returns the mask of `char` at a master size, and its corner's offset from the origin."""
     key = (face, char, size, rotated)
     if key not in _masters:
         font = _font(face, size)
@@ -153,7 +152,7 @@ def _master(face: str, char: str, size: int, rotated: bool) -> tuple[Image.Image
         mask = Image.new("L", (right + _PADDING - left, bottom + _PADDING - top))
         ImageDraw.Draw(mask).text((-left, -top), char, font=font, fill=255, anchor="ls")
         if rotated:
-            # A clockwise turn about the origin takes (x, y) to (-y, x).
+            # A clockwise quarter turn about the origin maps (x, y) to (-y, x).
             left, top = -(top + mask.height), left
             mask = mask.transpose(Image.Transpose.ROTATE_270)
         _masters[key] = (mask, left, top)
@@ -163,18 +162,18 @@ def _master(face: str, char: str, size: int, rotated: bool) -> tuple[Image.Image
 def glyph(
     face: str, char: str, size: float, rotated: bool, phase: tuple[float, float]
 ) -> tuple[np.ndarray, int, int]:
-    """Returns the mask of `char` at `size` pixels per em and its place.
+    """Returns the mask of `char` at `size` pixels per em, and its offset from the origin.
 
     Args:
         face: a key of `FACES`.
         char: one character.
         size: pixels per em.
-        rotated: turned clockwise by a quarter, as Latin runs stand in vertical text.
-        phase: the origin's offset (x, y) from the pixel grid, each in [0, 1).
+        rotated: whether it is rotated clockwise by a quarter turn, as Latin in vertical text.
+        phase: offset (x, y) of the origin from the pixel grid, each in [0, 1).
 
     Returns:
-        The mask, uint8 [h, w], and (x, y), the offset of its corner from the pixel in which the
-        origin lies.
+        The mask, uint8 [h, w], and x and y, the offset of its corner from the pixel that holds
+        the origin.
     """
     key = (face, char, size, rotated, phase)
     found = _glyphs.get(key)
@@ -188,19 +187,17 @@ def glyph(
         y0 = int(np.floor(top * scale + phase[1]))
         x1 = int(np.ceil((left + mask.width) * scale + phase[0]))
         y1 = int(np.ceil((top + mask.height) * scale + phase[1]))
-        # The window of whole pixels, seen on the master; the master grows to hold it.
-        box = (
-            (x0 - phase[0]) / scale - left,
-            (y0 - phase[1]) / scale - top,
-            (x1 - phase[0]) / scale - left,
-            (y1 - phase[1]) / scale - top,
-        )
+        # The window of whole pixels in the master's coordinates; padding makes the master hold it.
         margin = int(np.ceil(1 / scale)) + 1
+        box = (
+            (x0 - phase[0]) / scale - left + margin,
+            (y0 - phase[1]) / scale - top + margin,
+            (x1 - phase[0]) / scale - left + margin,
+            (y1 - phase[1]) / scale - top + margin,
+        )
         padded = Image.new("L", (mask.width + 2 * margin, mask.height + 2 * margin))
         padded.paste(mask, (margin, margin))
-        scaled = padded.resize(
-            (x1 - x0, y1 - y0), Image.Resampling.HAMMING, box=tuple(v + margin for v in box)
-        )
+        scaled = padded.resize((x1 - x0, y1 - y0), Image.Resampling.HAMMING, box=box)
         array = np.asarray(scaled)
         rows, columns = np.flatnonzero(array.any(axis=1)), np.flatnonzero(array.any(axis=0))
         if len(rows):

@@ -1,8 +1,8 @@
-"""Where things stand on a card: one function a layout, each cutting the card into rectangles.
+"""The layouts of a card: one function per layout, which divides the card into rectangles.
 
-A layout decides nothing by chance and nothing by the number of pixels: it reads the design and
-the proportions of the card. Rectangles are disjoint and text stays inside its own, so that no two
-texts can overlap.
+A layout depends only on the design and the proportions of the card. It draws no random numbers and
+does not know the number of pixels. Rectangles are disjoint and text stays inside its rectangle, so
+two texts cannot overlap.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from tf_sg2.cards.typesetting import Colour, Rect, Row, Text, columns, stack
 
 
 def lay_out(design: Design, fields: dict[str, str], width: float, height: float) -> Sheet:
-    """Returns the card `width` by `height` mm with everything placed."""
+    """Returns a card of `width` by `height` mm with all its content placed."""
     sheet = Sheet(design, fields, Rect(0.0, 0.0, width, height))
     LAYOUTS[design.layout](sheet)
     return sheet
 
 
 def _square(rect: Rect, side: float, x: float = 0.0, y: float = 0.5) -> Rect:
-    """A square in `rect`, at these shares of the free room."""
+    """Returns a square inside `rect`; `x` and `y` are the shares of free space before it."""
     side = min(side, rect.width, rect.height)
     left = rect.left + x * (rect.width - side)
     top = rect.top + y * (rect.height - side)
@@ -31,7 +31,7 @@ def _square(rect: Rect, side: float, x: float = 0.0, y: float = 0.5) -> Rect:
 
 
 def _brand(sheet: Sheet, rect: Rect, align: str, size: float = 3.6, ground: Colour | None = None):
-    """Logo and company side by side, to the left or to the right; centred without a logo."""
+    """Places logo and company side by side; with `align` "end" the logo is on the right."""
     ground = sheet.design.paper if ground is None else ground
     ink = sheet.on(ground)
     if sheet.design.logo is not None:
@@ -46,7 +46,7 @@ def _brand(sheet: Sheet, rect: Rect, align: str, size: float = 3.6, ground: Colo
 
 
 def _rule(sheet: Sheet, rect: Rect, colour: Colour, upright: bool = False) -> None:
-    """A hair line through the middle of `rect`."""
+    """Adds a thin line through the middle of `rect`."""
     half = 0.13
     if upright:
         x = (rect.left + rect.right) / 2
@@ -84,7 +84,7 @@ def _centred(sheet: Sheet) -> None:
 
 
 def _panel(sheet: Sheet, share: float) -> tuple[Rect, Rect, Colour]:
-    """A coloured panel on one side: (its text area, the area left, its colour)."""
+    """Adds a coloured panel on one side; returns its text area, the rest, and its colour."""
     design, card = sheet.design, sheet.card
     margin = design.margin * 0.8
     colour = design.accent if design.coin[3] < 0.75 else mix(design.paper, design.accent, 0.14)
@@ -148,7 +148,7 @@ def _footer(sheet: Sheet) -> None:
         stack(sheet.page, [*sheet.address_rows(ink, True), *numbers], bar, "start", "middle")
         return
     left, right = bar.cells(0.52, 0.48, gap=3.0)
-    # Telephone numbers stand under the address where there are few lines.
+    # The telephone row stands under the address, so both columns have about the same height.
     stack(sheet.page, [*sheet.address_rows(ink, True), numbers[0]], left, "start", "middle")
     stack(sheet.page, numbers[1:], right, "start", "middle")
 
@@ -217,7 +217,7 @@ def _company_columns(sheet: Sheet, rect: Rect, ink: Colour, ground: Colour, size
 
 
 def _name_columns(sheet: Sheet, ink: Colour) -> list[Row]:
-    """Title, reading and name, from right to left."""
+    """Returns columns of title, reading and name, from right to left."""
     design = sheet.design
     rows = []
     if sheet.shows("department"):

@@ -1,7 +1,7 @@
-"""Company marks: simple geometric signs and monograms, generated from a seed.
+"""Company logos: simple geometric marks and monograms, each from a seed.
 
-A mark is a list of shapes in a unit square, painted one over the other in three colours. It is
-drawn at four times its size and averaged down, for Pillow's shapes have hard edges.
+A mark is a list of shapes in a unit square, painted over each other in three colours. It is drawn
+at four times its size and reduced, because Pillow's shapes are not antialiased.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tf_sg2.cards.typesetting import Colour
 
 _SUPERSAMPLING = 4
 
-# A shape is (kind, numbers, colour index); colours are 0 the card, 1 accent, 2 companion.
+# A shape is (kind, numbers, colour); the colours are 0 card, 1 accent, 2 companion.
 Shape = tuple[str, tuple[float, ...], int]
 
 
@@ -93,7 +93,7 @@ def _bars(rng: random.Random) -> list[Shape]:
 
 
 def _chevrons(rng: random.Random) -> list[Shape]:
-    shapes = []
+    shapes: list[Shape] = []
     for i in range(rng.choice((2, 3))):
         x = 0.02 + 0.3 * i
         points = (x, 0.1, x + 0.2, 0.1, x + 0.42, 0.5, x + 0.2, 0.9, x, 0.9, x + 0.22, 0.5)
@@ -111,7 +111,7 @@ def _tiles(rng: random.Random) -> list[Shape]:
 
 
 def _quarters(rng: random.Random) -> list[Shape]:
-    shapes = []
+    shapes: list[Shape] = []
     for i in range(4):
         left, top = 0.5 * (i % 2), 0.5 * (i // 2)
         corner = rng.randrange(4)
@@ -134,19 +134,19 @@ def _waves(rng: random.Random) -> list[Shape]:
             thick = 0.06 if colour == 0 else 0.12
             points += [x, y + thick + 0.05 * math.sin(2 * math.pi * (x * 1.5 + y))]
         shapes.append(("polygon", tuple(points), colour))
-    # Cut the waves off at the disc's edge.
+    # Hide the parts of the waves outside the disc.
     return [*shapes, ("ring", (0.5, 0.72), 0)]
 
 
 def _sun(rng: random.Random) -> list[Shape]:
     rays = rng.choice((8, 12))
-    shapes = []
+    shapes: list[Shape] = []
     for i in range(rays):
         a, half = 2 * math.pi * i / rays, 0.5 * math.pi / rays
-        points = (0.5, 0.5)
+        points = [0.5, 0.5]
         for angle in (a - half, a + half):
-            points += (0.5 + 0.5 * math.cos(angle), 0.5 + 0.5 * math.sin(angle))
-        shapes.append(("polygon", points, 1))
+            points += [0.5 + 0.5 * math.cos(angle), 0.5 + 0.5 * math.sin(angle)]
+        shapes.append(("polygon", tuple(points), 1))
     return [*shapes, _disc(0.5, 0.5, 0.3, 0), _disc(0.5, 0.5, 0.22, 2)]
 
 
@@ -157,7 +157,7 @@ _MARKS: tuple[Callable[[random.Random], list[Shape]], ...] = (
 
 
 def _monogram_ground(rng: random.Random) -> tuple[list[Shape], int]:
-    """The shape behind a monogram, and the colour of its letter."""
+    """Returns the shapes behind a monogram, and the colour of its letter."""
     kind = rng.randrange(5)
     if kind == 0:
         return [_disc(0.5, 0.5, 0.5, 1)], 0
@@ -180,7 +180,7 @@ def _paint(draw: ImageDraw.ImageDraw, side: int, shape: Shape, palette: list[Col
         draw.polygon(scaled, fill=fill)
     elif kind == "pie":
         draw.pieslice(scaled[:4], numbers[4], numbers[5], fill=fill)
-    else:  # a ring around the middle
+    else:  # A ring around the middle.
         inner, outer = scaled
         middle = (side - 1) / 2
         box = (middle - outer, middle - outer, middle + outer, middle + outer)
@@ -195,21 +195,23 @@ def draw_logo(
     face: str,
     palette: list[Colour],
 ) -> None:
-    """Paints a mark into a square of `canvas`.
+    """Paints a logo into a square of `canvas`.
 
     Args:
-        canvas: an RGB image, painted on.
-        box: left, top, right, bottom in its pixels.
-        seed: which mark.
-        letter: one character makes it a monogram; None a geometric mark.
-        face: the letter's face.
-        palette: the ground (not painted where the mark is empty), accent and companion.
+        canvas: an RGB image, changed in place.
+        box: the square: left, top, right, bottom in pixels.
+        seed: seed of the logo.
+        letter: the letter of a monogram; None paints a geometric mark.
+        face: face of the letter.
+        palette: colours of the background, the accent and the companion. The background shows
+            through where no shape is painted.
     """
     rng = random.Random(seed)
     width = max(1, box[2] - box[0])
     side = width * _SUPERSAMPLING
+    letter_colour = 0
     if letter is None:
-        shapes, letter_colour = rng.choice(_MARKS)(rng), None
+        shapes = rng.choice(_MARKS)(rng)
     else:
         shapes, letter_colour = _monogram_ground(rng)
     ground = canvas.crop((box[0], box[1], box[0] + width, box[1] + width))
@@ -219,7 +221,7 @@ def draw_logo(
         _paint(draw, side, shape, palette)
     tile = tile.reduce(_SUPERSAMPLING)
     canvas.paste(tile, box[:2])
-    if letter_colour is not None:
+    if letter is not None:
         ink = fonts.metrics(face, letter)
         size = round(0.62 * width / max(ink.right - ink.left, ink.bottom - ink.top, 0.7), 1)
         mask, _x, _y = fonts.glyph(face, letter, size, False, (0.0, 0.0))

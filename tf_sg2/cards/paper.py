@@ -1,4 +1,4 @@
-"""The card's stock: the bands and lines printed on it, and the grain and light of the paper."""
+"""The background of a card: printed bands and lines, and the grain and light of the paper."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tf_sg2.cards.design import Design, luminance, mix
 
 
 def print_ground(canvas: Image.Image, design: Design, scale: float, rng: random.Random) -> None:
-    """Paints band, border and fibres onto an empty card; `scale` is in pixels per mm."""
+    """Paints band, border and fibres on an empty card; `scale` is in pixels per mm."""
     draw = ImageDraw.Draw(canvas)
     width, height = canvas.size
     if design.texture == "washi":
@@ -45,7 +45,7 @@ def _band(draw: ImageDraw.ImageDraw, design: Design, width: int, height: int, s:
         line = height - 1 - thick
         draw.rectangle((0, line - 0.8 * s, width, line), fill=companion)
     elif design.band == "corner":
-        # The hypotenuse stays outside the margins, where the text is.
+        # The triangle is small enough to lie outside the text area.
         leg = 9.0 * s
         if design.coin[1] < 0.5:
             draw.polygon((width, 0, width - leg, 0, width, leg), fill=accent)
@@ -53,7 +53,7 @@ def _band(draw: ImageDraw.ImageDraw, design: Design, width: int, height: int, s:
         else:
             draw.polygon((0, 0, leg, 0, 0, leg), fill=accent)
             draw.polygon((width, height, width - leg, height, width, height - leg), fill=accent)
-    else:  # a large pale disc under the text
+    else:  # A large pale disc under the text.
         r = (20 + 12 * design.coin[1]) * s
         x = width if design.coin[2] < 0.6 else 0
         y = height if design.coin[3] < 0.7 else 0
@@ -79,29 +79,31 @@ def _fibres(
 
 
 def shade(pixels: np.ndarray, design: Design, seed: int) -> np.ndarray:
-    """Adds light and grain to a printed card.
+    """Returns a printed card with light and grain.
+
+    The light is the same at every image size. The grain is drawn per pixel, because paper is rough
+    at every scale.
 
     Args:
-        pixels: uint8 [H, W, 3].
-        design: of the card.
-        seed: of the grain.
+        pixels: the printed card, uint8 [H, W, 3].
+        design: its design.
+        seed: seed of the light and the grain.
 
     Returns:
-        uint8 [H, W, 3]. The light falls the same at every size; the grain is per pixel, for paper
-        is rough at any scale.
+        uint8 [H, W, 3].
     """
     height, width = pixels.shape[:2]
-    # NumPy keeps the numbers of `RandomState` the same in every version.
+    # NumPy promises that the numbers of `RandomState` never change.
     rng = np.random.RandomState([seed & 0xFFFFFFFF, seed >> 32])
-    slope = rng.uniform(-3.0, 3.0, 2).astype(np.float32)
+    slope = np.asarray(rng.uniform(-3.0, 3.0, 2), np.float32)
     rows = slope[0] * np.linspace(-1, 1, height, dtype=np.float32)
     columns = slope[1] * np.linspace(-1, 1, width, dtype=np.float32)
-    # The light only takes away, so that white does not clip on one side.
+    # The light only darkens: otherwise white would clip on one side.
     rows, columns = rows - abs(slope[0]), columns - abs(slope[1])
     if design.texture in ("linen", "laid"):
-        rows = rows + rng.normal(0, 1.4, height).astype(np.float32)
+        rows = rows + np.asarray(rng.normal(0, 1.4, height), np.float32)
     if design.texture == "linen":
-        columns = columns + rng.normal(0, 1.4, width).astype(np.float32)
+        columns = columns + np.asarray(rng.normal(0, 1.4, width), np.float32)
     relief = rows[:, None] + columns[None, :]
     amplitude = {"plain": 0.35, "grain": 1.6}.get(design.texture, 0.7)
     relief += amplitude * rng.standard_normal((height, width)).astype(np.float32)

@@ -1,25 +1,25 @@
-"""The texts of a dummy card: an invented person of a firm and at a place that do not exist.
+"""The texts of a card: an invented person, company and place, all from a seed.
 
-Personal names are common family and given names put together. People of that name exist; nothing
-else on the card is theirs:
+A personal name is a common family name with a common given name. People with this name exist, but
+no other text of the card belongs to them:
 
-* A Japanese firm is an invented word, a sign (○ △ □ ◇) and a trade. The commercial register admits
-  no such sign in a name (Commercial Registration Rules, article 50, and the notice of the Minister
-  of Justice of 31 July 2002), so no registered firm bears it.
-* Latin names of firms are an invented word and "Sample", "Specimen", "Example" or "Dummy". No
-  register forbids them.
-* Japanese addresses lie in invented prefectures, American ones in invented states. Their
-  two-letter codes are those of no state, territory or Canadian province.
-* Postal codes start with 000 in Japan, where Japan Post's list starts at 001-0000. American ones
-  are below 00500, and the lowest ZIP code is 00501.
-* Mail and web addresses use domains reserved for documentation: example.com/.net/.org and the
-  `.example` top level (RFC 2606), and example.jp and example.co.jp (reserved by JPRS).
-* US numbers use 555-0100 to 555-0199, set aside for fiction in every area code.
-* Japan has set no such range aside. Local numbers there start with 2 to 9 (Ministry of Internal
-  Affairs and Communications, questions and answers on telephone numbers). No 0 follows 090 in its
-  numbering plan. All numbers here have 00 in that place.
+* The name of a Japanese company is an invented word, a sign (○ △ □ ◇) and a trade. The commercial
+  register allows no such sign in a name (Commercial Registration Rules, article 50, and the notice
+  of the Minister of Justice of 31 July 2002). Therefore no registered company has this name.
+* A Latin company name is an invented word and "Sample", "Specimen", "Example" or "Dummy". No
+  register forbids such a name.
+* Japanese addresses lie in invented prefectures, American ones in invented states. No state,
+  territory or Canadian province has the two-letter codes used here.
+* Japanese postal codes start with 000; Japan Post's list starts at 001-0000. American ones are
+  below 00500; the lowest ZIP code is 00501.
+* Mail and web addresses use domains that are reserved for documentation: example.com/.net/.org and
+  the top-level domain `.example` (RFC 2606), example.jp and example.co.jp (reserved by JPRS).
+* US telephone numbers are 555-0100 to 555-0199, which are reserved for fiction in every area code.
+* Japan reserves no such range. Its local numbers start with 2 to 9 (Ministry of Internal Affairs
+  and Communications, questions and answers on telephone numbers), and no 0 follows 090 in its
+  numbering plan. All numbers here have 00 at that place.
 
-The texts depend on nothing but the seed: no library's tables stand behind them.
+No tables of another library are used, so the texts depend only on the seed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import random
 
 from tf_sg2.cards import words
 
-# Trades with their reading, for the mail domain and the Latin name.
+# Trades with their reading, which the mail domain and the Latin name use.
 _JA_TRADES = {
     "水産": "Suisan", "農林": "Norin", "鉱業": "Kogyo", "建設": "Kensetsu", "食品": "Shokuhin",
     "印刷": "Insatsu", "電気": "Denki", "ガス": "Gas", "情報": "Joho", "通信": "Tsushin",
@@ -37,9 +37,9 @@ _JA_TRADES = {
     "設計事務所": "Sekkei", "システムズ": "Systems", "コンサルティング": "Consulting",
     "フーズ": "Foods", "モーターズ": "Motors", "ホールディングス": "Holdings",
 }  # fmt: skip
-# No name of a Japanese firm may hold one.
+# Signs that no name of a Japanese company may contain.
 _JA_SIGNS = ("○", "△", "□", "◇")
-# Latin names of firms say themselves that nobody is meant.
+# Words that mark a Latin company name as invented.
 _EN_MARKERS = ("Sample", "Specimen", "Example", "Dummy")
 _JA_FORMS = {"株式会社": "Co., Ltd.", "有限会社": "Ltd.", "合同会社": "LLC"}
 _JA_DEPARTMENTS = (
@@ -79,16 +79,17 @@ _EN_STREETS = (
 )  # fmt: skip
 _EN_STATES = ("QX", "ZQ", "XB", "JX", "VX", "WQ", "ZO", "YX", "KX", "RJ", "DZ", "EQ")
 
-_KANJI_DIGITS = str.maketrans("0123456789-", "〇一二三四五六七八九−")
+_MINUS = "−"  # noqa: RUF001 The sign that Japanese numbers use.
+_KANJI_DIGITS = str.maketrans("0123456789-", f"〇一二三四五六七八九{_MINUS}")
 _HIRAGANA = {code: code - 0x60 for code in range(ord("ァ"), ord("ヶ") + 1)}
 
 
 def person_fields(language: str, seed: int) -> dict[str, str]:
-    """Returns every text a card of this person could show, by field name.
+    """Returns all texts that a card of this person can show, by field name.
 
     Args:
         language: "ja" or "en".
-        seed: of this person.
+        seed: seed of the person.
     """
     rng = random.Random(seed)
     return _japanese(rng) if language == "ja" else _english(rng)
@@ -205,7 +206,7 @@ def _site(rng: random.Random, domain: str) -> str:
 
 
 def _kanji_number(digits: str) -> str:
-    """1 to 99 as read, 十二; more digits one by one, 八九二."""
+    """Returns 1 to 99 as they are read, 十二, and longer numbers digit by digit, 八九二."""
     value = int(digits)
     if len(digits) > 2 or value == 0:
         return digits.translate(_KANJI_DIGITS)
@@ -215,10 +216,10 @@ def _kanji_number(digits: str) -> str:
 
 
 def for_vertical_writing(fields: dict[str, str]) -> dict[str, str]:
-    """Returns `fields` with numbers in kanji, as Japanese is set from top to bottom.
+    """Returns `fields` with numbers in kanji, as in Japanese text from top to bottom.
 
-    House numbers are read (十二番), postal codes and telephone numbers spelled digit by digit, and
-    the local part of a telephone number stands in brackets.
+    House numbers are written as they are read (十二番), postal codes and telephone numbers digit by
+    digit. The middle part of a telephone number stands in brackets.
     """
     texts = dict(fields)
     texts["postal_code"] = texts["postal_code"].translate(_KANJI_DIGITS)
@@ -232,7 +233,7 @@ def for_vertical_writing(fields: dict[str, str]) -> dict[str, str]:
                 parts.append(_kanji_number(digits))
                 digits = ""
             parts.append(char)
-        texts[field] = "".join(parts[:-1]).replace("-", "−").replace("F", "階")
+        texts[field] = "".join(parts[:-1]).replace("-", _MINUS).replace("F", "階")
     for field in ("phone", "fax", "mobile"):
         area, local, line = texts[field].split("-")
         texts[field] = f"{area}（{local}）{line}".translate(_KANJI_DIGITS)

@@ -1,4 +1,4 @@
-"""A card being laid out: the rows of text it can show, its panels, and where its logo goes."""
+"""A card during layout: its rows of text, its panels, and the place of its logo."""
 
 from __future__ import annotations
 
@@ -22,10 +22,15 @@ _FORMS = ("株式会社", "有限会社", "合同会社")
 
 @dataclass
 class Sheet:
-    """Collects what a layout places; lengths in mm.
+    """The content that a layout places on a card; lengths in mm.
 
-    `panels` are filled rectangles (rules too), in the order in which they are painted; `logo` is
-    the square of the mark and the colour under it.
+    Attributes:
+        design: the look of the card.
+        fields: all texts of the person, by field name.
+        card: the whole card.
+        page: the text that has been set.
+        panels: filled rectangles and rules, in the order of painting.
+        logo: the square of the logo and the colour under it; None without a logo.
     """
 
     design: Design
@@ -42,19 +47,22 @@ class Sheet:
 
     @property
     def tall(self) -> bool:
+        """Whether the card is about square or higher than wide."""
         return self.card.height > 0.95 * self.card.width
 
     @property
     def japanese(self) -> bool:
+        """Whether the card is Japanese."""
         return self.design.language == "ja"
 
     def on(self, ground: Colour) -> Colour:
-        """The ink that is read on `ground`."""
+        """Returns a text colour that is readable on the background `ground`."""
         if ground == self.design.paper:
             return self.design.ink
         return (250, 250, 248) if luminance(ground) < 0.58 else (28, 28, 32)
 
     def shows(self, name: str) -> bool:
+        """Returns whether the card shows the field `name`."""
         optional = {
             "fax", "mobile", "url", "department", "building", "name_kana", "name_latin",
             "company_latin",
@@ -62,13 +70,15 @@ class Sheet:
         return bool(self.fields.get(name)) and (name in self.design.shown or name not in optional)
 
     def text(self, name: str, size: float, ink: Colour, face: str, tracking: float = 0.0) -> Text:
+        """Returns the text of the field `name`; see `typesetting.Text` for the arguments."""
         return Text(self.fields[name], face, size, ink, field=name, tracking=tracking)
 
     def put_logo(self, square: Rect, ground: Colour | None = None) -> None:
+        """Places the logo; `ground` is the colour under it, None the paper's."""
         self.logo = (square, self.design.paper if ground is None else ground)
 
     def monogram(self) -> tuple[str, str]:
-        """The letter of a monogram logo and its face."""
+        """Returns the letter of a monogram, and its face."""
         company = self.fields["company"]
         if not self.japanese:
             return company[0].upper(), self.design.display
@@ -81,9 +91,9 @@ class Sheet:
     # Rows of text
 
     def company_rows(self, size: float, ink: Colour, split_at: int | None = None) -> list[Row]:
-        """The company, and its Latin name where the design shows it.
+        """Returns the rows of the company's name, and of its Latin name if the design shows it.
 
-        A name longer than `split_at` is broken at the space nearest its middle.
+        A name of more than `split_at` characters is broken at the space nearest to its middle.
         """
         design = self.design
         face = "noto-bold" if self.japanese and design.coin[4] < 0.7 else design.display
@@ -104,7 +114,7 @@ class Sheet:
         return rows
 
     def title_rows(self, ink: Colour, together: bool = True) -> list[Row]:
-        """Department and title, in one row or in two."""
+        """Returns the rows of department and title: one row if `together`, else two."""
         size = self.design.size * 1.06
         face = self.design.body
         texts = [
@@ -121,7 +131,7 @@ class Sheet:
         return [Row([text], group="title") for text in texts]
 
     def name_rows(self, size: float, ink: Colour) -> list[Row]:
-        """The name, its reading above it, its Latin form beside or below it."""
+        """Returns the name, its reading above it, and its Latin form beside or below it."""
         design = self.design
         name = self.text("name", size, ink, design.display, design.tracking)
         rows = []
@@ -138,7 +148,7 @@ class Sheet:
         return [*rows, Row(row, gap=0.45)]
 
     def person_rows(self, ink: Colour, accent: Colour, size: float | None = None) -> list[Row]:
-        """Name and title: above it in Japanese, below it in English."""
+        """Returns name and title; the title is above a Japanese name, and below an English one."""
         name = self.name_rows(size or self.design.name_size, ink)
         together = self.japanese or self.design.coin[2] < 0.5
         title = self.title_rows(accent, together)
@@ -147,7 +157,7 @@ class Sheet:
         return [*first, *second]
 
     def address_rows(self, ink: Colour, narrow: bool = False) -> list[Row]:
-        """Postal code and address; `narrow` breaks what is long into short rows."""
+        """Returns the rows of postal code and address; `narrow` breaks long rows."""
         size, face = self.design.size, self.design.body
         if not self.japanese:
             return [
@@ -168,14 +178,20 @@ class Sheet:
         return rows
 
     def address_parts(self, longest: int) -> list[str]:
-        """The Japanese address, broken before the house number if it is longer than this."""
+        """Returns a Japanese address in parts.
+
+        It is broken before the house number if it has more than `longest` characters.
+        """
         address, number = self.fields["address"], self.fields["house_number"]
         if len(address) <= longest:
             return [address]
         return [address.removesuffix(number), number]
 
     def number_rows(self, ink: Colour, accent: Colour, pairs: bool = True) -> list[Row]:
-        """Telephone numbers, mail and web address, each behind its label."""
+        """Returns the rows of telephone numbers, mail and web address, each after its label.
+
+        With `pairs`, telephone and fax share a row.
+        """
         design = self.design
         styles = _JA_LABELS if self.japanese else _EN_LABELS
         labels = styles[int(design.coin[0] * len(styles))]
@@ -202,13 +218,13 @@ class Sheet:
         return rows
 
     def contact_rows(self, ink: Colour, accent: Colour, pairs: bool = True) -> list[Row]:
-        """Address and numbers; without `pairs` for a narrow place, one number a row."""
+        """Returns address and numbers; without `pairs` each number has its own, narrow row."""
         numbers = self.number_rows(ink, accent, pairs)
         numbers[0] = Row(numbers[0].texts, numbers[0].gap, 0.5, "contact")
         return [*self.address_rows(ink, not pairs), *numbers]
 
     def label_colour(self, ground: Colour) -> Colour:
-        """The accent where it can be read on `ground`, else a softened ink."""
+        """Returns the accent colour if it is readable on `ground`, else a softer text colour."""
         accent = self.design.accent
         if abs(luminance(accent) - luminance(ground)) > 0.3:
             return accent

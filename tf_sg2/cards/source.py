@@ -1,4 +1,4 @@
-"""Dummy cards as a data set without files: every image is drawn when it is asked for."""
+"""A data set of drawn cards: every image is drawn when it is read, and no file is needed."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from tf_sg2.cards import fonts
 from tf_sg2.cards.card import LANGUAGES, Card, check_request, draw_card
 from tf_sg2.config import parse_image_size
 from tf_sg2.config.whole_number import whole_number
+from tf_sg2.data.open import CARDS_PREFIX
 from tf_sg2.errors import InputError
 
-# The order of an epoch takes memory for each image, drawn or not.
+# The order of an epoch needs memory for every image.
 LARGEST_COUNT = 10_000_000
-_PREFIX = "cards:"
-# Raised whenever the drawing changes, so that a run does not resume on other images.
+# Increase it with every change of the drawing: a run then refuses to resume on other images.
 _DRAWING_VERSION = 2
 
 
 class CardSource:
-    """Cards 0 to count - 1 of a seed (see `tf_sg2.data.source.ImageSource`).
+    """An `ImageSource` of cards 0 to count - 1 of a seed.
 
     Args:
         count: number of cards, from 1 to `LARGEST_COUNT`.
-        seed: of the series, 0 or more.
+        seed: seed of the series, 0 or more.
         image_size: (height, width) in pixels.
-        languages: which of "ja" and "en".
-        name: how the user called it; default: the specification.
+        languages: languages of the cards, of "ja" and "en".
+        name: name of the source in messages; None takes the specification.
 
     Raises:
-        InputError: if no such cards can be drawn.
+        InputError: if an argument is out of range.
     """
 
     image_channels = 3
@@ -53,8 +53,8 @@ class CardSource:
             )
         check_request(seed, 0, image_size, languages)
         self.seed = seed
-        self.image_size = tuple(image_size)
-        # One order for one set of languages: "en+ja" means the same cards as "ja+en".
+        self.image_size: tuple[int, int] = (image_size[0], image_size[1])
+        # In a fixed order: "en+ja" means the same cards as "ja+en".
         self.languages = tuple(language for language in LANGUAGES if language in languages)
         self._count = count
         self.name = self.spec if name is None else name
@@ -64,12 +64,12 @@ class CardSource:
         """Reads "cards:count=2000,seed=1,size=96x160,languages=ja+en"; every part has a default.
 
         Raises:
-            InputError: for an unknown, repeated or unusable part.
+            InputError: for a part that is unknown, repeated or has a bad value.
         """
-        if not spec.startswith(_PREFIX):
-            raise InputError(f"{spec!r} does not start with {_PREFIX!r}")
+        if not spec.startswith(CARDS_PREFIX):
+            raise InputError(f"{spec!r} does not start with {CARDS_PREFIX!r}; add it")
         given: dict[str, str] = {}
-        for part in filter(None, spec[len(_PREFIX) :].split(",")):
+        for part in filter(None, spec[len(CARDS_PREFIX) :].split(",")):
             key, _, value = part.partition("=")
             if key not in ("count", "seed", "size", "languages"):
                 raise InputError(
@@ -95,18 +95,19 @@ class CardSource:
 
     @property
     def spec(self) -> str:
-        """The specification that gives this source, complete."""
+        """The complete specification of this source."""
         height, width = self.image_size
         return (
-            f"{_PREFIX}count={self._count},seed={self.seed},size={height}x{width},"
+            f"{CARDS_PREFIX}count={self._count},seed={self.seed},size={height}x{width},"
             f"languages={'+'.join(self.languages)}"
         )
 
     def __len__(self) -> int:
+        """Returns the number of cards."""
         return self._count
 
     def card(self, index: int) -> Card:
-        """Card `index` with its texts and boxes.
+        """Returns card `index` with its texts and boxes.
 
         Raises:
             IndexError: if there is no such card.
@@ -116,14 +117,14 @@ class CardSource:
         return draw_card(self.seed, int(index), self.image_size, self.languages)
 
     def image(self, index: int) -> np.ndarray:
-        """Card `index`, uint8 [H, W, 3]; safe to call from several threads at once."""
+        """Returns card `index`, uint8 [H, W, 3]; thread safe."""
         return self.card(index).image
 
     def label(self, index: int) -> np.ndarray:
-        """An empty vector, float32 [0]: cards have no labels."""
+        """Returns an empty vector, float32 [0], because cards have no labels."""
         return np.zeros(0, np.float32)
 
     def fingerprint(self) -> str:
-        """A hex digest of what determines the cards, and in words what they are drawn with."""
+        """Returns a digest of the specification, and the versions of the drawing libraries."""
         digest = hashlib.sha256(f"{self.spec},drawing={_DRAWING_VERSION}".encode()).hexdigest()
         return f"{digest} ({fonts.drawn_with()})"

@@ -1,9 +1,9 @@
-"""Sets text: lines from left to right, Japanese columns from top to bottom, fitted to a rectangle.
+"""Sets text in a rectangle: lines from left to right, or Japanese columns from top to bottom.
 
-All lengths are millimetres of a card whose short side is 55 mm, whatever the image size, so that
-the same card comes out at every size. Two setters exist, `stack` for rows and `columns` for
-vertical writing; both shrink what does not fit, so text stays in its rectangle and rows do not
-touch. Only a stroke may reach over the end of its line, by at most a tenth of its size.
+All lengths are in mm on a card whose short side is 55 mm, so a card is the same at every image
+size. `stack` sets rows and `columns` sets vertical writing. Both shrink text that does not fit, so
+it stays inside its rectangle and rows do not touch. A single stroke may pass the end of its line by
+at most a tenth of the text size.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from tf_sg2.cards import fonts
 
 Colour = tuple[int, int, int]
 
-# Room of a row and a column in em, and where the baseline (the middle line) lies in it; wide
-# enough for the highest kanji and the deepest descender.
+# Height of a row, its baseline from the top, and width of a column, in em. They hold the highest
+# kanji and the deepest descender.
 _ROW_HEIGHT, _BASELINE = 1.22, 0.94
 _COLUMN_WIDTH = 1.1
-# Noto Sans CJK: the em box reaches from 0.88 above the baseline to 0.12 below.
+# The em box of Noto Sans CJK: from 0.88 above the baseline to 0.12 below it.
 _EM_TOP, _EM_MIDDLE = 0.88, 0.38
 
-# What stands rotated in vertical writing, as Unicode's UTR 50 has it, beside all Latin runs.
-_ROTATED = frozenset("ー−–—-〜～…（）()「」『』【】［］〔〕〈〉《》＝=：:｜|/")
+# Characters that vertical writing rotates (Unicode UTR 50). Latin text is rotated too.
+_ROTATED = frozenset("ー−–—-〜～…（）()「」『』【】［］〔〕〈〉《》＝=：:｜|/")  # noqa: RUF001 Japanese
 _SMALL_KANA = frozenset("ぁぃぅぇぉっゃゅょゎァィゥェォッャュョヮヵヶ")
-_UPPER_RIGHT = frozenset("、。，．")
+_UPPER_RIGHT = frozenset("、。，．")  # noqa: RUF001 Japanese punctuation
 
 
 @dataclass(frozen=True)
@@ -41,18 +41,21 @@ class Rect:
 
     @property
     def width(self) -> float:
+        """Width in mm."""
         return self.right - self.left
 
     @property
     def height(self) -> float:
+        """Height in mm."""
         return self.bottom - self.top
 
     def inset(self, x: float, y: float | None = None) -> Rect:
+        """Returns the rectangle made smaller by `x` and `y` (None: `x`) on each side."""
         y = x if y is None else y
         return Rect(self.left + x, self.top + y, self.right - x, self.bottom - y)
 
     def rows(self, *shares: float, gap: float = 0.0) -> list[Rect]:
-        """Cuts the rectangle into rows with heights in these proportions."""
+        """Divides the rectangle into rows whose heights have these proportions."""
         unit = (self.height - gap * (len(shares) - 1)) / sum(shares)
         parts, top = [], self.top
         for share in shares:
@@ -61,7 +64,7 @@ class Rect:
         return parts
 
     def cells(self, *shares: float, gap: float = 0.0) -> list[Rect]:
-        """Cuts the rectangle into cells from left to right with widths in these proportions."""
+        """Divides the rectangle into cells, left to right, whose widths have these proportions."""
         unit = (self.width - gap * (len(shares) - 1)) / sum(shares)
         parts, left = [], self.left
         for share in shares:
@@ -74,8 +77,8 @@ class Rect:
 class Text:
     """A piece of text in one face, size (mm per em) and colour.
 
-    `field` names what it is, None for a label. `tracking` is extra space after each character and
-    `room` the least advance of the whole piece, both in em.
+    `field` is the name of its field, None for a label. `tracking` is extra space after each
+    character, and `room` is the minimum length of the piece, both in em.
     """
 
     content: str
@@ -91,7 +94,7 @@ class Text:
 class Row:
     """Pieces of text on one line (or in one column), `gap` em apart.
 
-    `before` is the space kept to the row before, in mm. Rows of one `group` are shrunk alike.
+    `before` is the distance to the row before, in mm. Rows of one `group` shrink by one factor.
     """
 
     texts: Sequence[Text]
@@ -101,7 +104,7 @@ class Row:
 
 
 class Mark(NamedTuple):
-    """One glyph: its origin on the baseline in mm, size in mm per em."""
+    """One glyph with its origin on the baseline (mm) and its size (mm per em)."""
 
     face: str
     char: str
@@ -114,23 +117,24 @@ class Mark(NamedTuple):
 
 @dataclass
 class Page:
-    """What has been set: glyphs, and per field its text and its ink bounds in mm."""
+    """The text that has been set: glyphs, and per field its text and ink bounds in mm."""
 
     marks: list[Mark] = field(default_factory=list)
     texts: dict[str, str] = field(default_factory=dict)
     boxes: dict[str, list[float]] = field(default_factory=dict)
 
     def add(self, text: Text, marks: list[Mark]) -> None:
+        """Adds a piece of text and its glyphs."""
         self.marks += marks
         if text.field is None or not marks:
             return
         bounds = [_ink(mark) for mark in marks]
         box = [min(b[0] for b in bounds), min(b[1] for b in bounds)]
         box += [max(b[2] for b in bounds), max(b[3] for b in bounds)]
-        if text.field in self.texts:  # a field of two lines
+        if text.field in self.texts:  # The second line of a field.
             old = self.boxes[text.field]
             box = [*map(min, old[:2], box[:2]), *map(max, old[2:], box[2:])]
-            # Japanese is broken between any two characters, other text at a space.
+            # Japanese is broken between two characters, other text at a space.
             between = " " if text.content[0].isascii() else ""
             self.texts[text.field] += between + text.content
         else:
@@ -149,12 +153,12 @@ def _ink(mark: Mark) -> tuple[float, float, float, float]:
 
 
 def ladder(size: float) -> float:
-    """Rounds a size down to a ladder of 4% steps: few distinct sizes, so glyphs can be cached."""
+    """Returns a size rounded down to steps of 4%: few distinct sizes allow caching of glyphs."""
     return 1.04 ** math.floor(math.log(max(size, 1e-3), 1.04) + 1e-6)
 
 
 def _advances(text: Text) -> list[float]:
-    """Advance of every character in em, kerning and tracking included."""
+    """Returns the advance of every character in em, with kerning and tracking."""
     content = text.content
     advances = [fonts.metrics(text.face, char).advance + text.tracking for char in content]
     for i in range(len(content) - 1):
@@ -165,7 +169,7 @@ def _advances(text: Text) -> list[float]:
 
 
 def _cells(text: Text) -> list[tuple[str, float, bool]]:
-    """Vertical writing: (character, advance in em, rotated) from top to bottom."""
+    """Returns (character, advance in em, rotated) from top to bottom, for vertical writing."""
     cells = []
     for char, advance in zip(text.content, _advances(replace(text, tracking=0.0)), strict=True):
         rotated = char in _ROTATED or char.isascii()
@@ -178,7 +182,7 @@ def _cells(text: Text) -> list[tuple[str, float, bool]]:
 
 
 def _length(text: Text, vertical: bool) -> float:
-    """Length of the piece in em."""
+    """Returns the length of the piece in em."""
     if vertical:
         length = sum(advance for _, advance, _ in _cells(text)) - text.tracking
     else:
@@ -187,14 +191,14 @@ def _length(text: Text, vertical: bool) -> float:
 
 
 def _row_length(row: Row, vertical: bool) -> float:
-    """Length of the row in mm at the sizes asked."""
+    """Returns the length of the row in mm, before shrinking."""
     size = max(text.size for text in row.texts)
     lengths = [_length(text, vertical) * text.size for text in row.texts]
     return sum(lengths) + row.gap * size * (len(lengths) - 1)
 
 
 def _fit(rows: Sequence[Row], length: float, thickness: float, vertical: bool) -> list[Row]:
-    """Shrinks rows until none is longer than `length` and all together fit `thickness`."""
+    """Returns the rows shrunk: each fits into `length`, all together into `thickness`."""
     pitch = _COLUMN_WIDTH if vertical else _ROW_HEIGHT
     total = sum(pitch * max(t.size for t in row.texts) for row in rows)
     total += sum(row.before for row in rows[1:])
@@ -204,7 +208,7 @@ def _fit(rows: Sequence[Row], length: float, thickness: float, vertical: bool) -
     for row, factor in zip(rows, factors, strict=True):
         if row.group is not None:
             groups[row.group] = min(groups.get(row.group, 1.0), factor)
-    # Groups side by side should still look like one print size.
+    # The sizes of groups differ by at most 20%, so they look alike.
     limit = 1.2 * min(groups.values(), default=1.0)
     groups = {group: min(factor, limit) for group, factor in groups.items()}
     fitted = []
@@ -224,8 +228,8 @@ def stack(
 ) -> None:
     """Sets rows below each other inside `rect`.
 
-    `align` places each row from left to right, `anchor` all of them from top to bottom; both are
-    "start", "middle" or "end".
+    `align` is the horizontal position of each row, `anchor` the vertical position of all rows.
+    Both are "start", "middle" or "end".
     """
     rows = _fit([row for row in rows if row.texts], rect.width, rect.height, vertical=False)
     sizes = [max(text.size for text in row.texts) for row in rows]
@@ -253,7 +257,8 @@ def columns(
 ) -> None:
     """Sets rows as columns of vertical writing, from right to left inside `rect`.
 
-    `align` places each column from top to bottom, `anchor` all of them from right to left.
+    `align` is the vertical position of each column, `anchor` the horizontal position of all
+    columns: "start" is right, "end" is left.
     """
     rows = _fit([row for row in rows if row.texts], rect.height, rect.width, vertical=True)
     sizes = [max(text.size for text in row.texts) for row in rows]

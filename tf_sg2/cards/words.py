@@ -1,6 +1,6 @@
-"""The words of the dummy cards: common personal names, and invented words for firms and places.
+"""The words of the cards: common personal names, and invented words for companies and places.
 
-There are few enough invented words for a test to read them all.
+The invented words are few, so a test can check all of them.
 """
 
 from __future__ import annotations

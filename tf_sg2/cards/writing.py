@@ -1,4 +1,4 @@
-"""Writes dummy cards to a folder or a zip, with the truth about each in `cards.json`."""
+"""Writes cards to a folder or a zip, with the texts and boxes of each card in `cards.json`."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from tf_sg2.errors import InputError
 from tf_sg2.files import new_file, new_folder
 
 CARDS_FILE = "cards.json"
-# Cards in a subfolder, where there are more than so many.
+# Cards per subfolder. A set of at most this number has no subfolders.
 _FOLDER_SIZE = 1000
-# A set is drawn by several processes where that saves more than starting them costs.
+# Sets below this count are drawn by one process: starting more would take longer.
 _SERIAL_COUNT = 400
 
 
@@ -35,29 +35,30 @@ def write_cards(
     languages: Sequence[str] = LANGUAGES,
     processes: int | None = None,
 ) -> Path:
-    """Draws cards 0 to count - 1 and writes them as PNG.
+    """Draws cards 0 to count - 1 and writes them as PNG files.
 
-    `cards.json` beside them holds the seed, the image size, and per card its file name, language,
-    orientation, layout, the true text of every field, and its box [left, top, right, bottom] in
-    pixels. The output appears under its name when it is complete, or not at all.
+    `cards.json` beside them holds the seed, the image size, and for each card its file name,
+    language, orientation, layout, and the text and box of every field. A box is [left, top, right,
+    bottom] in pixels. `out` appears when it is complete, or not at all.
 
     Args:
-        out: a folder to create, or a file ending in .zip.
+        out: the folder or the .zip file to create.
         count: number of cards.
-        seed: of the series.
+        seed: seed of the series.
         image_size: (height, width) in pixels.
-        languages: which of "ja" and "en".
-        processes: that draw at once; None chooses by the count and the machine.
+        languages: languages of the cards, of "ja" and "en".
+        processes: number of processes that draw. None chooses it from `count` and the number of
+            processors.
 
     Returns:
         `out`.
 
     Raises:
-        InputError: if `out` exists or cannot be written, or no such cards can be drawn.
+        InputError: if `out` exists or cannot be written, or an argument is out of range.
     """
     out = Path(out)
     source = CardSource(count, seed, image_size, languages)
-    draw_card(seed, 0, image_size, source.languages)  # a missing font is told before any work
+    draw_card(seed, 0, image_size, source.languages)  # A missing font is reported first.
     if os.path.lexists(out):
         raise InputError(f"{out} exists already; remove it, or give another --out")
     write = _write_zip if out.suffix.lower() == ".zip" else _write_folder
@@ -87,7 +88,7 @@ def _write_zip(out: Path, source: CardSource, drawn: Iterator[tuple[bytes, dict]
 
 
 def _zip_entry(name: str, compression: int) -> zipfile.ZipInfo:
-    """An entry without the time of day, so that the same cards make the same zip."""
+    """Returns a zip entry without the time, so equal cards give equal zips."""
     entry = zipfile.ZipInfo(name)
     entry.compress_type = compression
     entry.external_attr = 0o644 << 16
@@ -105,7 +106,7 @@ def _document(source: CardSource, entries: list[dict]) -> str:
 
 
 def _drawn(source: CardSource, processes: int | None) -> Iterator[tuple[bytes, dict]]:
-    """Yields PNG and JSON entry of every card, in order, behind a progress bar."""
+    """Yields the PNG and the JSON entry of every card in order, and shows a progress bar."""
     count = len(source)
     if processes is None:
         processes = 1 if count < _SERIAL_COUNT else min(os.cpu_count() or 1, 8)
@@ -118,7 +119,7 @@ def _drawn(source: CardSource, processes: int | None) -> Iterator[tuple[bytes, d
                 yield draw(index)
                 progress.update()
             return
-        # Not forked: the parent may hold threads and locks, of TensorFlow for one.
+        # Not forked: the parent process may hold threads and locks, such as TensorFlow's.
         with multiprocessing.get_context("spawn").Pool(processes) as pool:
             for drawn in pool.imap(draw, range(count), chunksize=16):
                 yield drawn

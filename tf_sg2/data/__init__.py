@@ -1,4 +1,4 @@
-"""Data sets: readers, conversion, and the pipeline that feeds training."""
+"""Data sets: readers, conversion, and the input pipeline of training."""
 
 from tf_sg2.data.open import CARDS_PREFIX, kind_of, open_source
 

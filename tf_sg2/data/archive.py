@@ -1,8 +1,8 @@
-"""A zip of images, with the official `dataset.json` of labels in it if there are any.
+"""A zip of images, with labels from the official `dataset.json` at its top.
 
-The directory is read once by `zipfile`; entries are then read with positional reads on one
-file descriptor, which share no file position, so that any number of threads may read at once
-without a lock or a handle each. Every entry's CRC-32 is checked.
+`zipfile` reads the directory once. Entries are then read with positional reads on one file
+descriptor. These share no file position, so several threads read at once without a lock. The
+CRC-32 of every entry is verified.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import zlib
 
 from tf_sg2.data.decode import MAX_BYTES, SUFFIXES, too_large
 from tf_sg2.data.labels import LABEL_FILE, Labels, parse_labels, refuse_nested
-from tf_sg2.data.regular_file import open_regular
 from tf_sg2.errors import InputError
+from tf_sg2.files import open_regular
 
-_LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, ..., lengths of the name and extra field
+_LOCAL_HEADER = struct.Struct("<4s22xHH")  # Signature, lengths of the name and the extra field.
 _ENCRYPTED = 0x1
 
 
@@ -25,22 +25,22 @@ class ArchiveFiles:
     """The image files in a zip (see `tf_sg2.data.encoded.EncodedFiles`).
 
     Args:
-        path: the zip file; entries are stored or deflated. Names with a part that begins with
-            a dot are passed over.
+        path: the zip file; its entries are stored or deflated. A name with a part that begins
+            with a dot is skipped.
 
     Raises:
-        InputError: if it cannot be opened or is not a zip, or if an image in it is encrypted
-            or compressed in another way.
+        InputError: if it cannot be opened, is not a zip, or if an image in it is encrypted or
+            compressed by another method.
     """
 
     def __init__(self, path: str):
         self.name = path
         try:
-            self._file = open_regular(path)  # closed with this object
+            self._file = open_regular(path)  # Closed with this object.
             self._size = os.fstat(self._file.fileno()).st_size
             with zipfile.ZipFile(path) as archive:
                 entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-        except Exception as error:  # zipfile raises many kinds on a malformed directory
+        except Exception as error:  # A malformed directory makes zipfile raise many kinds.
             raise InputError(
                 f"{path} cannot be opened as a zip ({error}); restore it, or give another path"
             ) from error
@@ -50,7 +50,7 @@ class ArchiveFiles:
         for entry in sorted(entries, key=lambda entry: entry.filename):
             name = _name(entry)
             parts = name.split("/")
-            # "__MACOSX" and "._" files are what macOS adds to its zips.
+            # macOS adds "__MACOSX" and "._" files to its zips.
             if "__MACOSX" in parts or any(part.startswith(".") for part in parts):
                 continue
             base = parts[-1]
@@ -64,18 +64,18 @@ class ArchiveFiles:
         self.names = [_name(entry) for entry in self._entries]
 
     def read(self, index: int) -> bytes:
-        """The bytes of entry `index`, with their checksum verified."""
+        """Returns the bytes of entry `index`; their checksum is verified."""
         entry = self._entries[index]
         if entry.file_size > MAX_BYTES:
             raise too_large(self._where(entry))
         return self._read(entry)
 
     def where(self, index: int) -> str:
-        """The entry's name and the zip's path."""
+        """Returns the name of entry `index` with the path of the zip."""
         return self._where(self._entries[index])
 
     def labels(self) -> Labels:
-        """Labels from the zip's `dataset.json`, if there is one."""
+        """Returns the labels of the zip's `dataset.json`, if it has one."""
         if self._label_entry is None:
             refuse_nested(self.ignored, self.name)
             return Labels()
@@ -85,7 +85,7 @@ class ArchiveFiles:
         )
 
     def content(self) -> list[str]:
-        """Name, size and CRC-32 of every image."""
+        """Returns the name, size and CRC-32 of every image, one line per image."""
         return [f"{entry.filename} {entry.file_size} {entry.CRC}" for entry in self._entries]
 
     def _where(self, entry: zipfile.ZipInfo) -> str:
@@ -97,33 +97,33 @@ class ArchiveFiles:
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise InputError(
                 f"{self._where(entry)} is compressed by method {entry.compress_type}; "
-                "make the zip again, stored or deflated"
+                "make the zip again with method stored or deflated"
             )
 
     def _read(self, entry: zipfile.ZipInfo) -> bytes:
-        rotten = InputError(
-            f"{self._where(entry)} is damaged; restore the zip, which must stay as it is while "
-            "it is in use"
+        damaged = InputError(
+            f"{self._where(entry)} is damaged; restore the zip, and leave it unchanged while it is "
+            "in use"
         )
         try:
             header = os.pread(self._file.fileno(), _LOCAL_HEADER.size, entry.header_offset)
             signature, name_length, extra_length = _LOCAL_HEADER.unpack(header)
             if signature != b"PK\x03\x04":
-                raise rotten
+                raise damaged
             start = entry.header_offset + _LOCAL_HEADER.size + name_length + extra_length
             if start + entry.compress_size > self._size:
-                raise rotten
+                raise damaged
             data = os.pread(self._file.fileno(), entry.compress_size, start)
             if entry.compress_type == zipfile.ZIP_DEFLATED:
-                # One byte more than is declared is enough to see that it is wrong.
+                # One byte more than declared is enough to detect a wrong length.
                 data = zlib.decompressobj(wbits=-15).decompress(data, entry.file_size + 1)
         except (OSError, OverflowError, struct.error, zlib.error) as error:
-            raise rotten from error
+            raise damaged from error
         if len(data) != entry.file_size or zlib.crc32(data) != entry.CRC:
-            raise rotten
+            raise damaged
         return data
 
 
 def _name(entry: zipfile.ZipInfo) -> str:
-    """The path in the zip; some programs write "./" in front of it."""
+    """Returns the path in the zip; some programs write "./" in front of it."""
     return entry.filename.removeprefix("./")

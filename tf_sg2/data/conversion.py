@@ -1,7 +1,7 @@
-"""Checks a data set image by image, and writes it anew in one size and one format.
+"""Checks every image of a data set and writes the usable ones in one size and one format.
 
-What an unusual image becomes is laid down in `tf_sg2.data.decode`; here come crop and resize
-(Lanczos). `tf_sg2.data.output` writes the result, and `tf_sg2.data.report` tells of it.
+`tf_sg2.data.decode` holds the rules for unusual images. `tf_sg2.data.resize` crops and resizes
+them, and `tf_sg2.data.output` writes the result. A `Report` says what was done and left out.
 """
 
 from __future__ import annotations
@@ -9,27 +9,136 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-from collections import deque
-from collections.abc import Callable, Iterator
+import json
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from tf_sg2.config.image_size import base_size
 from tf_sg2.data import decode, kind_of, open_source, output, resize
 from tf_sg2.data.labels import Labels
 from tf_sg2.data.output import Sample
-from tf_sg2.data.report import Report
 from tf_sg2.data.source import ImageSource
+from tf_sg2.data.tfrecord import official_levels
 from tf_sg2.errors import InputError, printable
 
 _THREADS = 2
+_SHOWN = 20  # Left-out images that a printed report of a conversion lists.
+
+
+@dataclasses.dataclass
+class Report:
+    """The result of a check or a conversion.
+
+    Attributes:
+        source: the specification of the source.
+        dest: the path that was written; None for a check.
+        image_size: (height, width) of the images.
+        image_channels: 1, 3 or 4.
+        label_dim: length of a label; 0 without labels.
+        encoded: whether the source holds image files. TFRecords and cards hold pixels.
+        images_found: number of images checked.
+        images_usable: number of images written, or usable in a check.
+        treatments: number of images per treatment.
+        left_out: (name, reason) of every image that was left out.
+        ignored: files whose suffix is not an image's.
+        origins: name in the source of each image written, in the order of writing.
+        files: names of the TFRecord files written, highest resolution first.
+    """
+
+    source: str
+    dest: str | None
+    image_size: tuple[int, int]
+    image_channels: int
+    label_dim: int = 0
+    encoded: bool = True
+    images_found: int = 0
+    images_usable: int = 0
+    treatments: Counter[str] = dataclasses.field(default_factory=Counter)
+    left_out: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    ignored: list[str] = dataclasses.field(default_factory=list)
+    origins: list[str] = dataclasses.field(default_factory=list)
+    files: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def usable_as_is(self) -> bool:
+        """Whether the source can be trained on without a conversion."""
+        return not self.obstacles()
+
+    def obstacles(self) -> list[str]:
+        """Returns the reasons why the source must be converted before training; [] if none."""
+        found = [str(error) for error in [self._size_error()] if error]
+        # Training on image files applies treatments that keep pixel values; on pixels it has none.
+        changing = decode.LOSSY | resize.TREATMENTS if self.encoded else set(self.treatments)
+        found += [treatment for treatment in self.treatments if treatment in changing]
+        if self.left_out:
+            found.append(f"{len(self.left_out)} images cannot be used")
+        return found
+
+    def to_json(self) -> bytes:
+        """Returns the report as JSON in UTF-8; other bytes of a file name are escaped."""
+        text = json.dumps(vars(self), indent=1, ensure_ascii=False) + "\n"
+        return text.encode("utf-8", "backslashreplace")
+
+    def __str__(self) -> str:
+        height, width = self.image_size
+        verb = "usable" if self.dest is None else f"written to {self.dest}"
+        lines = [
+            f"{self.source}: {self.images_usable} of {self.images_found} images {verb}, "
+            f"{height}x{width} (height x width), {self.image_channels} channels, "
+            + (f"labels of length {self.label_dim}" if self.label_dim else "no labels")
+        ]
+        lines += [f"  {count} {treatment}" for treatment, count in self.treatments.most_common()]
+        if self.ignored:
+            kinds = Counter(os.path.splitext(name)[1] or "no suffix" for name in self.ignored)
+            counts = ", ".join(f"{count} {suffix}" for suffix, count in kinds.most_common())
+            lines.append(f"  {len(self.ignored)} files skipped because of their suffix: {counts}")
+        if self.left_out:
+            lines.append(f"  {len(self.left_out)} images left out:")
+            shown = self.left_out if self.dest is None else self.left_out[:_SHOWN]
+            lines += [f"    {reason}" for _, reason in shown]
+            if self.dest is not None and len(shown) < len(self.left_out):
+                rest = len(self.left_out) - len(shown)
+                path = output.report_path(self.dest)
+                lines.append(f"    ... and {rest} more, listed in {path}")
+        if self.dest is None:
+            reasons = "; ".join(self.obstacles())
+            can = f"must be converted first: {reasons}" if reasons else "can be trained on as it is"
+            lines.append(f"  The data set {can}.")
+        elif output.is_records(self.dest):
+            lines.append(f"  {self._who_reads_the_records()}")
+        if self.dest is not None and self._size_error():
+            lines.append(f"  No network has this size: {self._size_error()}.")
+        return "\n".join(lines)
+
+    def _size_error(self) -> InputError | None:
+        try:
+            base_size(self.image_size)
+        except InputError as error:
+            return error
+        return None
+
+    def _who_reads_the_records(self) -> str:
+        height, width = self.image_size
+        if official_levels(self.image_size):
+            return (
+                f"The levels are {', '.join(self.files)}. If they are the only files of a folder, "
+                "the official StyleGAN2 loaders read them too."
+            )
+        return (
+            f"{height}x{width} is not a square power of two: only tf-sg2 reads them, the official "
+            "StyleGAN2 loaders do not."
+        )
 
 
 @dataclasses.dataclass(frozen=True)
 class _Candidates:
-    """The images of any source, each of which may turn out to be unusable."""
+    """The images of any source, not yet checked."""
 
     names: list[str]
     where: Callable[[int], str]
@@ -52,31 +161,31 @@ def convert(
     """Checks every image of a data set and, when `dest` is given, writes the usable ones.
 
     Args:
-        source: any specification that `tf_sg2.data.open_source` takes; of several levels of
-            TFRecords, the one of `image_size` is read if it is there.
-        dest: a folder, a file `*.zip`, or `NAME.tfrecords`, which must not exist yet and appears
-            when it is complete; None only checks. TFRecords of a square power of two are the
-            official levels `NAME-rNN.tfrecords`; `dest` may be the name of the highest one.
-        image_size: (height, width) to bring the images to; None keeps the size of the first
-            usable image and leaves out all others.
-        crop: as in `tf_sg2.data.resize.fit`: "center", "stretch" or "none".
-        image_channels: 1, 3 or 4; None checks for as many as training would read, and writes 3.
+        source: a specification for `tf_sg2.data.open_source`. If it has TFRecords of several
+            levels, the level of `image_size` is read, else the highest one.
+        dest: a folder, `NAME.zip` or `NAME.tfrecords`. It must not exist, and it appears when it
+            is complete. None only checks. Images of a square power of two become the official
+            levels `NAME-rNN.tfrecords`; `dest` may be the name of the highest one.
+        image_size: (height, width) of the result. None takes the size of the first usable image
+            and leaves out images of other sizes.
+        crop: "center", "stretch" or "none"; see `tf_sg2.data.resize.fit`.
+        image_channels: 1, 3 or 4. None checks the number that training would read, and writes 3.
         max_images: stops after this number of usable images.
 
     Returns:
-        The report, which is also written as JSON: `report.json` in a folder,
-        `NAME.report.json` beside a zip or TFRecords.
+        The report. It is also written as JSON: `report.json` in a folder, or `NAME.report.json`
+        beside a zip or TFRecords.
 
     Raises:
-        InputError: if the source cannot be opened or no image of it is usable, if `dest`
-            exists or cannot be written, or if TFRecords are damaged.
+        InputError: if the source cannot be opened, has damaged TFRecords or no usable image; or
+            if `dest` exists or cannot be written.
     """
     if crop not in resize.CROPS:
         raise InputError(f"crop must be one of {', '.join(resize.CROPS)}, not {crop!r}")
     if image_channels not in (None, *decode.CHANNEL_COUNTS):
-        raise InputError(f"images have 1, 3 or 4 channels, not {image_channels}")
+        raise decode.bad_channels(image_channels)
     if max_images is not None and max_images < 1:
-        raise InputError(f"max_images is {max_images}; take at least one image")
+        raise InputError(f"max_images is {max_images}; it must be at least 1")
     if image_size is not None and image_size[0] * image_size[1] > decode.MAX_PIXELS:
         raise InputError(
             f"the size {image_size[0]}x{image_size[1]} is more than "
@@ -96,7 +205,8 @@ def convert(
         if image_size is None and (decoded.image.height, decoded.image.width) != size:
             raise InputError(
                 f"{candidates.where(index)} is {decoded.image.height}x{decoded.image.width} "
-                f"(height x width), unlike the first image; give a size to resize to"
+                f"(height x width), the first image is {size[0]}x{size[1]}; "
+                "give a size (--size) to resize all images"
             )
         image, treatments = resize.fit(decoded.image, candidates.where(index), size, crop)
         sample = Sample(index, image, encode_png(image) if as_png else b"")
@@ -123,14 +233,12 @@ def _candidates(spec: str, channels: int | None, image_size: tuple[int, int] | N
     kind = kind_of(spec)
     if kind == "folder" or kind == "archive":
         from tf_sg2.data.archive import ArchiveFiles
-        from tf_sg2.data.encoded import channels_of, read_headers
+        from tf_sg2.data.encoded import channels_of, no_images, read_headers
         from tf_sg2.data.folder import FolderFiles
 
         files = FolderFiles(spec) if kind == "folder" else ArchiveFiles(spec)
         if not files.names:
-            raise InputError(
-                f"{spec} holds no images ({', '.join(decode.SUFFIXES)}); give another path"
-            )
+            raise no_images(spec)
         labels = files.labels()
         if channels is None:
             channels = channels_of(files, read_headers(files, skip_bad=True))
@@ -141,18 +249,20 @@ def _candidates(spec: str, channels: int | None, image_size: tuple[int, int] | N
             return decode.decode(data, where, channels)
 
         return _Candidates(files.names, files.where, load, labels, files.ignored, channels, True)
+    source: ImageSource
     if kind == "tfrecord":
         from tf_sg2.data.tfrecord import TFRecordSource
 
-        source = TFRecordSource(spec, image_size)
-        source.verify()
-        names, labels = [source.where(index) for index in range(len(source))], source.labels
+        records = TFRecordSource(spec, image_size)
+        records.verify()
+        names, labels = [records.where(index) for index in range(len(records))], records.labels
+        source = records
     else:
         source = open_source(spec)
         names, labels = [f"image {index} of {spec}" for index in range(len(source))], Labels()
     channels = channels or source.image_channels
-    load = _loader(source, channels)
-    return _Candidates(names, names.__getitem__, load, labels, [], channels, False)
+    load_pixels = _loader(source, channels)
+    return _Candidates(names, names.__getitem__, load_pixels, labels, [], channels, False)
 
 
 def _loader(source: ImageSource, channels: int) -> Callable[[int], decode.Decoded]:
@@ -176,7 +286,7 @@ def _first_size(source: str, candidates: _Candidates) -> tuple[int, int]:
 
 
 def _nothing_usable(source: str, first_reason: str) -> InputError:
-    return InputError(f"no image of {source} is usable; the first one: {first_reason}")
+    return InputError(f"no image of {source} is usable; the reason for the first: {first_reason}")
 
 
 def _samples(
@@ -184,8 +294,8 @@ def _samples(
     prepare: Callable[[int], tuple[Sample, list[str]]],
     report: Report,
     max_images: int | None,
-) -> Iterator[Sample]:
-    """Yields the usable images in order and fills in the report on the way."""
+) -> Generator[Sample, None, None]:
+    """Yields the usable images in order, and adds every image to the report."""
     progress = tqdm(total=len(names), desc=printable(report.source), unit="image", disable=None)
     with progress, ThreadPoolExecutor(_THREADS) as pool:
         ahead: deque[Future] = deque()
@@ -212,7 +322,7 @@ def _samples(
 
 
 def encode_png(image: Image.Image) -> bytes:
-    """The image as the bytes of a PNG file."""
+    """Returns the bytes of a PNG file of the image."""
     stream = io.BytesIO()
     image.save(stream, format="PNG")
     return stream.getvalue()

@@ -1,27 +1,27 @@
-"""Encoded image files to pixels: the one place that says what happens to an unusual image.
+"""Decodes image files, and holds the rules for unusual images in one place.
 
-Accepted are PNG, JPEG, WebP and BMP, by content, not by file name. The rules:
+PNG, JPEG, WebP and BMP are accepted; the content decides, not the file name. The rules:
 
-| image | becomes | treatment |
+| Image | Result | Treatment |
 |---|---|---|
-| EXIF (or XMP) orientation | turned upright | `TURNED` |
+| EXIF (or XMP) orientation | rotated upright | `TURNED` |
 | palette | RGB, or RGBA if a palette entry is transparent | `PALETTE` |
-| gray, where colour is wanted | the gray value in all three channels | `GRAY_TO_COLOUR` |
-| alpha channel that is opaque everywhere, where none is wanted | dropped | `OPAQUE_ALPHA_DROPPED` |
-| colour with equal channels, where gray is wanted | one of the channels | `ONE_CHANNEL_KEPT` |
-| no alpha, where alpha is wanted | an opaque alpha channel is added | `ALPHA_ADDED` |
-| transparent, where no alpha is wanted | laid over white | `OVER_WHITE` |
+| gray, colour is wanted | the gray value in all three channels | `GRAY_TO_COLOUR` |
+| fully opaque alpha channel, no alpha is wanted | alpha is dropped | `OPAQUE_ALPHA_DROPPED` |
+| colour with equal channels, gray is wanted | one of the channels | `ONE_CHANNEL_KEPT` |
+| no alpha, alpha is wanted | an opaque alpha channel is added | `ALPHA_ADDED` |
+| transparent, no alpha is wanted | composited over white | `OVER_WHITE` |
 | CMYK | RGB by Pillow's formula, without a colour profile | `CMYK` |
-| 16 bits a channel | 8 bits: gray is scaled by 255/65535 and rounded, \
-colour keeps its high byte (Pillow's way) | `SIXTEEN_BITS` |
-| colour, where gray is wanted | ITU-R 601-2 luma | `COLOUR_TO_GRAY` |
+| 16 bits per channel | 8 bits: gray is scaled by 255/65535 and rounded, \
+colour keeps its high byte (as Pillow does) | `SIXTEEN_BITS` |
+| colour, gray is wanted | ITU-R 601-2 luma | `COLOUR_TO_GRAY` |
 | animated | its first frame | `FIRST_FRAME` |
 | empty, truncated, broken, of another format or pixel type, over 89 megapixels | \
 refused by name | |
 
-The first six keep every pixel value and happen wherever images are read. The others
-(`LOSSY`) are done by `tf-sg2 dataset` alone, which counts them in its report; a source that
-is read directly refuses such an image by name.
+The first six keep every pixel value, and every reader applies them. Only `tf-sg2 dataset` applies
+the others (`LOSSY`), and counts them in its report. A source that reads such an image directly
+refuses it by name.
 """
 
 from __future__ import annotations
@@ -30,40 +30,40 @@ import io
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 from tf_sg2.errors import InputError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-MAX_PIXELS = 89_478_485  # Pillow's own threshold for a suspected decompression bomb
-MAX_BYTES = 2**30  # of a file: more than `MAX_PIXELS` pixels of 64 bits, not compressed
+MAX_PIXELS = 89_478_485  # Pillow's threshold for a suspected decompression bomb.
+MAX_BYTES = 2**30  # Of a file: more than `MAX_PIXELS` uncompressed pixels of 64 bits.
 
-TURNED = "turned upright as its EXIF orientation says"
+TURNED = "rotated upright by its EXIF orientation"
 PALETTE = "palette replaced by its colours"
-GRAY_TO_COLOUR = "gray turned to colour"
+GRAY_TO_COLOUR = "gray converted to colour"
 OPAQUE_ALPHA_DROPPED = "opaque alpha channel dropped"
 ONE_CHANNEL_KEPT = "gray stored as colour, one channel kept"
 ALPHA_ADDED = "opaque alpha channel added"
-OVER_WHITE = "transparent, laid over white"
-CMYK = "CMYK turned to RGB"
-SIXTEEN_BITS = "16 bits a channel reduced to 8"
-COLOUR_TO_GRAY = "colour turned to gray"
+OVER_WHITE = "transparent, composited over white"
+CMYK = "CMYK converted to RGB"
+SIXTEEN_BITS = "16 bits per channel reduced to 8"
+COLOUR_TO_GRAY = "colour converted to gray"
 FIRST_FRAME = "animated, first frame taken"
 LOSSY = frozenset({OVER_WHITE, CMYK, SIXTEEN_BITS, COLOUR_TO_GRAY, FIRST_FRAME})
 
 CHANNEL_COUNTS = (1, 3, 4)
-_ORIENTATION = 0x0112  # the EXIF tag
+_ORIENTATION = 0x0112  # The EXIF tag.
 _WHITE = (255, 255, 255, 255)
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """Pixels and what was done to get them.
+    """A decoded image and the treatments that were applied to it.
 
     Attributes:
         image: a loaded image of mode "L", "RGB" or "RGBA".
-        treatments: the constants of this module that applied, in order.
+        treatments: constants of this module, in the order of application.
     """
 
     image: Image.Image
@@ -71,23 +71,31 @@ class Decoded:
 
     @property
     def channels(self) -> int:
-        """1, 3 or 4."""
+        """Number of channels: 1, 3 or 4."""
         return len(self.image.getbands())
 
     def array(self) -> np.ndarray:
-        """The pixels, uint8 [H, W, C]."""
+        """Returns the pixels, uint8 [H, W, C]."""
         pixels = np.asarray(self.image)
         return pixels[:, :, np.newaxis] if pixels.ndim == 2 else pixels
 
 
 def too_large(name: str) -> InputError:
-    """The error for an image file of more than `MAX_BYTES` bytes."""
-    return InputError(f"{name} is larger than {MAX_BYTES >> 20} MiB; it is no image to train on")
+    """Returns the error for an image file of more than `MAX_BYTES` bytes."""
+    return InputError(
+        f"{name} is larger than {MAX_BYTES >> 20} MiB, too large for an image file; "
+        "delete or replace it"
+    )
+
+
+def bad_channels(channels: int | None) -> InputError:
+    """Returns the error for a number of channels that no image has."""
+    return InputError(f"images have 1, 3 or 4 channels, not {channels}")
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a file's header tells without decoding: (height, width), gray or not, alpha or not."""
+    """Facts from an image file's header: (height, width), whether it is gray or has alpha."""
 
     size: tuple[int, int]
     is_gray: bool
@@ -98,12 +106,12 @@ def open_image(data: bytes, name: str) -> Image.Image:
     """Opens an image file's bytes without decoding its pixels.
 
     Raises:
-        InputError: names the image; for an empty or unreadable file, another format, or more
+        InputError: names the image, if it is empty, unreadable, of another format, or has more
             than `MAX_PIXELS` pixels.
     """
     if not data:
         raise InputError(f"{name} is empty (0 bytes); delete or replace it")
-    too_large = f"{name} has more than {MAX_PIXELS // 10**6} megapixels; make it smaller first"
+    too_large = f"{name} has more than {MAX_PIXELS // 10**6} megapixels; reduce its size first"
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.UnidentifiedImageError:
@@ -112,7 +120,7 @@ def open_image(data: bytes, name: str) -> Image.Image:
         ) from None
     except Image.DecompressionBombError:
         raise InputError(too_large) from None
-    except Exception as error:  # Pillow's plugins raise many kinds on a malformed header
+    except Exception as error:  # A malformed header makes Pillow raise many kinds of errors.
         raise _broken(name, error) from error
     if image.width * image.height > MAX_PIXELS:
         raise InputError(too_large)
@@ -120,9 +128,13 @@ def open_image(data: bytes, name: str) -> Image.Image:
 
 
 def read_header(data: bytes, name: str) -> Header:
-    """Reads the size and the kind of an image from its header; raises as `open_image` does."""
+    """Returns the size and the kind of an image from its header.
+
+    Raises:
+        InputError: as `open_image`.
+    """
     image = open_image(data, name)
-    # Pillow would decode a whole PNG to look for EXIF data behind its pixels.
+    # Pillow would decode the whole PNG to find EXIF data after its pixels.
     late = image.format == "PNG" and "exif" not in image.info
     try:
         turned = not late and image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
@@ -140,20 +152,20 @@ def decode(data: bytes, name: str, channels: int | None = None) -> Decoded:
 
     Args:
         data: the file's bytes.
-        name: what messages call the image.
-        channels: 1, 3 or 4 channels to convert to; None keeps gray, colour or colour with
-            alpha as it is stored.
+        name: name of the image in messages.
+        channels: number of channels to convert to: 1, 3 or 4. None keeps the stored number.
 
     Raises:
-        InputError: names the image, if it is one that the rules refuse.
+        InputError: names the image, if the rules refuse it.
     """
     image = open_image(data, name)
     treatments = []
     # A multi-picture JPEG (MPO) is one photograph and its previews, not an animation.
     if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
         treatments.append(FIRST_FRAME)
-    # Pillow reads 16-bit colour as 8-bit without a word; only the raw mode betrays it.
-    if ";16" in image.mode or any(";16" in str(tile[3]) for tile in image.tile):
+    # Pillow reads 16-bit colour as 8-bit and says nothing; only the raw mode shows it.
+    tiles = image.tile if isinstance(image, ImageFile.ImageFile) else []
+    if ";16" in image.mode or any(";16" in str(tile[3]) for tile in tiles):
         treatments.append(SIXTEEN_BITS)
     try:
         image.load()
@@ -163,7 +175,7 @@ def decode(data: bytes, name: str, channels: int | None = None) -> Decoded:
         image = _plain_mode(image, name, treatments)
     except InputError:
         raise
-    except Exception as error:  # truncated or rotten data raises almost anything
+    except Exception as error:  # Damaged data makes Pillow raise many kinds of errors.
         raise _broken(name, error) from error
     if channels is not None:
         image = _with_channels(image, channels, treatments)
@@ -171,7 +183,7 @@ def decode(data: bytes, name: str, channels: int | None = None) -> Decoded:
 
 
 def verify(data: bytes, name: str) -> None:
-    """Checks the checksums that decoding skips (those of PNG chunks).
+    """Verifies the checksums of PNG chunks, which decoding does not.
 
     Raises:
         InputError: names the image, if a checksum is wrong.
@@ -186,7 +198,7 @@ def verify(data: bytes, name: str) -> None:
 
 
 def convert_channels(image: Image.Image, channels: int) -> Decoded:
-    """Converts a loaded "L", "RGB" or "RGBA" image to 1, 3 or 4 channels, by the same rules."""
+    """Returns an "L", "RGB" or "RGBA" image converted to 1, 3 or 4 channels by the same rules."""
     treatments: list[str] = []
     return Decoded(_with_channels(image, channels, treatments), tuple(treatments))
 
@@ -197,7 +209,7 @@ def _broken(name: str, error: Exception) -> InputError:
 
 
 def _plain_mode(image: Image.Image, name: str, treatments: list[str]) -> Image.Image:
-    """An image of mode "L", "RGB" or "RGBA" with the same content."""
+    """Returns the image in mode "L", "RGB" or "RGBA"."""
     mode = image.mode
     if mode.startswith("I;16") or (mode == "I" and image.format == "PNG"):
         if SIXTEEN_BITS not in treatments:
@@ -222,14 +234,14 @@ def _plain_mode(image: Image.Image, name: str, treatments: list[str]) -> Image.I
 
 def _with_channels(image: Image.Image, channels: int, treatments: list[str]) -> Image.Image:
     if channels not in CHANNEL_COUNTS:
-        raise InputError(f"images have 1, 3 or 4 channels, not {channels}")
+        raise bad_channels(channels)
     if channels == 4:
         if image.mode == "RGBA":
             return image
         treatments.append(ALPHA_ADDED)
         return image.convert("RGBA")
     if image.mode == "RGBA":
-        if image.getextrema()[3][0] == 255:
+        if image.getchannel("A").getextrema()[0] == 255:
             treatments.append(OPAQUE_ALPHA_DROPPED)
         else:
             treatments.append(OVER_WHITE)

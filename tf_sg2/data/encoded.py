@@ -1,8 +1,8 @@
-"""Training directly on encoded image files, in a folder or a zip: strict, one size, one format.
+"""A data set of encoded image files of one size, in a folder or a zip.
 
-The files' container (`FolderFiles`, `ArchiveFiles`) offers names, bytes and labels;
-`EncodedSource` decodes them. What would change pixel values (`tf_sg2.data.decode.LOSSY`) is
-refused here: `tf-sg2 dataset` does it once, and says so in its report.
+The container (`FolderFiles` or `ArchiveFiles`) holds names, bytes and labels; `EncodedSource`
+decodes them. It refuses an image whose pixel values would change (`tf_sg2.data.decode.LOSSY`).
+`tf-sg2 dataset` converts such images and counts them in its report.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 
 from tf_sg2.data import decode
 from tf_sg2.data.labels import Labels
+from tf_sg2.data.source import CONVERT_FIRST
 from tf_sg2.errors import InputError
 
 HEADERS_CHECKED = 256
-CONVERT_FIRST = "convert the data set with tf-sg2 dataset first"
 
 
 class EncodedFiles(Protocol):
@@ -25,8 +25,8 @@ class EncodedFiles(Protocol):
 
     Attributes:
         name: path of the container.
-        names: paths of the images inside it, sorted, with "/".
-        ignored: paths of files that are not taken for images (by their suffix).
+        names: sorted paths of the images inside it, with "/".
+        ignored: paths of the files whose suffix is not an image's.
     """
 
     name: str
@@ -34,36 +34,44 @@ class EncodedFiles(Protocol):
     ignored: list[str]
 
     def read(self, index: int) -> bytes:
-        """The bytes of file `index`; thread safe; raises InputError if they cannot be read."""
+        """Returns the bytes of file `index`; thread safe.
+
+        Raises:
+            InputError: if they cannot be read.
+        """
         ...
 
     def where(self, index: int) -> str:
-        """What messages call file `index`."""
+        """Returns the name of file `index` for messages."""
         ...
 
     def labels(self) -> Labels:
-        """The labels of all files; raises InputError if they are malformed."""
+        """Returns the labels of all files.
+
+        Raises:
+            InputError: if they are malformed.
+        """
         ...
 
     def content(self) -> list[str]:
-        """One line a file, which changes when the file's content does."""
+        """Returns one line per file that changes when the file's content changes."""
         ...
 
 
 class EncodedSource:
     """An `ImageSource` over encoded files.
 
-    Opening reads the headers of 256 images spread over the set (of all, if there are no more),
-    so that a mixed folder is usually refused at once; every image is checked again when read.
+    Opening reads the headers of at most 256 images, evenly spread, so a mixed folder is usually
+    refused at once. Every image is checked again when it is read.
 
     Args:
-        files: where the images are.
-        image_size: (height, width) that the images must have; None: that of the first image.
-        image_channels: 1, 3 or 4 channels to read as; None: 1 if all checked images are gray,
-            4 if all have an alpha channel and one of them uses it, otherwise 3.
+        files: the container of the images.
+        image_size: (height, width) that the images must have; None takes the first image's.
+        image_channels: number of channels to read: 1, 3 or 4. None takes 1 if all checked images
+            are gray; 4 if all have an alpha channel and at least one uses it; else 3.
 
     Raises:
-        InputError: names the first image that is unsuitable.
+        InputError: names the first image that does not fit.
     """
 
     def __init__(
@@ -73,9 +81,7 @@ class EncodedSource:
         image_channels: int | None = None,
     ):
         if not files.names:
-            raise InputError(
-                f"{files.name} holds no images ({', '.join(decode.SUFFIXES)}); give another path"
-            )
+            raise no_images(files.name)
         self._files = files
         self._labels = files.labels()
         self.name = files.name
@@ -84,18 +90,22 @@ class EncodedSource:
         if image_channels is None:
             image_channels = channels_of(files, headers)
         if image_channels not in decode.CHANNEL_COUNTS:
-            raise InputError(f"images have 1, 3 or 4 channels, not {image_channels}")
+            raise decode.bad_channels(image_channels)
         self.image_channels = image_channels
-        self.image_size = tuple(image_size or headers[0].size)
+        self.image_size: tuple[int, int] = image_size or headers[0].size
         for index, header in headers.items():
             if header.size != self.image_size:
-                self.image(index)  # a header can miss a late EXIF block: the decoder decides
+                self.image(index)  # The header may lack EXIF data at the file's end: decode it.
 
     def __len__(self) -> int:
         return len(self._files.names)
 
     def image(self, index: int) -> np.ndarray:
-        """Image `index`, uint8 [H, W, C]; raises InputError as the class says."""
+        """Returns image `index`, uint8 [H, W, C].
+
+        Raises:
+            InputError: names the image, if it cannot be read or does not fit.
+        """
         where = self._files.where(index)
         decoded = decode.decode(self._files.read(index), where, self.image_channels)
         if (decoded.image.height, decoded.image.width) != self.image_size:
@@ -113,11 +123,11 @@ class EncodedSource:
         return decoded.array()
 
     def label(self, index: int) -> np.ndarray:
-        """Label of image `index`, float32 [label_dim]."""
+        """Returns the label of image `index`, float32 [label_dim]."""
         return self._labels.row(index)
 
     def fingerprint(self) -> str:
-        """Digest of the names and contents of the files, and of the labels."""
+        """Returns a digest of the files' names and contents and of the labels."""
         digest = hashlib.sha256()
         for line in self._files.content():
             digest.update(line.encode("utf-8", "surrogateescape") + b"\n")
@@ -125,15 +135,24 @@ class EncodedSource:
         return digest.hexdigest()
 
 
+def no_images(name: str) -> InputError:
+    """Returns the error for a container without images."""
+    return InputError(f"{name} holds no images ({', '.join(decode.SUFFIXES)}); give another path")
+
+
 def read_headers(files: EncodedFiles, skip_bad: bool = False) -> dict[int, decode.Header]:
-    """Reads the headers of `HEADERS_CHECKED` images, evenly spread, by index.
+    """Returns the headers of at most `HEADERS_CHECKED` images, evenly spread, by index.
+
+    Args:
+        files: the container of the images.
+        skip_bad: whether images without a readable header are skipped.
 
     Raises:
-        InputError: names the first image that has none, unless such images are skipped.
+        InputError: names the first image without a readable header, unless they are skipped.
     """
     count = len(files.names)
     headers = {}
-    # Always with the first and the last image.
+    # The first and the last image are always among them.
     for index in np.unique(np.linspace(0, count - 1, min(count, HEADERS_CHECKED)).astype(int)):
         try:
             headers[int(index)] = decode.read_header(files.read(index), files.where(index))
@@ -144,14 +163,14 @@ def read_headers(files: EncodedFiles, skip_bad: bool = False) -> dict[int, decod
 
 
 def channels_of(files: EncodedFiles, headers: dict[int, decode.Header]) -> int:
-    """The channels to read as, by the images whose headers were read."""
+    """Returns the number of channels to read, from the images whose headers are given."""
     if all(header.is_gray and not header.has_alpha for header in headers.values()):
         return 1
     if all(header.has_alpha for header in headers.values()):
         for index in headers:
             try:
                 pixels = decode.decode(files.read(index), files.where(index)).array()
-            except InputError:  # It is refused when its turn comes.
+            except InputError:  # A later read refuses this image.
                 continue
             if pixels.shape[2] == 4 and pixels[..., 3].min() < 255:
                 return 4

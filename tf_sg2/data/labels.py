@@ -1,13 +1,14 @@
-"""Labels of a data set: the official `dataset.json` in and out, one vector an image.
+"""Labels of a data set, one vector per image; reads and writes the official `dataset.json`.
 
-The file holds `{"labels": [["00000/img00000000.png", 3], ...]}`: a class number or a vector
-an image, or null where there are no labels (the format of the official PyTorch data tool).
+The file holds `{"labels": [["00000/img00000000.png", 3], ...]}`, with a class number or a vector
+per image. `{"labels": null}` means no labels. It is the format of the official PyTorch data tool.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,16 +16,16 @@ from tf_sg2.errors import InputError
 
 LABEL_FILE = "dataset.json"
 MOST_CLASSES = 1_000_000
-_BLOCK = 2**18  # Numbers that are looked at together.
+_BLOCK = 2**18  # Numbers that are checked together.
 
 
 class Labels:
-    """One label per image, kept small: class numbers, or vectors, or nothing.
+    """One label per image, kept compactly as class numbers or as vectors.
 
     Args:
-        classes: int64 [N] class numbers, one-hot as vectors; or None.
-        vectors: float32 [N, label_dim]; or None.
-        dim: length of a vector; needed with `classes`.
+        classes: class numbers of one-hot labels, int64 [N]; or None.
+        vectors: float32 [N, label_dim]; or None. Without both there are no labels.
+        dim: length of a label vector; needed with `classes`.
     """
 
     def __init__(
@@ -39,11 +40,11 @@ class Labels:
 
     @classmethod
     def of_vectors(cls, vectors: np.ndarray, where: str) -> Labels:
-        """Labels from numbers [N, label_dim]; one-hot vectors are kept as class numbers.
+        """Returns labels from vectors [N, label_dim]; keeps one-hot vectors as class numbers.
 
         Args:
-            vectors: of any type of number; may be mapped from a file.
-            where: what messages call their file.
+            vectors: numbers of any type; may be memory-mapped from a file.
+            where: name of their file in messages.
 
         Raises:
             InputError: if a number is not finite as a float32.
@@ -59,7 +60,7 @@ class Labels:
             if not finite.all():
                 raise InputError(
                     f"{where}: the label of image {start + int(finite.argmin())} is not finite "
-                    "(images count from 0); correct it"
+                    "(the first image is 0); correct it"
                 )
             if one_hot:
                 one_hot = bool(((rows == 0) | (rows == 1)).all() and (rows.sum(axis=1) == 1).all())
@@ -69,14 +70,11 @@ class Labels:
         return cls(vectors=np.array(vectors, np.float32))
 
     def __len__(self) -> int:
-        """Number of labels; 0 without labels."""
+        """Returns the number of labels, 0 without labels."""
         return max(len(part) for part in (self._classes, self._vectors, ()) if part is not None)
 
-    def __getitem__(self, index: int) -> np.ndarray:
-        return self.row(index)
-
     def row(self, index: int) -> np.ndarray:
-        """Label of image `index`, float32 [dim]."""
+        """Returns the label of image `index`, float32 [dim]."""
         if self._vectors is not None:
             return self._vectors[index]
         vector = np.zeros(self.dim, np.float32)
@@ -85,7 +83,7 @@ class Labels:
         return vector
 
     def take(self, indices: Sequence[int]) -> Labels:
-        """The labels of images `indices`, in that order."""
+        """Returns the labels of images `indices`, in that order."""
         chosen = np.asarray(indices, np.int64)
         return Labels(
             None if self._classes is None else self._classes[chosen],
@@ -94,38 +92,52 @@ class Labels:
         )
 
     def class_numbers(self) -> list[int] | None:
-        """The class numbers, if they alone tell the labels: one-hot, and the last class occurs."""
+        """Returns the class numbers if they say everything, else None.
+
+        They do if the labels are one-hot and the last class occurs: it gives the vector's length.
+        """
         if self._classes is None or not len(self._classes):
             return None
         return self._classes.tolist() if self._classes.max() == self.dim - 1 else None
 
     def content(self) -> bytes:
-        """Bytes that differ when the labels differ, for fingerprints."""
+        """Returns bytes for fingerprints: different labels give different bytes."""
         kept = [part for part in (self._classes, self._vectors) if part is not None]
         return b"".join([str(self.dim).encode(), *(part.tobytes() for part in kept)])
 
 
 def parse_labels(text: bytes, names: Sequence[str], where: str) -> Labels:
-    """Reads `dataset.json` for the images `names`.
+    """Returns the labels of the images `names` from the text of a `dataset.json`.
 
     Args:
         text: the file's content.
-        names: images in their order, as the file calls them.
-        where: what messages call the file.
+        names: names of the images in the file, in the order of the labels.
+        where: name of the file in messages.
 
     Raises:
-        InputError: if the file is malformed, or an image has no label in it.
+        InputError: if the file is malformed, an image has no label, or it has two labels that
+            differ.
     """
     try:
         pairs = json.loads(text)["labels"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise InputError(f'{where} is not a JSON object with the key "labels"') from None
+        raise InputError(
+            f'{where} is not a JSON object with the key "labels"; correct or delete it'
+        ) from None
     if pairs is None:
         return Labels()
     try:
-        by_name = dict(pairs)
+        by_name: dict[str, Any] = dict(pairs)
     except (TypeError, ValueError):
-        raise InputError(f'{where}: "labels" is not a list of [file name, label] pairs') from None
+        raise InputError(
+            f'{where}: "labels" is not a list of [file name, label] pairs; correct it'
+        ) from None
+    for name, value in () if isinstance(pairs, dict) else pairs:
+        if by_name[name] != value:
+            raise InputError(
+                f"{where} gives {name} two labels, {_short(value)} and {_short(by_name[name])}; "
+                "keep one"
+            )
     missing = next((name for name in names if name not in by_name), None)
     if missing is not None:
         raise InputError(f"{where} has no label for {missing}; add it, or set labels to null")
@@ -139,22 +151,26 @@ def parse_labels(text: bytes, names: Sequence[str], where: str) -> Labels:
     if vectors.ndim != 2 or vectors.dtype.kind not in "fiub":
         raise InputError(
             f"{where}: labels must be all class numbers, or all vectors of one length "
-            "with finite entries"
+            "with finite numbers; correct those that differ"
         )
     return Labels.of_vectors(vectors, where)
 
 
 def refuse_nested(ignored: Sequence[str], container: object) -> None:
-    """Refuses label files below the top among the files that are not images.
+    """Refuses a label file that is not at the top, because its labels would be ignored.
+
+    Args:
+        ignored: paths of the files that are not images.
+        container: path of the folder or the zip.
 
     Raises:
-        InputError: names the first one; without it, labels would be dropped silently.
+        InputError: names the first such file.
     """
     nested = next((name for name in ignored if name.endswith("/" + LABEL_FILE)), None)
     if nested is not None:
         raise InputError(
-            f"{nested} in {container} is not at the top, where labels are read; put a "
-            f"{LABEL_FILE} there whose file names begin at the top, or take this one away"
+            f"{nested} in {container} is not at the top of the data set, and labels are read only "
+            f"there; put a {LABEL_FILE} at the top, with paths that begin there, or delete this one"
         )
 
 
@@ -169,11 +185,17 @@ def _of_classes(classes: Sequence[int], names: Sequence[str], where: str) -> Lab
     return Labels(classes=np.asarray(classes, np.int64), dim=max(classes) + 1)
 
 
+def _short(label: object) -> str:
+    """Returns a label as JSON, cut off after 60 characters."""
+    text = json.dumps(label)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
 def format_labels(names: Sequence[str], labels: Labels) -> Iterator[str]:
     """Yields the text of `dataset.json` for images `names`, in pieces.
 
-    One-hot labels are written as class numbers where reading them back gives the same vectors
-    (the last class must occur), and as vectors otherwise.
+    One-hot labels are written as class numbers if reading them gives the same vectors, which needs
+    an image of the last class. Otherwise vectors are written.
     """
     numbers = labels.class_numbers()
     yield '{"labels": ['

@@ -1,25 +1,22 @@
-"""Data sets: readers, conversion, dummy cards, and the pipeline that feeds training."""
+"""Opens a data set from its specification: a path, or "cards:..." for drawn cards."""
 
 from __future__ import annotations
 
 import os
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from tf_sg2.data.source import CONVERT_FIRST, ImageSource
 from tf_sg2.errors import InputError
-
-if TYPE_CHECKING:
-    from tf_sg2.data.source import ImageSource
 
 CARDS_PREFIX = "cards:"
 
 
 def kind_of(spec: str) -> str:
-    """What `spec` names: "cards", "folder", "archive" or "tfrecord".
+    """Returns the kind of data set that `spec` names: "cards", "folder", "archive" or "tfrecord".
 
     Raises:
-        InputError: if there is nothing at the path, or it is of no known kind.
+        InputError: if the path does not exist, or holds no known kind of data set.
     """
     if spec.startswith(CARDS_PREFIX):
         return "cards"
@@ -32,7 +29,11 @@ def kind_of(spec: str) -> str:
         mode = os.stat(spec).st_mode if spec else 0
         if stat.S_ISDIR(mode):
             return "tfrecord" if any(p.suffix in SUFFIXES for p in path.iterdir()) else "folder"
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a null byte.
+    except (
+        FileNotFoundError,
+        NotADirectoryError,
+        ValueError,
+    ):  # ValueError: a null byte.
         mode = 0
     except OSError as error:
         raise InputError(
@@ -58,15 +59,16 @@ def open_source(
     """Opens a data set for reading.
 
     Args:
-        spec: a folder of images, a .zip of them, a .tfrecord(s) file or a folder of those, or
-            "cards:count=...,seed=...,size=..." for dummy cards drawn on the fly. Of several
-            TFRecords, the files of the wanted resolution are read, or of the highest one.
-        image_size: (height, width) that the images must have; None takes what is there.
-        image_channels: 1, 3 or 4; None takes what is there.
+        spec: a folder of images, a .zip of images, a .tfrecord(s) file, a folder of these, or
+            "cards:count=...,seed=...,size=..." for cards that are drawn when they are read. If
+            there are TFRecords of several resolutions, those of `image_size` are read, else those
+            of the highest resolution.
+        image_size: (height, width) that the images must have; None takes the stored size.
+        image_channels: 1, 3 or 4; None takes the stored number.
 
     Raises:
-        InputError: if there is no such data set, it is empty or unreadable, or its images
-            differ from what is wanted: the message names the first one that does.
+        InputError: if there is no such data set, or it is empty or unreadable; or names the first
+            image that has another size or number of channels.
     """
     kind = kind_of(spec)
     if kind == "folder" or kind == "archive":
@@ -76,6 +78,7 @@ def open_source(
 
         files = FolderFiles(spec) if kind == "folder" else ArchiveFiles(spec)
         return EncodedSource(files, image_size, image_channels)
+    source: ImageSource
     if kind == "tfrecord":
         from tf_sg2.data.tfrecord import TFRecordSource
 
@@ -91,9 +94,9 @@ def open_source(
 def _require(
     source: ImageSource, image_size: tuple[int, int] | None, image_channels: int | None
 ) -> None:
-    """Refuses a source whose images, all of one format, differ from what is wanted."""
+    """Refuses a source of another image size or number of channels."""
     height, width = source.image_size
-    convert = "convert the data set with tf-sg2 dataset first"
+    convert = CONVERT_FIRST
     if source.name.startswith(CARDS_PREFIX):
         convert = "change the specification"
     if image_size is not None and tuple(image_size) != (height, width):

@@ -1,7 +1,7 @@
-"""Writes a converted data set: a folder or a zip of PNGs, or TFRecords; whole or not at all.
+"""Writes a converted data set completely or not at all: a folder or a zip of PNGs, or TFRecords.
 
-PNGs are named as the official tool names them (`00000/img00000000.png`, labels in
-`dataset.json`). Everything is written into a hidden folder beside its place, then moved.
+PNG files have the names of the official data tool (`00000/img00000000.png`), with the labels in
+`dataset.json`. All files are written into a hidden folder beside the target, and then moved.
 """
 
 from __future__ import annotations
@@ -30,7 +30,13 @@ REPORT_FILE = "report.json"
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """An image to write: its index in the source, pixels, and PNG bytes where these are needed."""
+    """An image to write.
+
+    Attributes:
+        index: index of the image in the source.
+        image: the pixels.
+        png: the bytes of a PNG file; empty for TFRecords.
+    """
 
     index: int
     image: Image.Image
@@ -38,12 +44,12 @@ class Sample:
 
 
 def is_records(dest: str) -> bool:
-    """Whether `dest` names TFRecords."""
+    """Returns whether `dest` names TFRecords."""
     return Path(dest).suffix in SUFFIXES
 
 
 def report_path(dest: str) -> str:
-    """Where the report of a conversion to `dest` is written."""
+    """Returns the path of the report of a conversion to `dest`."""
     path = Path(dest)
     if is_records(dest) or path.suffix.lower() == ".zip":
         return str(path.with_suffix(".report.json"))
@@ -51,10 +57,16 @@ def report_path(dest: str) -> str:
 
 
 def check_free(source: str, dest: str, image_size: tuple[int, int] | None = None) -> None:
-    """Refuses to overwrite, and to write into the source.
+    """Refuses a target that exists or lies inside the source.
+
+    Args:
+        source: specification of the source.
+        dest: the target.
+        image_size: (height, width) of the images; None if not known yet. TFRecord levels are
+            checked only if it is given.
 
     Raises:
-        InputError: names what is in the way; of TFRecord levels only if `image_size` is given.
+        InputError: names the file that exists.
     """
     path = Path(dest)
     if os.path.isdir(source) and path.resolve().is_relative_to(Path(source).resolve()):
@@ -82,14 +94,14 @@ def write(
     """Writes a data set and its report.
 
     Args:
-        dest: a folder, a `*.zip` or `*.tfrecords`.
+        dest: the target: a folder, `*.zip` or `*.tfrecords`.
         samples: the images.
-        image_size: their (height, width).
-        labels: of all images of the source.
-        report: gives the report, after all samples, from the names of the TFRecord files.
+        image_size: (height, width) of the images.
+        labels: labels of all images of the source.
+        report: called after all samples with the names of the TFRecord files; returns the report.
 
     Raises:
-        InputError: if something is there already, or cannot be written; then nothing is left.
+        InputError: if the target exists or cannot be written. Then no file is left behind.
     """
     path = Path(dest)
     staging = None
@@ -112,14 +124,14 @@ def write(
             written.append(report_file)
         _publish(written, path.parent)
     except OSError as error:
-        raise InputError(f"{dest} cannot be written ({error}); choose another place") from error
+        raise InputError(f"{dest} cannot be written ({error}); choose another --dest") from error
     finally:
         if staging is not None:
             shutil.rmtree(staging, ignore_errors=True)
 
 
 def _publish(written: Sequence[Path], folder: Path) -> None:
-    """Moves everything into the folder, or nothing; never over what is there."""
+    """Moves all files into the folder, or none of them; never replaces a file."""
     moved: list[Path] = []
     try:
         for path in written:
@@ -176,7 +188,7 @@ def _write_pngs(
 
 
 def _create_entry(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
-    # ZipInfo's fixed date (1980) makes equal data sets equal files. Labels may be over 2 GiB.
+    # ZipInfo's fixed date (1980) makes equal data sets equal zips. Labels may exceed 2 GiB.
     return archive.open(zipfile.ZipInfo(name), "w", force_zip64=name == LABEL_FILE)
 
 

@@ -1,9 +1,7 @@
-"""Feeds images to training: endless, shuffled, and the same again after a restart.
+"""An endless `tf.data` stream of shuffled batches, which a resumed run continues exactly.
 
-Position p of the stream (p = batch * batch size + row) holds image
-`permutation(seed, p // N)[p % N]` of the N images, and a coin for mirroring that is a function
-of the seed and p alone. Nothing depends on what was read before, so a stream starts at any
-batch at no cost, and a resumed run sees exactly the images that it would have seen.
+Row r of batch b is position p = b * batch size + r of the order in `tf_sg2.data.order`. A stream
+therefore starts at any batch without reading the batches before it.
 """
 
 from __future__ import annotations
@@ -18,89 +16,28 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tf_sg2.data.order import SampleOrder
 from tf_sg2.data.source import ImageSource
 from tf_sg2.errors import InputError, printable
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-_ORDER, _COINS = 0, 1  # the two random streams of an epoch
 _BATCHES_AHEAD = 2
 _ENDLESS = 2**62
-_MOST_BAD = 100  # Images that are skipped in a row, before the whole set must be gone.
-# TensorFlow hands an exception on as text with a traceback in it; these find ours again.
+_MOST_BAD = 100  # More unreadable images in a row mean that the data set itself is gone.
+# TensorFlow turns an exception into text with a traceback. These marks enclose our message in it.
 _BEGIN, _END = "<<tf_sg2 input error: ", " :tf_sg2>>"
 _MARKED = re.compile(re.escape(_BEGIN) + "(.*?)" + re.escape(_END), re.DOTALL)
 
 
-def epoch_order(size: int, seed: int, epoch: int) -> np.ndarray:
-    """The order of `size` images in an epoch: a permutation, int64 [size].
-
-    It sorts raw PCG64 output: NumPy promises those bits, but not the results of
-    `Generator.permutation`, to be the same for ever and on every platform.
-    """
-    return np.argsort(_random_bits(size, seed, epoch, _ORDER), kind="stable")
-
-
-def epoch_coins(size: int, seed: int, epoch: int) -> np.ndarray:
-    """Whether each of an epoch's positions is mirrored, bool [size]."""
-    return _random_bits(size, seed, epoch, _COINS) >> np.uint64(63) == 1
-
-
-def _random_bits(size: int, seed: int, epoch: int, stream: int) -> np.ndarray:
-    generator = np.random.PCG64(np.random.SeedSequence([seed, epoch, stream]))
-    return generator.random_raw(size)
-
-
-class SampleOrder:
-    """Which image stands where in the stream, and whether it is mirrored; thread safe.
-
-    Args:
-        size: number of images.
-        seed: of the run; 0 or more.
-        mirror: whether images are flipped left to right by coin.
-    """
-
-    def __init__(self, size: int, seed: int, mirror: bool):
-        self._size = size
-        self._seed = seed
-        self._mirror = mirror
-        self._lock = threading.Lock()
-        self._epochs: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-
-    def at(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Indices (int64 [n]) and mirror coins (bool [n]) at `positions` (int64 [n])."""
-        epochs, offsets = np.divmod(positions, self._size)
-        indices = np.empty(len(positions), np.int64)
-        coins = np.zeros(len(positions), bool)
-        for epoch in np.unique(epochs):
-            order, flips = self._epoch(int(epoch))
-            here = epochs == epoch
-            indices[here] = order[offsets[here]]
-            if self._mirror:
-                coins[here] = flips[offsets[here]]
-        return indices, coins
-
-    def _epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        with self._lock:
-            if epoch not in self._epochs:
-                # Batches in flight may lie on both sides of an epoch's end: keep two.
-                for old in sorted(self._epochs)[:-1]:
-                    del self._epochs[old]
-                self._epochs[epoch] = (
-                    epoch_order(self._size, self._seed, epoch),
-                    epoch_coins(self._size, self._seed, epoch),
-                )
-            return self._epochs[epoch]
-
-
 class _ExitGuard:
-    """Lets the process end while batches are being read ahead; counts the reads under way.
+    """Lets the process exit while batches are prefetched; counts the reads in progress.
 
-    TensorFlow's threads enter Python to read. CPython never lets a thread continue that does so
-    while the interpreter shuts down, and TensorFlow, deleting the iterator, would wait for it
-    for ever. So, before the shutdown, reads are cut short until the pipelines, which nobody
-    empties any more, have filled their buffers and rest.
+    TensorFlow's threads call Python to read images. A thread that calls Python during the
+    interpreter's shutdown never continues. TensorFlow would wait for it forever when it deletes
+    the iterator. Therefore an exit handler cuts reads short before the shutdown. It waits until
+    the pipelines have filled their prefetch buffers and read no more.
     """
 
     def __init__(self):
@@ -144,40 +81,43 @@ def batches(
     num_parallel: int = 2,
     on_bad_image: Callable[[int, InputError], None] | None = None,
 ) -> tf.data.Dataset:
-    """The endless stream of shuffled batches of a data set.
+    """Returns the endless stream of shuffled batches of a data set.
 
-    Starting at `start_batch=k` gives exactly what a stream from 0 gives from batch k on. Whole
-    batches are read in parallel, in order, and two are kept ready. Read the stream under
-    `readable_errors()` or through `iterate()`, so that a file that is lost while training runs
-    is reported as an `InputError`.
+    A stream with `start_batch=k` equals a stream from 0 without its first k batches. Batches are
+    read in parallel, kept in order, and two are prefetched. Read the stream under
+    `readable_errors()` or through `iterate()`. Both report a file that is lost during training as
+    an `InputError`.
 
     Args:
         source: the images; its `image` must be thread safe.
-        global_batch_size: images in a batch, over all shards.
-        seed: of the order and the mirroring; 0 or more.
+        global_batch_size: images per batch, over all shards.
+        seed: seed of the order and of mirroring, 0 or more.
         start_batch: number of batches that were already used.
-        mirror: flips each image left to right with probability one half.
-        shard_index: which rows this stream yields: n = r, r + R, r + 2R, ... of every batch.
+        mirror: mirrors each image left to right with probability one half.
+        shard_index: r, the rows that this stream yields: r, r + R, r + 2R, ... of every batch.
         shard_count: R, the number of shards; divides the batch size.
         num_parallel: batches read at the same time.
-        on_bad_image: is told of an image that cannot be read, whose place the next one takes; from
-            several threads. None ends the stream with the error.
+        on_bad_image: called with the index and the error of each image that cannot be read, from
+            several threads. The next image of the data set takes its place. None ends the stream
+            with the error.
 
     Returns:
         A data set of (images uint8 [B / R, H, W, C], labels float32 [B / R, label_dim]).
 
     Raises:
-        InputError: for numbers that do not fit together.
+        InputError: if an argument is out of range, or the shards do not divide the batch.
     """
     import tensorflow as tf
 
     if global_batch_size < 1 or shard_count < 1 or global_batch_size % shard_count:
         raise InputError(
             f"a batch of {global_batch_size} images cannot be shared by {shard_count} shards; "
-            "choose a batch size that is a multiple of their number"
+            "choose a batch size that is a multiple of the number of shards"
         )
     if not 0 <= shard_index < shard_count:
-        raise InputError(f"there is no shard {shard_index} of {shard_count}; they start at 0")
+        raise InputError(
+            f"there is no shard {shard_index} of {shard_count}; give one of 0...{shard_count - 1}"
+        )
     if seed < 0 or start_batch < 0 or num_parallel < 1:
         raise InputError(
             f"seed ({seed}) and start_batch ({start_batch}) must be 0 or more, and "
@@ -198,7 +138,7 @@ def batches(
                     raise
                 on_bad_image(chosen, error)
                 last = error
-        raise InputError(f"{_MOST_BAD} images in a row cannot be read, at last: {last}")
+        raise InputError(f"{_MOST_BAD} images in a row cannot be read; the last error: {last}")
 
     def load(batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         indices, coins = order.at(int(batch) * global_batch_size + rows)
@@ -222,7 +162,7 @@ def batches(
 
     options = tf.data.Options()
     options.deterministic = True
-    # The shards are ours; and decoding must not queue behind the operations of the step.
+    # This function shards by rows itself. Private threads keep decoding from waiting for the step.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     options.threading.private_threadpool_size = num_parallel
     return (
@@ -234,21 +174,20 @@ def batches(
 
 
 def _put(row: np.ndarray, image: np.ndarray, flipped: bool) -> None:
-    """Copies an image into its place in the batch, flipped left to right if wanted."""
+    """Copies an image into its row of the batch, mirrored left to right if `flipped`."""
     if not flipped:
         row[...] = image
         return
-    # Channel by channel NumPy reverses four times as fast as pixel by pixel.
+    # One channel at a time: NumPy copies a reversed image faster so than with all channels.
     for channel in range(image.shape[2]):
         row[..., channel] = image[:, ::-1, channel]
 
 
 @contextlib.contextmanager
 def readable_errors() -> Iterator[None]:
-    """Turns the TensorFlow error of a failed source back into the `InputError` it was.
+    """Turns the TensorFlow error of a failed source back into the original `InputError`.
 
-    Other errors pass through. It works wherever the error surfaces: in an iterator, a
-    `tf.function` or a distributed data set.
+    Other errors pass through. It works in an iterator, a `tf.function` and a distributed data set.
     """
     import tensorflow as tf
 
@@ -262,6 +201,6 @@ def readable_errors() -> Iterator[None]:
 
 
 def iterate(dataset: tf.data.Dataset) -> Iterator:
-    """Iterates over a data set, or a distributed one, under `readable_errors`."""
+    """Iterates over a data set, distributed or not, under `readable_errors`."""
     with readable_errors():
         yield from dataset

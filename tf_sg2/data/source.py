@@ -1,4 +1,4 @@
-"""What every data set offers, whatever it is stored in: images and labels by index."""
+"""The interface of every data set: images and labels by index."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+# The advice of every error about an image that does not fit.
+CONVERT_FIRST = "convert the data set with tf-sg2 dataset first"
+
 
 @runtime_checkable
 class ImageSource(Protocol):
     """Images of one size, by index, with or without labels.
 
     Attributes:
-        name: what the user gave: a path or a specification.
+        name: the path or the specification that the user gave.
         image_size: (height, width) in pixels.
         image_channels: 1 (gray), 3 (RGB) or 4 (RGBA).
         label_dim: length of a label vector; 0 when there are no labels.
@@ -23,23 +26,25 @@ class ImageSource(Protocol):
     image_channels: int
     label_dim: int
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        """Returns the number of images."""
+        ...
 
     def image(self, index: int) -> np.ndarray:
-        """Image `index`, uint8 [H, W, C]; safe to call from several threads at once.
+        """Returns image `index`, uint8 [H, W, C]; thread safe.
 
         Raises:
-            InputError: if the image cannot be read, or differs from the data set's format.
+            InputError: if the image cannot be read, or has another size or number of channels.
         """
         ...
 
     def label(self, index: int) -> np.ndarray:
-        """Label of image `index`, float32 [label_dim]: one-hot or soft."""
+        """Returns the label of image `index`, float32 [label_dim]: one-hot or soft."""
         ...
 
     def fingerprint(self) -> str:
-        """A hex digest that changes when the content changes, and not with time or place.
+        """Returns a hexadecimal digest of the content, independent of time and place.
 
-        Drawn images add in words the libraries that they are drawn with.
+        A source that draws its images adds the names and versions of the drawing libraries.
         """
         ...

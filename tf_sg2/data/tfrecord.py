@@ -1,18 +1,18 @@
 """TFRecords in the official StyleGAN2 layout, read by index, and written.
 
-A data set is a folder of `NAME-rNN.tfrecords`, one file per level of detail (NN is the log2 of
-the resolution), and `NAME-rxx.labels`, a .npy array of label vectors. Files `validation-*` beside
-them are another set. A record is a `tf.train.Example` with the features `shape` (int64 [3]: C, H,
-W) and `data` (the uint8 pixels in that order).
+A data set is a folder of files `NAME-rNN.tfrecords`, one per level of detail (NN is the log2 of
+the resolution), and `NAME-rxx.labels`, a .npy array of label vectors. Files `validation-*` in the
+folder are another data set. A record is a `tf.train.Example` with the features `shape` (int64 [3]:
+C, H, W) and `data` (the uint8 pixels in that order).
 
-The official loaders need every level from the full resolution down to 4x4, and square powers of
-two. Images of other sizes are written as one file, which only this program reads.
+The official loaders need square powers of two, and every level from the full resolution down to
+4x4. Images of other sizes are written as one file, which only this program reads.
 
-TFRecord files have no index, so opening walks over the records' frames (length, checksum of the
-length, data, checksum of the data; 16 bytes are read per record), after which any record is one
-positional read. The frames must tile the file exactly; the data's CRC-32C is not recomputed at
-each read, but becomes part of the fingerprint, and `TFRecordSource.verify` passes everything
-through TensorFlow's own reader, which checks all of them: `tf-sg2 dataset` does so first.
+TFRecord files have no index. Opening one reads the frame of every record: length, checksum of the
+length, checksum of the data. After that each record is one positional read. The frames must fill
+the file exactly. Reading does not verify the checksum (CRC-32C) of the data, but the fingerprint
+contains it. `TFRecordSource.verify` verifies all checksums with TensorFlow's reader; `tf-sg2
+dataset` calls it first.
 """
 
 from __future__ import annotations
@@ -29,20 +29,21 @@ from pathlib import Path
 import numpy as np
 
 from tf_sg2.data.labels import Labels
-from tf_sg2.data.regular_file import open_regular
+from tf_sg2.data.source import CONVERT_FIRST
 from tf_sg2.errors import InputError, first_line
+from tf_sg2.files import open_regular
 
 SUFFIXES = (".tfrecord", ".tfrecords")
 _VALIDATION = "validation-"
 _LENGTH, _CHECKSUM = struct.Struct("<QI"), struct.Struct("<I")
 _LEVEL = re.compile(r"-r([0-9][0-9])$")
-_LOWEST_LEVEL = 2  # 4x4, as the official data tool ends.
+_LOWEST_LEVEL = 2  # 4x4, the last level of the official data tool.
 
 
 def official_levels(image_size: tuple[int, int]) -> list[int]:
-    """The levels of detail of an official data set, highest first; [] where there is none.
+    """Returns the levels of detail of an official data set, highest first.
 
-    Only square powers of two from 4x4 on can be official.
+    Only square powers of two from 4x4 have levels; other sizes give [].
     """
     height, width = image_size
     level = height.bit_length() - 1
@@ -52,7 +53,7 @@ def official_levels(image_size: tuple[int, int]) -> list[int]:
 
 
 def output_paths(path: Path, image_size: tuple[int, int]) -> list[Path]:
-    """The files that hold a data set written to `path`: one per official level, or `path` itself.
+    """Returns the files of a data set written to `path`: one per official level, else `path`.
 
     Raises:
         InputError: if the official loaders would not find the levels under this name.
@@ -71,10 +72,10 @@ def output_paths(path: Path, image_size: tuple[int, int]) -> list[Path]:
 
 
 def record_paths(path: Path) -> list[Path]:
-    """The TFRecord files that `path` names, sorted; [] if it names none.
+    """Returns the TFRecord files that `path` names, sorted; [] if it names none.
 
-    A folder stands for all its files but hidden ones and `validation-*`. `NAME.tfrecords`, if
-    there is no such file, stands for the levels `NAME-rNN.tfrecords`.
+    A folder names all its TFRecord files except hidden ones and `validation-*`. If there is no
+    file `NAME.tfrecords`, the name means the levels `NAME-rNN.tfrecords`.
 
     Raises:
         OSError: if a folder cannot be listed.
@@ -109,10 +110,10 @@ class RecordFile:
 
     Args:
         path: the file, not compressed.
-        most: stops looking after this number of records; None finds all.
+        most: reads the frames of at most this number of records; None reads all.
 
     Raises:
-        InputError: if it cannot be read or its frames do not fit together.
+        InputError: if it cannot be read, or its frames do not fill it exactly.
     """
 
     def __init__(self, path: str, most: int | None = None):
@@ -121,7 +122,7 @@ class RecordFile:
         self._lengths: list[int] = []
         self.checksums: list[int] = []
         try:
-            self._file = open_regular(path)  # closed with this object
+            self._file = open_regular(path)  # Closed with this object.
             self._index(os.fstat(self._file.fileno()).st_size, most)
         except OSError as error:
             raise InputError(f"{path} cannot be read ({error.strerror}); restore it") from error
@@ -130,18 +131,21 @@ class RecordFile:
         return len(self._starts)
 
     def where(self, index: int) -> str:
-        """What messages call record `index`."""
+        """Returns the name of record `index` for messages."""
         return f"record {index} of {self.path}"
 
     def read(self, index: int) -> bytes:
-        """The payload of record `index`."""
+        """Returns the data of record `index`."""
         try:
             data = os.pread(self._file.fileno(), self._lengths[index], self._starts[index])
         except OSError as error:
-            raise InputError(f"{self.where(index)} cannot be read ({error.strerror})") from error
+            raise InputError(
+                f"{self.where(index)} cannot be read ({error.strerror}); restore the file"
+            ) from error
         if len(data) != self._lengths[index]:
             raise InputError(
-                f"{self.where(index)} is gone; the file must stay as it is while it is in use"
+                f"{self.where(index)} is gone; restore the file, and leave it unchanged while it "
+                "is in use"
             )
         return data
 
@@ -156,9 +160,9 @@ class RecordFile:
             if position > size:
                 raise InputError(
                     f"{self.path} is truncated or not a plain TFRecord file: its record "
-                    f"{len(self)} does not fit into it; restore it, decompress it if it is gzip"
+                    f"{len(self)} does not fit into it; restore it, or decompress it if it is gzip"
                 )
-            # The checksum that ends this record, and the frame that begins the next.
+            # The checksum at the end of this record, and the frame of the next one.
             tail = os.pread(descriptor, _CHECKSUM.size + _LENGTH.size, position - _CHECKSUM.size)
             frame = tail[_CHECKSUM.size :]
             self._starts.append(start)
@@ -170,13 +174,13 @@ class TFRecordSource:
     """An `ImageSource` over TFRecords.
 
     Args:
-        path: a .tfrecords file, or several: see `record_paths`. Of several, those of one
-            resolution are used, one after the other in the order of their names.
-        image_size: (height, width), the resolution to use; the highest one if it is None or
-            is not there.
+        path: one .tfrecords file or several (see `record_paths`). The files of one resolution are
+            used, in the order of their names.
+        image_size: resolution to use, (height, width). The highest one is used if it is None or no
+            file has it.
 
     Raises:
-        InputError: if the files cannot be read, hold no images, or the labels do not fit.
+        InputError: if a file cannot be read, there are no images, or the labels do not fit.
     """
 
     def __init__(self, path: str, image_size: tuple[int, int] | None = None):
@@ -184,7 +188,7 @@ class TFRecordSource:
         paths = record_paths(Path(path))
         if not paths:
             raise InputError(
-                f"{path} holds {_VALIDATION}*.tfrecords only, which are no training set; "
+                f"{path} holds only {_VALIDATION}*.tfrecords, which are not a training set; "
                 "give one of these files, or another path"
             )
         shapes = {}
@@ -206,28 +210,27 @@ class TFRecordSource:
         return self._ends[-1]
 
     def image(self, index: int) -> np.ndarray:
-        """Image `index`, uint8 [H, W, C]."""
+        """Returns image `index`, uint8 [H, W, C]."""
         file, record = self._locate(index)
         pixels = parse_example(file.read(record), file.where(record))
         if pixels.shape != (*self.image_size, self.image_channels):
             raise InputError(
                 f"{file.where(record)} has shape {pixels.shape} (height, width, channels), not "
-                f"{(*self.image_size, self.image_channels)}; convert the data set with tf-sg2 "
-                "dataset first"
+                f"{(*self.image_size, self.image_channels)}; {CONVERT_FIRST}"
             )
         return pixels
 
     def where(self, index: int) -> str:
-        """What messages call image `index`."""
+        """Returns the name of image `index` for messages."""
         file, record = self._locate(index)
         return file.where(record)
 
     def label(self, index: int) -> np.ndarray:
-        """Label of image `index`, float32 [label_dim]."""
+        """Returns the label of image `index`, float32 [label_dim]."""
         return self.labels.row(index)
 
     def fingerprint(self) -> str:
-        """Digest of the records' checksums and of the labels."""
+        """Returns a digest of the records' checksums and of the labels."""
         digest = hashlib.sha256()
         for file in self._files:
             digest.update(np.asarray(file.checksums, "<u4").tobytes())
@@ -235,10 +238,10 @@ class TFRecordSource:
         return digest.hexdigest()
 
     def verify(self) -> None:
-        """Checks every record's checksum with TensorFlow's reader; reads all the data.
+        """Verifies the checksum of every record with TensorFlow's reader; reads all data.
 
         Raises:
-            InputError: names the first record that is damaged.
+            InputError: names the first damaged record.
         """
         import tensorflow as tf
 
@@ -268,9 +271,9 @@ class TFRecordSource:
         if not paths or not os.path.lexists(paths[0]):
             return Labels()
         if len(paths) > 1:
-            raise InputError(f"{self.name} has several .labels files; leave one")
+            raise InputError(f"{self.name} has several .labels files; keep one")
         try:
-            with open_regular(paths[0]):  # np.load would wait for a pipe
+            with open_regular(paths[0]):  # np.load would wait for a pipe.
                 vectors = np.load(paths[0], mmap_mode="r", allow_pickle=False)
             if not isinstance(vectors, np.ndarray):
                 raise ValueError("it is an archive of arrays")
@@ -279,39 +282,52 @@ class TFRecordSource:
         if vectors.ndim != 2 or len(vectors) != len(self) or vectors.dtype.kind not in "fiub":
             raise InputError(
                 f"{paths[0]} holds {vectors.dtype} of shape {vectors.shape}; "
-                f"there must be one row of numbers for each of the {len(self)} images"
+                f"it must hold one row of numbers for each of the {len(self)} images; restore it"
             )
         return Labels.of_vectors(vectors, str(paths[0]))
 
 
 def parse_example(record: bytes, where: str) -> np.ndarray:
-    """The image in an official record, uint8 [H, W, C]; InputError names `where` if it has none."""
+    """Returns the image of an official record, uint8 [H, W, C].
+
+    Args:
+        record: the record's data.
+        where: name of the record in messages.
+
+    Raises:
+        InputError: names the record, if it holds no image.
+    """
     import tensorflow as tf
 
     try:
         features = tf.train.Example.FromString(record).features.feature
         channels, height, width = features["shape"].int64_list.value
         (data,) = features["data"].bytes_list.value
-    except Exception:  # protobuf's DecodeError, or features that are missing
+    except Exception:  # protobuf's DecodeError, or a missing feature.
         raise InputError(
-            f"{where} is not an official StyleGAN2 record (features shape [3] and data)"
+            f"{where} is not an official StyleGAN2 record (features shape [3] and data); "
+            "give another file"
         ) from None
     size = (channels, height, width)
     if channels not in (1, 3, 4) or min(size) < 1 or len(data) != channels * height * width:
-        raise InputError(f"{where} has {len(data)} bytes of data for the shape {size} (C, H, W)")
+        raise InputError(
+            f"{where} has {len(data)} bytes of data for the shape {size} (C, H, W); "
+            "restore the file"
+        )
     return np.frombuffer(data, np.uint8).reshape(size).transpose(1, 2, 0)
 
 
 def labels_path(path: Path) -> Path:
-    """Where the labels of the TFRecord file `path` are: `NAME-rxx.labels` beside it."""
+    """Returns the path of the labels of the TFRecord file `path`: `NAME-rxx.labels` beside it."""
     return path.with_name(_LEVEL.sub("", path.stem) + "-rxx.labels")
 
 
 def write_levels(paths: Sequence[str], images: Iterable[np.ndarray]) -> None:
     """Writes images (uint8 [H, W, C]) as official records into `paths[0]`.
 
-    Each further path gets images of half the height and width: 2x2 means of the level before it,
-    whose values are not rounded before. Pixels are means rounded half to even.
+    Each further path gets images of half the height and width: means over 2x2 pixels of the level
+    before it. Means are computed from unrounded values. Only written pixels are rounded, half to
+    even.
 
     Raises:
         InputError: if a file cannot be written.
@@ -320,7 +336,7 @@ def write_levels(paths: Sequence[str], images: Iterable[np.ndarray]) -> None:
 
     try:
         with contextlib.ExitStack() as stack:
-            # A path that is not UTF-8 reaches TensorFlow only as bytes.
+            # TensorFlow takes a path that is not UTF-8 only as bytes.
             writers = [
                 stack.enter_context(tf.io.TFRecordWriter(os.fsencode(path))) for path in paths
             ]
@@ -334,7 +350,7 @@ def write_levels(paths: Sequence[str], images: Iterable[np.ndarray]) -> None:
                     writer.write(_record(np.rint(level).clip(0, 255).astype(np.uint8)))
     except tf.errors.OpError as error:
         raise InputError(
-            f"{paths[0]} cannot be written ({first_line(error)}); choose another place"
+            f"{paths[0]} cannot be written ({first_line(error)}); choose another path"
         ) from error
 
 
@@ -356,10 +372,10 @@ def _record(image: np.ndarray) -> bytes:
     return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
 
 
-def write_labels(path: str, vectors: Sequence[np.ndarray]) -> None:
-    """Writes label vectors (float32 [label_dim] each) as the .npy file `path`, row by row."""
+def write_labels(path: str, labels: Labels) -> None:
+    """Writes labels as the .npy file `path` (float32 [N, label_dim]), row by row."""
     with open(path, "wb") as file:
-        header = {"descr": "<f4", "fortran_order": False, "shape": (len(vectors), len(vectors[0]))}
+        header = {"descr": "<f4", "fortran_order": False, "shape": (len(labels), labels.dim)}
         np.lib.format.write_array_header_1_0(file, header)
-        for index in range(len(vectors)):
-            file.write(np.asarray(vectors[index], "<f4").tobytes())
+        for index in range(len(labels)):
+            file.write(np.asarray(labels.row(index), "<f4").tobytes())

@@ -173,7 +173,8 @@ def test_addresses_and_numbers_reach_nobody(cards):
                 assert american.search(number), number
             else:
                 area, local, line = number.translate(digits).split("-")
-                assert area.startswith("0") and local.startswith("00"), number
+                assert area.startswith("0"), number
+                assert local.startswith("00"), number
                 assert len(area + local + line) == (11 if name == "mobile" else 10)
 
 
