@@ -21,7 +21,7 @@ STACK = {"custom_ops", "inspect", "latent", "networks", "ops", "runs", "training
 # As in every command, float32 is never computed as TF32 on a GPU.
 use_tf32(False)
 
-# Splits the CPU into two devices, which train as two GPUs would. TensorFlow allows it only at start.
+# Splits the CPU into two devices, which train as two GPUs would. Works only before the first op.
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
