@@ -165,6 +165,13 @@ def test_rooms_import_only_the_rooms_before_them():
     assert not [text for path in FILES for text in violations_of_rooms(path)]
 
 
+def test_page_shows_the_import_table_of_the_rooms():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    lines = text.partition("| Room | May import |\n|---|---|\n")[2].split("\n\n")[0].splitlines()
+    rows = [re.findall(r"`([^`]+)`", line) for line in lines]
+    assert {room: set(allowed) for room, *allowed in rows} == ROOMS
+
+
 def test_rooms_of_the_import_table_exist():
     places = {home_of(path) for path in FILES}
     for room, allowed in ROOMS.items():
