@@ -3,13 +3,15 @@
 PYTHON ?= python3
 VENV ?= .venv
 ADDONS_VENV ?= .venv-addons
-# tensorflow-addons has wheels for Python 3.10 and 3.11 alone.
+# tensorflow-addons has wheels for Python 3.10 and 3.11 only.
 ADDONS_PYTHON ?= $(shell for p in $(PYTHON) python3.11 python3.10; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))' 2>/dev/null \
 	&& echo $$p && break; done)
 
-# Test files are shared among so many processes; each takes up to 3 GiB.
+# The test files are shared among this number of processes. Each takes up to 3 GiB.
 TEST_PROCESSES ?= 2
+# `make test-addons` runs the tests that depend on TensorFlow or Keras; with TESTS=all, every test.
+TESTS ?= stack
 PYTEST = -m pytest -n $(TEST_PROCESSES) --dist=loadfile
 
 DEMO_SIZE ?= 32x56
@@ -26,12 +28,12 @@ DEMO_REST_PORT ?= 8501
 SLOW = not slow and not workers and not browser
 
 .PHONY: demo export-demo serve-demo test test-addons test-sanitized check lint types docs dist \
-	installed-package clean-demo ops ops-addons
+	clean-demo ops ops-addons
 
 demo: $(VENV)/installed ops $(DEMO_DATA)
 	$(VENV)/bin/tf-sg2 train --run=$(DEMO_RUN) --preset=cards --data=$(DEMO_DATA) \
 		--training.total_kimg=$(DEMO_KIMG) --stop_after_minutes=$(DEMO_MINUTES) || \
-		test $$? -eq 75  # The time was up: the run can go on, and there is something to see.
+		test $$? -eq 75  # The time limit stopped the run, which has pictures and can be resumed.
 	$(VENV)/bin/tf-sg2 generate --run=$(DEMO_RUN) --seeds=0-31 --truncation_psi=0.7 --grid \
 		--columns=8 --out=$(DEMO_RUN)/generated.png
 	$(VENV)/bin/tf-sg2 interpolate --run=$(DEMO_RUN) --seeds=0-3 --frames=48 \
@@ -54,7 +56,7 @@ $(DEMO_MODEL)/1: | $(VENV)/installed
 	$(VENV)/bin/tf-sg2 export --run=$(DEMO_RUN) --out=$(DEMO_MODEL) --version=1 \
 		--license='Apache-2.0; trained on drawn cards of invented people'
 
-# Serves it until Ctrl-C. The recipe is one shell, which a signal makes stop its server.
+# Serves it until Ctrl-C. The recipe is one shell, so a signal to it also stops the server.
 serve-demo: $(DEMO_MODEL)/1
 	@$(VENV)/bin/tf-sg2 serve --model_dir=$(DEMO_MODEL) --port=$(DEMO_PORT) \
 		--rest_port=$(DEMO_REST_PORT) & server=$$!; \
@@ -68,8 +70,8 @@ serve-demo: $(DEMO_MODEL)/1
 clean-demo:
 	rm -rf $(DEMO_RUN) $(DEMO_MODEL) $(DEMO_DATA)
 
-# A few seconds where nothing changed. Without a C++ compiler the rest goes on without the ops. With
-# CI set, as services for continuous integration do, a warning of the compiler is an error.
+# Takes a few seconds if nothing changed. Without a C++ compiler, everything else works without the
+# native ops. With CI set, as CI services do, a warning of the compiler is an error.
 BUILD_OPS = build-ops --optional $(if $(CI),--warnings_as_errors)
 
 ops: $(VENV)/installed
@@ -78,11 +80,11 @@ ops: $(VENV)/installed
 ops-addons: $(ADDONS_VENV)/installed
 	$(ADDONS_VENV)/bin/tf-sg2 $(BUILD_OPS)
 
-test: $(VENV)/installed ops lint
+test: lint types ops
 	$(VENV)/bin/python $(PYTEST)
 
 test-addons: $(ADDONS_VENV)/installed ops-addons
-	$(ADDONS_VENV)/bin/python $(PYTEST) --ignore=tests/serving/test_page.py # It knows no TensorFlow.
+	$(ADDONS_VENV)/bin/python $(PYTEST) $(if $(filter all,$(TESTS)),,-m "$(TESTS)")
 
 # The native ops under AddressSanitizer and UndefinedBehaviorSanitizer.
 test-sanitized: $(VENV)/installed
@@ -96,18 +98,12 @@ lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 
-# Types are checked as a user's checker sees them: in an installed package.
-types: installed-package
-	cd build/installed && ../../$(VENV)/bin/python -m mypy --cache-dir=../../.mypy_cache \
-		--config-file=../../pyproject.toml -p tf_sg2
-
-installed-package: $(VENV)/installed
-	rm -rf build
-	$(VENV)/bin/python -m pip install --quiet --no-deps --no-build-isolation --no-index \
-		--target=build/installed .
+# The whole package: the links in tf_sg2/ show the four folders under their import names.
+types: $(VENV)/installed
+	$(VENV)/bin/python -m mypy -p tf_sg2
 
 # The site, in site/. A warning is an error.
-docs: $(VENV)/installed-docs installed-package
+docs: $(VENV)/installed-docs
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict
 
 # A source archive and a wheel, in dist/.

@@ -1,6 +1,7 @@
-"""Packaging of tf_sg2: four folders of the checkout, one importable name."""
+"""Packaging of tf_sg2: four folders of the checkout under one importable name."""
 
 import re
+import sys
 from pathlib import Path
 
 import setuptools
@@ -13,13 +14,23 @@ def read(name):
     return (HERE / name).read_text(encoding="utf-8")
 
 
-# Linked into tf_sg2/, so that a bare clone, type checkers and editors find them too. Only the one
-# name is packaged: an environment never gains a top-level `training` or `serving`.
+# In a checkout, `tf_sg2/training` and the others are symbolic links; in a source archive, folders.
+# Without them a wheel would lack three of the four folders, and nothing would say so.
+LINKS = ("custom_ops", "training", "serving")
+for name in LINKS:
+    if not (HERE / "tf_sg2" / name).is_dir():
+        sys.exit(
+            f"error: tf_sg2/{name} is no symbolic link to {name}/. Git or the program that unpacked"
+            " the archive wrote a text file instead. Clone with `git clone -c core.symlinks=true`;"
+            " on Windows, switch on the developer mode first."
+        )
+
+# Only this name is installed: an environment never gains a top-level `training` or `serving`.
 PACKAGES = find_packages(include=["tf_sg2", "tf_sg2.*"])
 
 
 class Distribution(setuptools.Distribution):
-    """Wheels with native ops inside are bound to a platform; all others run anywhere."""
+    """Makes a wheel with native ops fit one platform only; other wheels run anywhere."""
 
     def has_ext_modules(self):
         return (HERE / "custom_ops" / "prebuilt").is_dir()
@@ -34,8 +45,7 @@ CARDS = [
     "font-caladea>=0.0.2,<0.1",
 ]
 
-# They ship the schemas of Kubernetes, of Kubeflow's TFJob and of Compose, and a linter of container
-# files.
+# Schemas of Kubernetes, of Kubeflow's TFJob and of Compose, and a linter for container files.
 SCHEMAS = [
     "kubernetes-validate>=1.33,<2",
     "kubeflow-training>=1.9,<2",
@@ -50,7 +60,7 @@ DOCS = [
     "mkdocstrings[python]>=0.29,<2",
 ]
 
-# The local server; grpcio comes with tensorflow-serving-api. From 1.64 it bounds connections.
+# The local server. tensorflow-serving-api brings grpcio, which limits connections from 1.64 on.
 SERVE = ["uvicorn>=0.30,<1", "grpcio-health-checking>=1.64,<2"]
 
 setup(
@@ -66,13 +76,13 @@ setup(
         "tf_sg2": ["py.typed"],
         "tf_sg2.training": ["deploy/*"],
         "tf_sg2.serving": ["deploy/*"],
-        "tf_sg2.serving.server.http": ["page/*"],
-        # Sources, for `tf-sg2 build-ops`; and what it made, where it ran with --into_package.
-        "tf_sg2.custom_ops": ["*.cc", "*.cu", "*.cuh", "*.h", "prebuilt/*/*"],
+        "tf_sg2.serving.server": ["http/page/*"],
+        # Sources for `tf-sg2 build-ops`, and the libraries of `build-ops --into_package`.
+        "tf_sg2.custom_ops": ["**/*.cc", "**/*.cu", "**/*.cuh", "**/*.h", "prebuilt/*/*"],
     },
     distclass=Distribution,
-    # Two stacks are supported and tested: TensorFlow 2.21 with Keras 3 (the default, the newest
-    # that the range admits), and 2.15.1 with Keras 2.15, the last that tensorflow-addons knows.
+    # Two stacks are tested: TensorFlow 2.21 with Keras 3, which is the default because it is the
+    # newest in the range; and 2.15.1 with Keras 2.15, the newest that tensorflow-addons supports.
     install_requires=[
         "tensorflow>=2.15.1,<2.22,!=2.16.*,!=2.17.*,!=2.18.*,!=2.19.*,!=2.20.*",
         "tensorflow-serving-api>=2.15.1,<2.22,!=2.16.*,!=2.17.*,!=2.18.*,!=2.19.*,!=2.20.*",

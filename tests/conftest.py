@@ -1,6 +1,7 @@
 """What every test shares: quiet TensorFlow, a fixed seed, and the reference numbers."""
 
 import os
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
@@ -9,18 +10,28 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from checkout import REFERENCE
+from checkout import REFERENCE, ROOT
 from native_ops import require_native
 from tf_sg2.networks.precision import use_tf32
 from tf_sg2.ops import use_implementation
 
-# As in every command: float32 is float32, also on a GPU.
+# Folders of tests whose results depend on TensorFlow or Keras. Files elsewhere mark themselves.
+STACK = {"custom_ops", "inspect", "latent", "networks", "ops", "runs", "training", "weights"}
+
+# As in every command, float32 is never computed as TF32 on a GPU.
 use_tf32(False)
 
-# Two devices of one CPU train as two GPUs would; they must be made before TensorFlow is used.
+# Splits the CPU into two devices, which train as two GPUs would. Works only before the first op.
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
+
+
+def pytest_collection_modifyitems(items):
+    """Gives the marker `stack` to the tests in the folders of STACK."""
+    for item in items:
+        if Path(item.path).relative_to(ROOT / "tests").parts[0] in STACK:
+            item.add_marker("stack")
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The wheel: one top-level name, every source file inside, usable away from the checkout."""
+"""Checkout, source archive and wheel: every file once, one name, usable anywhere."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -31,32 +32,74 @@ def run(*command, **options):
     return result.stdout
 
 
-def make_wheel(folder, prebuilt=None):
-    """Builds it offline from a copy, so that the checkout gains no build folder and lends none."""
-    checkout = folder / "checkout"
+def copy_checkout(checkout):
+    """Copies what a clone holds of the package, so that the checkout gains no build folder."""
     ignored = shutil.ignore_patterns("__pycache__", "prebuilt")
     for name in FOLDERS:
         shutil.copytree(ROOT / name, checkout / name, symlinks=True, ignore=ignored)
-    if prebuilt is not None:
-        shutil.copytree(prebuilt, checkout / "custom_ops" / "prebuilt" / prebuilt.name)
-    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "CHANGELOG.md"):
         shutil.copy(ROOT / name, checkout)
-    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
-    options = ("--no-build-isolation", "--no-deps", "--no-index", "--wheel-dir", str(folder))
-    run(*pip, "wheel", *options, str(checkout))
-    (path,) = folder.glob("*.whl")
+    shutil.copy(ROOT / "LICENSE", checkout)
+    return checkout
+
+
+def make_wheel(checkout):
+    """Builds a source archive and, from it, a wheel, as `make dist` does, but offline."""
+    run(sys.executable, "-m", "build", "--no-isolation", "--skip-dependency-check", str(checkout))
+    (path,) = (checkout / "dist").glob("*.whl")
     return path
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    return make_wheel(tmp_path_factory.mktemp("wheel"))
+def checkout(tmp_path_factory):
+    return copy_checkout(tmp_path_factory.mktemp("packaging") / "checkout")
+
+
+@pytest.fixture(scope="module")
+def wheel(checkout):
+    # What an earlier setup.py, which mapped folders to names, left of an editable installation.
+    stale = [f"{folder}/__init__.py" for folder in FOLDERS]
+    (checkout / "tf_sg2.egg-info").mkdir()
+    (checkout / "tf_sg2.egg-info" / "SOURCES.txt").write_text("\n".join(stale), encoding="utf-8")
+    return make_wheel(checkout)
 
 
 @pytest.fixture(scope="module")
 def contents(wheel):
     with zipfile.ZipFile(wheel) as archive:
         return set(archive.namelist())
+
+
+def test_a_bare_clone_imports_without_installing(checkout, tmp_path):
+    code = "import tf_sg2.{0} as module; print(module.__file__)"
+    for name in ("training", "serving", "custom_ops"):
+        environment = {**os.environ, "PYTHONPATH": str(checkout)}
+        command = (sys.executable, "-c", code.format(name))
+        path = run(*command, cwd=tmp_path, env=environment).strip()
+        assert path == str(checkout / "tf_sg2" / name / "__init__.py")
+
+
+def test_setup_refuses_a_checkout_without_its_links(tmp_path):
+    """Git without symbolic links, and some unpackers of zips, write a text file instead."""
+    checkout = copy_checkout(tmp_path / "checkout")
+    (checkout / "tf_sg2" / "training").unlink()
+    (checkout / "tf_sg2" / "training").write_text("../training", encoding="utf-8")
+    command = [sys.executable, "setup.py", "--name"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=checkout)
+    assert result.returncode == 1
+    assert "tf_sg2/training is no symbolic link to training/" in result.stderr
+    assert "git clone -c core.symlinks=true" in result.stderr
+
+
+def test_source_archive_holds_each_file_of_the_wheel_once(wheel, contents):
+    (path,) = wheel.parent.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        members = [member.name.partition("/")[2] for member in archive if member.isfile()]
+        assert not [member.name for member in archive if member.issym() or member.islnk()]
+    assert len(members) == len(set(members))
+    folders = {name.split("/")[0] for name in members if "/" in name}
+    assert folders == {"tf_sg2", "tf_sg2.egg-info"}
+    assert {name for name in contents if ".dist-info/" not in name} <= set(members)
 
 
 def test_tf_sg2_is_the_only_top_level_name(contents):
@@ -108,7 +151,10 @@ for module in (tf_sg2, main, config, tf_sg2.training, tf_sg2.serving, tf_sg2.cus
 @pytest.mark.slow
 def test_a_wheel_with_the_ops_inside_needs_no_compiler(tmp_path):
     require_native()
-    made = make_wheel(tmp_path, prebuilt=find_builds()[0].library.parent)
+    checkout = copy_checkout(tmp_path / "checkout")
+    prebuilt = find_builds()[0].library.parent
+    shutil.copytree(prebuilt, checkout / "custom_ops" / "prebuilt" / prebuilt.name)
+    made = make_wheel(checkout)
     assert not made.name.endswith("none-any.whl")
     target = tmp_path / "installed"
     with zipfile.ZipFile(made) as archive:

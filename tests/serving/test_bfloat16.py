@@ -13,6 +13,8 @@ from tf_sg2.networks import modulated, synthesis
 from tf_sg2.serving.export.bfloat16 import compare, in_bfloat16
 from tiny_config import tiny_config
 
+pytestmark = pytest.mark.stack
+
 
 @pytest.fixture(scope="module")
 def generator():

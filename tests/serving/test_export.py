@@ -23,7 +23,7 @@ from tf_sg2.serving.export.stock_graph import check_stock, stock_operations
 from tf_sg2.serving.export.warmup import WARMUP_PATH, example_inputs, read_warmup
 from tiny_run import IMAGES_SEEN, make_tiny_run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.stack]
 
 LABELS = 3
 

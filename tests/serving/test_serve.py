@@ -34,7 +34,7 @@ from tf_sg2.serving.server.limits import Limits
 from tf_sg2.serving.server.metrics import Metrics
 from tf_sg2.serving.server.wire.config_files import BatchingParameters, ModelConfig
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.stack]
 
 
 class Stub(tf.Module):

@@ -15,7 +15,7 @@ from tf_sg2.ops import use_implementation
 from tf_sg2.serving.export.signatures import ServedModel, inputs_of, signatures_of
 from tf_sg2.serving.export.warmup import example_inputs
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.stack]
 
 LABELS = 3
 
