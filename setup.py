@@ -68,7 +68,7 @@ setup(
         "tf_sg2.serving": ["deploy/*"],
         "tf_sg2.serving.server.http": ["page/*"],
         # Sources, for `tf-sg2 build-ops`; and what it made, where it ran with --into_package.
-        "tf_sg2.custom_ops": ["*.cc", "*.cu", "*.cuh", "*.h", "prebuilt/*/*"],
+        "tf_sg2.custom_ops": ["*/*.cc", "*/*.cu", "*/*.cuh", "*/*.h", "prebuilt/*/*"],
     },
     distclass=Distribution,
     # Two stacks are supported and tested: TensorFlow 2.21 with Keras 3 (the default, the newest

@@ -1,6 +1,6 @@
-/* Element types and activations as the kernels number them. Plain C, no TensorFlow. */
-#ifndef TF_SG2_TYPES_H_
-#define TF_SG2_TYPES_H_
+/* Element types as the kernels number them. Plain C, no TensorFlow. */
+#ifndef TF_SG2_COMMON_TYPES_H_
+#define TF_SG2_COMMON_TYPES_H_
 
 enum TfSg2Type {
   TF_SG2_FLOAT16 = 0,
@@ -9,19 +9,7 @@ enum TfSg2Type {
   TF_SG2_FLOAT64 = 3,
 };
 
-enum TfSg2Activation {
-  TF_SG2_LINEAR = 0,
-  TF_SG2_RELU = 1,
-  TF_SG2_LRELU = 2,
-  TF_SG2_TANH = 3,
-  TF_SG2_SIGMOID = 4,
-  TF_SG2_ELU = 5,
-  TF_SG2_SELU = 6,
-  TF_SG2_SOFTPLUS = 7,
-  TF_SG2_SWISH = 8,
-};
-
-/* What crosses the library's border; all else is hidden. */
+/* A function that the library exports. All others are hidden. */
 #define TF_SG2_API __attribute__((visibility("default")))
 
-#endif /* TF_SG2_TYPES_H_ */
+#endif /* TF_SG2_COMMON_TYPES_H_ */

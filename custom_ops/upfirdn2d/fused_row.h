@@ -1,72 +1,77 @@
-/* Filters rows of the input along both axes at once, pixel by pixel: the sums along the height of
- * the last four columns are kept in a ring, which the first level of cache holds, and each new one
- * completes a pixel of the output. So the memory is read and written all the time, not in turns,
- * and the next rows are asked for as they will be read. Local to its file, as cpu.h says.
+/* Filters rows of the input along both axes in one loop over the pixels.
+ *
+ * The sums along the height of the last four columns are in a ring buffer, which the first-level
+ * cache holds. Each new column completes a pixel of the output. So reads and writes overlap, and the
+ * next rows are prefetched in the order in which they are read.
  */
-#ifndef TF_SG2_SLIDE_CPU_H_
-#define TF_SG2_SLIDE_CPU_H_
+#ifndef TF_SG2_UPFIRDN2D_FUSED_ROW_H_
+#define TF_SG2_UPFIRDN2D_FUSED_ROW_H_
 
-#include "cpu.h"
+#include "../common/vector.h"
 
 namespace {
 
-constexpr int kSlideTaps = 4; /* Of the kernel along the width, and along the height at most. */
+constexpr int kFusedTaps = 4; /* Taps along the width; at most as many rows along the height. */
 
-/* Pixel i of `outputs` = sum over b < kSlideTaps of column_weights[b] * v[first + step * i + b],
- * v[j] = sum over m < count of row_weights[m] * rows[m][j], zero where j is none of `columns`.
- * Whole vectors make up the `channels`. */
+/* Output pixel i = sum over b < kFusedTaps of column_weights[b] * v[first + stride * i + b], where
+ * v[j] = sum over m < count of row_weights[m] * rows[m][j], and zero outside of 0 … columns - 1.
+ * `channels` is a multiple of the vector's elements: there is no remainder. */
 template <typename A>
-struct Slide {
-  const A* rows[kSlideTaps];
-  A row_weights[kSlideTaps], column_weights[kSlideTaps];
+struct FusedRow {
+  const A* rows[kFusedTaps];
+  A row_weights[kFusedTaps], column_weights[kFusedTaps];
   int64_t count, columns, channels, first, outputs;
-  const A* ahead; /* Rows of the input that the next row of the output will need as well. */
-  int64_t ahead_count, row_elements;
-  A* ring; /* Room for kSlideTaps pixels. */
+  const A* prefetch; /* Input rows that only the next row of the output reads. */
+  int64_t prefetch_count, row_elements;
+  A* ring; /* Room for kFusedTaps pixels. */
 };
 
-template <int M, int kStep, typename A>
-void slide_rows(const Slide<A>& s, A* y, bool past_caches) {
-  typedef typename Vector<A>::type V;
-  constexpr int kLanes = Vector<A>::kLanes;
+template <int M, int kStride, typename A>
+void filter_fused_unrolled(const FusedRow<A>& s, A* y, bool non_temporal) {
+  constexpr FullVector<A> lanes;
+  typedef typename FullVector<A>::type V;
   const A* rows[M];
-  A row_weights[M], weights[kSlideTaps];
+  A row_weights[M], weights[kFusedTaps];
   for (int m = 0; m < M; ++m) {
     rows[m] = s.rows[m];
     row_weights[m] = s.row_weights[m];
   }
-  for (int b = 0; b < kSlideTaps; ++b) weights[b] = s.column_weights[b];
+  for (int b = 0; b < kFusedTaps; ++b) weights[b] = s.column_weights[b];
   const int64_t channels = s.channels;
   const auto sum_rows = [&](int64_t i) {
-    for (int64_t k = 0; k < s.ahead_count; ++k) {
-      __builtin_prefetch(s.ahead + k * s.row_elements + i, 0, 2); /* To the second level. */
+    for (int64_t k = 0; k < s.prefetch_count; ++k) {
+      __builtin_prefetch(s.prefetch + k * s.row_elements + i, 0, 2); /* Second-level cache. */
     }
-    V sum = load(rows[0] + i) * row_weights[0];
-    for (int m = 1; m < M; ++m) sum += load(rows[m] + i) * row_weights[m];
+    V sum = load(lanes, rows[0] + i) * row_weights[0];
+    for (int m = 1; m < M; ++m) sum += load(lanes, rows[m] + i) * row_weights[m];
     return sum;
   };
   int64_t column = s.first, oldest = 0;
-  const auto pixel = [&](int b) { return s.ring + (oldest + b) % kSlideTaps * channels; };
-  /* Gives `take` the sums of the next column, vector by vector. */
-  const auto next_column = [&](const auto& take) {
+  const auto pixel = [&](int b) { return s.ring + (oldest + b) % kFusedTaps * channels; };
+  /* Calls `consume` with the sums of the next column, vector by vector. */
+  const auto next_column = [&](const auto& consume) {
     const int64_t from = column * channels;
-    const bool exists = column >= 0 && column < s.columns;
-    for (int64_t i = 0; i < channels; i += kLanes) take(i, exists ? sum_rows(from + i) : V{});
+    const bool inside = column >= 0 && column < s.columns;
+    for (int64_t i = 0; i < channels; i += lanes.kCount) {
+      consume(i, inside ? sum_rows(from + i) : V{});
+    }
     ++column;
   };
-  const auto keep = [&](A* to) { next_column([&](int64_t i, V sum) { store(to + i, sum); }); };
-  for (int b = 0; b < kSlideTaps - 1; ++b) keep(pixel(b));
+  const auto keep = [&](A* to) {
+    next_column([&](int64_t i, V sum) { store(lanes, sum, to + i); });
+  };
+  for (int b = 0; b < kFusedTaps - 1; ++b) keep(pixel(b));
   for (int64_t o = 0; o < s.outputs; ++o) {
     const A *a = pixel(0), *b = pixel(1), *c = pixel(2);
     A* d = pixel(3);
     next_column([&](int64_t i, V last) {
-      store(d + i, last);
-      const V sum = load(a + i) * weights[0] + load(b + i) * weights[1] + load(c + i) * weights[2] +
-                    last * weights[3];
-      past_caches ? stream(y + i, sum) : store(y + i, sum);
+      store(lanes, last, d + i);
+      const V sum = load(lanes, a + i) * weights[0] + load(lanes, b + i) * weights[1] +
+                    load(lanes, c + i) * weights[2] + last * weights[3];
+      non_temporal ? store_non_temporal(lanes, sum, y + i) : store(lanes, sum, y + i);
     });
     ++oldest;
-    if (kStep == 2 && o + 1 < s.outputs) {
+    if (kStride == 2 && o + 1 < s.outputs) {
       keep(pixel(3));
       ++oldest;
     }
@@ -74,22 +79,23 @@ void slide_rows(const Slide<A>& s, A* y, bool past_caches) {
   }
 }
 
-template <int kStep, typename A>
-void slide_by(const Slide<A>& s, A* y, bool past_caches) {
+template <int kStride, typename A>
+void filter_fused_strided(const FusedRow<A>& s, A* y, bool non_temporal) {
   switch (s.count) {
-    case 1: return slide_rows<1, kStep>(s, y, past_caches);
-    case 2: return slide_rows<2, kStep>(s, y, past_caches);
-    case 3: return slide_rows<3, kStep>(s, y, past_caches);
-    default: return slide_rows<4, kStep>(s, y, past_caches);
+    case 1: return filter_fused_unrolled<1, kStride>(s, y, non_temporal);
+    case 2: return filter_fused_unrolled<2, kStride>(s, y, non_temporal);
+    case 3: return filter_fused_unrolled<3, kStride>(s, y, non_temporal);
+    default: return filter_fused_unrolled<4, kStride>(s, y, non_temporal);
   }
 }
 
-/* Fills y, for a step of 1 or 2; it is aligned to the vector where it goes past the caches. */
+/* Fills y. `stride` is 1 or 2. For non-temporal stores, y is aligned to the vector. */
 template <typename A>
-void slide(const Slide<A>& s, int64_t step, A* y, bool past_caches) {
-  step == 1 ? slide_by<1>(s, y, past_caches) : slide_by<2>(s, y, past_caches);
+void filter_fused(const FusedRow<A>& s, int64_t stride, A* y, bool non_temporal) {
+  stride == 1 ? filter_fused_strided<1>(s, y, non_temporal)
+              : filter_fused_strided<2>(s, y, non_temporal);
 }
 
 }  // namespace
 
-#endif  // TF_SG2_SLIDE_CPU_H_
+#endif  // TF_SG2_UPFIRDN2D_FUSED_ROW_H_

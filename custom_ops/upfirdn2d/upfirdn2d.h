@@ -1,20 +1,21 @@
-/* Upsample, filter, downsample: the plain C interface of its CPU and CUDA kernels.
+/* Upsample, filter, downsample: the plain C interface of the CPU and CUDA kernels.
  *
- * With u the input after zero insertion (u[q] = x[q / up] where up divides q, else 0; 0 outside),
+ * u is the input after zero insertion: u[q] = x[q / up] where `up` divides q, else 0. Outside of the
+ * input it is 0.
  *
  *   y[n, i, j, c] = sum over a, b of kernel[kernel_rows - 1 - a, kernel_columns - 1 - b]
  *                   * u[n, i * down_rows + a - pad_top, j * down_columns + b - pad_left, c]
  *
- * Tensors are NHWC and contiguous. Gains and flips are in the kernel's values. Arguments have been
- * checked by the caller: factors and kernel sizes are 1 or more, sizes are 0 or more.
+ * Tensors are NHWC and contiguous. The kernel's values include gain and flip. The caller has checked
+ * the arguments: factors and kernel sizes are at least 1, other sizes are at least 0.
  */
-#ifndef TF_SG2_UPFIRDN2D_H_
-#define TF_SG2_UPFIRDN2D_H_
+#ifndef TF_SG2_UPFIRDN2D_UPFIRDN2D_H_
+#define TF_SG2_UPFIRDN2D_UPFIRDN2D_H_
 
 #include <stddef.h>
 #include <stdint.h>
 
-#include "types.h"
+#include "../common/types.h"
 
 #define TF_SG2_MAX_TAPS 32 /* Rows or columns of a kernel. */
 
@@ -23,24 +24,27 @@ extern "C" {
 #endif
 
 typedef struct {
-  int32_t type; /* TfSg2Type of x and y; sums are float32, float64 for float64. */
+  int32_t type; /* TfSg2Type of x and y. Sums are float32, or float64 for float64. */
   int64_t batch, in_height, in_width, channels;
   int64_t out_height, out_width;
   int32_t up_rows, up_columns, down_rows, down_columns;
-  int64_t pad_top, pad_left; /* Zeros before the upsampled input; negative ones crop. */
+  int64_t pad_top, pad_left; /* Zeros before the upsampled input. Negative numbers crop. */
   int32_t kernel_rows, kernel_columns;
 } TfSg2Upfirdn2d;
 
-/* CPU. The work is `tasks` independent pieces, whose number follows from the shape alone; a thread
- * runs pieces first ... last - 1 with `scratch` bytes of its own, 64-byte aligned. */
-TF_SG2_API int64_t tf_sg2_upfirdn2d_cpu_tasks(const TfSg2Upfirdn2d* shape);
-TF_SG2_API size_t tf_sg2_upfirdn2d_cpu_scratch(const TfSg2Upfirdn2d* shape);
-TF_SG2_API void tf_sg2_upfirdn2d_cpu(const TfSg2Upfirdn2d* shape, const double* kernel,
-                                     const void* x, void* y, void* scratch, int64_t first,
-                                     int64_t last);
+/* The CPU kernels of one target. A call is divided into independent tasks. Their number depends only
+ * on the shape. */
+typedef struct {
+  int64_t (*tasks)(const TfSg2Upfirdn2d* shape);
+  /* Bytes of scratch memory per thread, aligned to 64 bytes. */
+  size_t (*scratch)(const TfSg2Upfirdn2d* shape);
+  /* Runs tasks first … last - 1 in this thread. */
+  void (*run)(const TfSg2Upfirdn2d* shape, const double* kernel, const void* x, void* y,
+              void* scratch, int64_t first, int64_t last);
+} TfSg2Upfirdn2dKernels;
 
-/* CUDA. `kernel` lies in host memory and is copied before the call returns; x and y lie on the
- * device; `stream` is a cudaStream_t. Returns the cudaError_t of the launch. */
+/* CUDA. `kernel` is in host memory and is copied before the call returns. x and y are on the device.
+ * `stream` is a cudaStream_t. Returns the cudaError_t of the launch. */
 TF_SG2_API int tf_sg2_upfirdn2d_cuda(const TfSg2Upfirdn2d* shape, const double* kernel,
                                      const void* x, void* y, void* stream);
 
@@ -48,4 +52,4 @@ TF_SG2_API int tf_sg2_upfirdn2d_cuda(const TfSg2Upfirdn2d* shape, const double* 
 }
 #endif
 
-#endif /* TF_SG2_UPFIRDN2D_H_ */
+#endif /* TF_SG2_UPFIRDN2D_UPFIRDN2D_H_ */
