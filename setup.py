@@ -78,7 +78,7 @@ setup(
         "tf_sg2.serving": ["deploy/*"],
         "tf_sg2.serving.server": ["http/page/*"],
         # Sources for `tf-sg2 build-ops`, and the libraries of `build-ops --into_package`.
-        "tf_sg2.custom_ops": ["**/*.cc", "**/*.cu", "**/*.cuh", "**/*.h", "prebuilt/*/*"],
+        "tf_sg2.custom_ops": ["*/*.cc", "*/*.cu", "*/*.cuh", "*/*.h", "prebuilt/*/*"],
     },
     distclass=Distribution,
     # Two stacks are tested: TensorFlow 2.21 with Keras 3, which is the default because it is the

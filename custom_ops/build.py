@@ -1,4 +1,12 @@
-"""Compiles the native ops against the installed TensorFlow, once for each TensorFlow and source."""
+"""Compiles the native ops against the installed TensorFlow, once per TensorFlow and sources.
+
+Each op has a folder. Which files are compiled, and how, follows from their names:
+
+    */op.cc     with TensorFlow's headers
+    */cpu.cc    once per target (instruction set)
+    */cuda.cu   with nvcc, where there is one
+    */*.cc      once, without TensorFlow's headers
+"""
 
 from __future__ import annotations
 
@@ -24,9 +32,9 @@ PREBUILT = SOURCES / "prebuilt"  # Filled before a wheel is made that works with
 OLDEST_CUDA = (12, 1)
 
 COMMON = ["-std=c++17", "-fPIC", "-fvisibility=hidden", "-O3", "-DNDEBUG", "-Wall", "-Wextra"]
-# NaN still propagates: these two only say that nobody reads errno or the exception flags.
+# NaN still propagates. These two only say that no code reads errno or the exception flags.
 KERNELS = ["-fno-math-errno", "-fno-trapping-math"]
-# One build of the CPU kernels for each; cpu_dispatch.cc chooses when the library is loaded.
+# The CPU kernels are compiled once per target. cpu_dispatch.cc chooses when the library is loaded.
 TARGETS = {"base": []}
 if platform.machine() in ("x86_64", "AMD64"):
     TARGETS |= {
@@ -74,15 +82,16 @@ def tensorflow_version() -> str:
 def source_files() -> list[Path]:
     """Returns every file that a build depends on, this one included."""
     kinds = {".cc", ".cu", ".cuh", ".h"}
-    sources = [path for path in SOURCES.iterdir() if path.suffix in kinds]
-    return sorted([*sources, Path(__file__)])
+    sources = [path for path in SOURCES.glob("*/*") if path.suffix in kinds]
+    return sorted([*sources, SOURCES / Path(__file__).name])
 
 
 def build_key() -> str:
     """Returns what a build is for: TensorFlow's version, the platform, and the sources."""
     digest = hashlib.sha256()
     for path in source_files():
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+        name = path.relative_to(SOURCES).as_posix()
+        digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
     system = f"{platform.system()}-{platform.machine()}".lower()
     return f"tensorflow-{tensorflow_version()}-{system}-{digest.hexdigest()[:16]}"
 
@@ -213,7 +222,7 @@ def build(
     if nvcc is not None and cuda is None and reason:
         say(f"{reason}; the library is for the CPU alone")
     nvcc = None if reason else nvcc
-    with_cuda = (nvcc is not None if cuda is None else cuda) and any(SOURCES.glob("*.cu"))
+    with_cuda = (nvcc is not None if cuda is None else cuda) and any(SOURCES.glob("*/*.cu"))
     found = next(iter(find_builds()), None)
     if found is not None and not force and not sanitize:
         fits = found.cuda if cuda is None and found.cuda else found.cuda == with_cuda
@@ -271,74 +280,74 @@ def _load_failure(library: Path) -> str | None:
 
 
 def _compile(library: Path, nvcc: str | None, sanitize: bool, strict: bool, say) -> None:
+    """Compiles all sources in parallel, and links them to `library`."""
     import tensorflow as tf
 
-    work, cxx = library.parent, compiler()
-    strictness = ["-Werror"] if strict else []
-    extra = [*(SANITIZERS if sanitize else []), *strictness]
-    kernel_extra = [*extra, *(KERNEL_SANITIZERS if sanitize else [])]
-    definitions = [f"-DTF_SG2_CUDA={int(nvcc is not None)}"]
-    # As a system's, TensorFlow's headers give no warnings of their own.
-    tensorflow_flags = [
-        part
-        for flag in tf.sysconfig.get_compile_flags()
-        for part in (["-isystem", flag[2:]] if flag.startswith("-I") else [flag])
-    ]
-    commands = {}
-    for path in sorted(SOURCES.glob("*_cpu.cc")):
-        for target, flags in TARGETS.items():
-            output = work / f"{path.stem}.{target}.o"
-            commands[output] = [
-                *(*cxx, *COMMON, *KERNELS, *flags, *kernel_extra, f"-DTF_SG2_TARGET={target}"),
-                *("-c", str(path), "-o", str(output)),
-            ]
-    output = work / "cpu_dispatch.o"
-    path = SOURCES / "cpu_dispatch.cc"
-    commands[output] = [*cxx, *COMMON, *KERNELS, *kernel_extra, "-c", str(path), "-o", str(output)]
-    for path in sorted(SOURCES.glob("*_op.cc")):
-        output = work / f"{path.stem}.o"
-        commands[output] = [
-            *(*cxx, *COMMON, "-O2", *tensorflow_flags, *definitions, *extra),
-            *("-c", str(path), "-o", str(output)),
-        ]
-    if nvcc is not None:
-        for path in sorted(SOURCES.glob("*.cu")):
-            output = work / f"{path.stem}.cu.o"
-            commands[output] = cuda_command(nvcc, path, output)
-    workers = os.cpu_count() or 1
-    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+    commands = _commands(library.parent, nvcc, sanitize, strict)
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         jobs = {pool.submit(_run, command): output for output, command in commands.items()}
         shown = {""}
         for done, job in enumerate(concurrent.futures.as_completed(jobs), 1):
             warnings = job.result()
             say(f"[{done}/{len(jobs)}] {jobs[job].name}")
-            if warnings not in shown:  # Each instruction set has those of the same source.
+            if warnings not in shown:  # All targets have the same warnings of a source.
                 shown.add(warnings)
                 say(warnings)
-    link = [*cxx, "-shared", *kernel_extra, *map(str, commands), "-o", str(library)]
+    sanitizers = [*SANITIZERS, *KERNEL_SANITIZERS] if sanitize else []
+    link = [*compiler(), "-shared", *sanitizers, *map(str, commands), "-o", str(library)]
     link += tf.sysconfig.get_link_flags()
     if nvcc is not None:
-        # The static runtime: the library loads where there is no CUDA.
-        libraries = [path for path in _cuda_libraries(nvcc) if path.is_dir()]
-        link += [
-            *(f"-L{path}" for path in libraries),
-            "-lcudart_static",
-            "-ldl",
-            "-lrt",
-            "-pthread",
-        ]
+        folders = [f"-L{path}" for path in _cuda_libraries(nvcc) if path.is_dir()]
+        # The static runtime, so that the library loads where there is no CUDA.
+        link += [*folders, "-lcudart_static", "-ldl", "-lrt", "-pthread"]
     _run(link)
 
 
-def cuda_command(nvcc: str, source: Path, output: Path) -> list[str]:
-    """Returns the command that compiles a CUDA source: machine code, and PTX for later devices."""
+def _commands(work: Path, nvcc: str | None, sanitize: bool, strict: bool) -> dict[Path, list[str]]:
+    """Returns the object files to make in the folder `work`, each with its compiler command."""
+    strictness = ["-Werror"] if strict else []
+    cxx = [*compiler(), *COMMON, *(SANITIZERS if sanitize else []), *strictness]
+    kernels = [*cxx, *KERNELS, *(KERNEL_SANITIZERS if sanitize else [])]
+    registration = [*cxx, "-O2", *_tensorflow_flags(), f"-DTF_SG2_CUDA={int(nvcc is not None)}"]
+    commands = {}
+
+    def add(command: list[str], source: Path, kind: str = "") -> None:
+        output = work / f"{source.parent.name}-{source.stem}{kind}.o"
+        commands[output] = [*command, "-c", str(source), "-o", str(output)]
+
+    for path in sorted(SOURCES.glob("*/*.cc")):
+        if path.name == "op.cc":
+            add(registration, path)
+        elif path.name == "cpu.cc":
+            for target, flags in TARGETS.items():
+                add([*kernels, *flags, f"-DTF_SG2_TARGET={target}"], path, f".{target}")
+        else:
+            add(kernels, path)
+    if nvcc is not None:
+        for path in sorted(SOURCES.glob("*/*.cu")):
+            add(cuda_command(nvcc, strict), path)
+    return commands
+
+
+def _tensorflow_flags() -> list[str]:
+    """Returns TensorFlow's compiler flags. Its headers are a system's, so they cause no warnings."""
+    import tensorflow as tf
+
+    return [
+        part
+        for flag in tf.sysconfig.get_compile_flags()
+        for part in (["-isystem", flag[2:]] if flag.startswith("-I") else [flag])
+    ]
+
+
+def cuda_command(nvcc: str, strict: bool = False) -> list[str]:
+    """Returns nvcc's command without the files: machine code, and PTX for later devices."""
     newest = CUDA_ARCHITECTURES[-1]
     targets = [f"-gencode=arch=compute_{n},code=sm_{n}" for n in CUDA_ARCHITECTURES]
     targets.append(f"-gencode=arch=compute_{newest},code=compute_{newest}")
-    return [
-        *(nvcc, "-std=c++17", "-O3", *targets, "-Xcompiler=-fPIC,-fvisibility=hidden"),
-        *("-c", str(source), "-o", str(output)),
-    ]
+    strictness = ["-Werror=all-warnings"] if strict else []
+    flags = ["-Xcompiler=-fPIC,-fvisibility=hidden", *strictness]
+    return [nvcc, "-std=c++17", "-O3", *targets, *flags]
 
 
 def _cuda_libraries(nvcc: str) -> list[Path]:

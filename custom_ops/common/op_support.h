@@ -1,6 +1,6 @@
-/* What the TensorFlow registrations share: refusals, element types, threads, streams. */
-#ifndef TF_SG2_OP_SUPPORT_H_
-#define TF_SG2_OP_SUPPORT_H_
+/* Common parts of the TensorFlow registrations: errors, element types, threads, CUDA streams. */
+#ifndef TF_SG2_COMMON_OP_SUPPORT_H_
+#define TF_SG2_COMMON_OP_SUPPORT_H_
 
 #include <atomic>
 #include <cstdlib>
@@ -17,7 +17,7 @@
 namespace tf_sg2 {
 
 template <typename... Parts>
-absl::Status refuse(const Parts&... parts) {
+absl::Status invalid_argument(const Parts&... parts) {
   return absl::InvalidArgumentError(absl::StrCat(parts...));
 }
 
@@ -30,14 +30,14 @@ inline TfSg2Type element_type(tensorflow::DataType type) {
   }
 }
 
-/* Runs pieces of work on TensorFlow's own threads; `cost` is about the cycles that one takes. */
+/* Runs work(first, last) for all tasks on TensorFlow's threads. `cost`: cycles per task, about. */
 template <typename Work>
-void share(tensorflow::OpKernelContext* context, int64_t tasks, int64_t cost, Work work) {
+void parallel_for(tensorflow::OpKernelContext* context, int64_t tasks, int64_t cost, Work work) {
   const auto& workers = *context->device()->tensorflow_cpu_worker_threads();
   tensorflow::Shard(workers.num_threads, workers.workers, tasks, cost, work);
 }
 
-/* Memory of one thread, for as long as it works on its pieces; aligned to 64 bytes. */
+/* Scratch memory of one thread, aligned to 64 bytes. Null if there is not enough memory. */
 class Scratch {
  public:
   explicit Scratch(int64_t bytes) : data_(std::aligned_alloc(64, (bytes / 64 + 1) * 64)) {}
@@ -50,12 +50,12 @@ class Scratch {
   void* data_;
 };
 
-/* Runs pieces of work, each thread with `bytes` of its own; says where there is no memory for it. */
+/* The same, with work(scratch, first, last) and `bytes` of scratch memory per thread. */
 template <typename Work>
-void share_with_scratch(tensorflow::OpKernelContext* context, const char* op, int64_t tasks,
-                        int64_t cost, int64_t bytes, Work work) {
+void parallel_for_with_scratch(tensorflow::OpKernelContext* context, const char* op, int64_t tasks,
+                               int64_t cost, int64_t bytes, Work work) {
   std::atomic<bool> exhausted{false};
-  share(context, tasks, cost, [&](int64_t first, int64_t last) {
+  parallel_for(context, tasks, cost, [&](int64_t first, int64_t last) {
     Scratch scratch(bytes);
     if (scratch.data() == nullptr) {
       exhausted = true;
@@ -65,7 +65,8 @@ void share_with_scratch(tensorflow::OpKernelContext* context, const char* op, in
   });
   OP_REQUIRES(context, !exhausted,
               absl::ResourceExhaustedError(absl::StrCat(
-                  op, ": there is no memory for the ", bytes, " bytes that each thread needs")));
+                  op, ": there is no memory for the ", bytes,
+                  " bytes that each thread needs; use fewer threads or a smaller batch")));
 }
 
 #if TF_SG2_CUDA
@@ -81,4 +82,4 @@ inline void check_launch(tensorflow::OpKernelContext* context, const char* op, i
 
 }  // namespace tf_sg2
 
-#endif  // TF_SG2_OP_SUPPORT_H_
+#endif  // TF_SG2_COMMON_OP_SUPPORT_H_

@@ -1,20 +1,23 @@
-// The CUDA kernels of upfirdn2d. Filters of 4 x 4 taps with up 2, down 2 or neither, where channels
-// fill 16-byte packs: a block brings the input under a tile of the output into shared memory once,
-// and each thread keeps a few outputs in registers while it walks over its window of that input, so
-// that each pack read from shared memory serves all outputs it belongs to. All else: one output a
-// thread, and only those taps that meet a sample.
+// The CUDA kernels of upfirdn2d.
+//
+// The tiled kernel is for filters of 4 x 4 taps with up 2, down 2 or neither, and channels that fill
+// 16-byte packs. A block loads the input of an output tile into shared memory once. Each thread keeps
+// a few outputs in registers while it loops over its window of that input. So each pack is read once
+// from shared memory for all outputs that use it.
+//
+// The general kernel is for all other arguments: one output per thread.
 
 #include "upfirdn2d.h"
 
-#include "device.cuh"
+#include "../common/device.cuh"
 
 namespace {
 
 constexpr int kTaps = 4;
-constexpr int kLanes = 8;                   // Packs of channels side by side in a tile.
-constexpr int kGroups = kThreads / kLanes;  // Threads that share the tile's outputs.
+constexpr int kLanes = 8;                   // Adjacent packs of channels in a tile.
+constexpr int kGroups = kThreads / kLanes;  // Groups of threads that divide the tile's outputs.
 
-// The shape as a kernel takes it, with the filter flipped: tap [a, b] is the weight of u[a, b].
+// A kernel's parameters. The filter is flipped: tap [a, b] is the weight of u[a, b].
 template <typename A>
 struct Problem {
   int64_t batch, in_height, in_width, channels, out_height, out_width;
@@ -37,30 +40,30 @@ __host__ __device__ inline int64_t ceil_divide(int64_t a, int64_t b) {
   return a / b + (a % b > 0 ? 1 : 0);
 }
 
-// The tile of one pair of factors: each thread makes Rows x Columns outputs; Down, Up per axis.
+// The output tile of factors U (up) and D (down). Each thread makes Rows x Columns outputs.
 template <int U, int D, int Rows, int Columns, int GroupRows>
 struct Tile {
   static constexpr int kUp = U, kDown = D, kRows = Rows, kColumns = Columns;
   static constexpr int kGroupRows = GroupRows, kGroupColumns = kGroups / GroupRows;
   static constexpr int kHeight = Rows * kGroupRows, kWidth = Columns * kGroupColumns;
-  // Inputs under one thread's outputs, and under the tile's.
+  // The inputs of one thread's outputs, and those of the tile's.
   static constexpr int kWindowRows = (kTaps - 1 + (Rows - 1) * D) / U + 1;
   static constexpr int kWindowColumns = (kTaps - 1 + (Columns - 1) * D) / U + 1;
   static constexpr int kInRows = (kHeight - Rows) * D / U + kWindowRows;
   static constexpr int kInColumns = (kWidth - Columns) * D / U + kWindowColumns;
-  static_assert(Rows * D % U == 0 && Columns * D % U == 0, "windows start at one phase");
-  static_assert(kInRows * kInColumns * kLanes * 16 <= 48 << 10, "shared memory of any device");
+  static_assert(Rows * D % U == 0 && Columns * D % U == 0, "all windows begin with the same phase");
+  static_assert(kInRows * kInColumns * kLanes * 16 <= 48 << 10, "fits in the shared memory of any device");
 };
 
 typedef Tile<1, 1, 4, 2, 4> Same;
 typedef Tile<2, 1, 4, 2, 4> Up2;
 typedef Tile<1, 2, 2, 1, 4> Down2;
 
-// PhaseRows, PhaseColumns: how many zeros of u lie before the first sample under an output tile.
+// PhaseRows, PhaseColumns: the zeros of u before the first sample of an output tile's input.
 template <typename T, typename S, int PhaseRows, int PhaseColumns>
 __global__ void __launch_bounds__(kThreads)
-    tiled(Problem<typename Sum<T>::type> p, const T* x, T* y) {
-  typedef typename Sum<T>::type A;
+    tiled(Problem<typename Accumulator<T>::type> p, const T* x, T* y) {
+  typedef typename Accumulator<T>::type A;
   constexpr int N = kPack<T>;
   typedef Pack<T, N> Elements;
   __shared__ Elements in[S::kInRows][S::kInColumns][kLanes];
@@ -83,7 +86,7 @@ __global__ void __launch_bounds__(kThreads)
     const int64_t first_row = ceil_divide(top * S::kDown - p.pad_top, S::kUp);
     const int64_t first_column = ceil_divide(left * S::kDown - p.pad_left, S::kUp);
 
-    __syncthreads();  // The tile before is done with the shared memory.
+    __syncthreads();  // The previous tile no longer uses the shared memory.
     for (int i = thread; i < S::kInRows * S::kInColumns * kLanes; i += kThreads) {
       const int pixel = i / kLanes;
       const int64_t r = first_row + pixel / S::kInColumns, c = first_column + pixel % S::kInColumns;
@@ -137,11 +140,11 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// Any factors, filter and channels: neighbouring threads make neighbouring channels.
+// Any factors, filter and channels. Adjacent threads make adjacent channels.
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
-    general(Problem<typename Sum<T>::type> p, const T* x, T* y) {
-  typedef typename Sum<T>::type A;
+    general(Problem<typename Accumulator<T>::type> p, const T* x, T* y) {
+  typedef typename Accumulator<T>::type A;
   const int64_t count = p.batch * p.out_height * p.out_width * p.channels;
   const int64_t step = static_cast<int64_t>(gridDim.x) * kThreads;
   for (int64_t o = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; o < count; o += step) {
@@ -169,12 +172,12 @@ __global__ void __launch_bounds__(kThreads)
 inline int phase(int64_t pad, int up) { return static_cast<int>((pad % up + up) % up); }
 
 template <typename T, typename S>
-int run_tiled(const Problem<typename Sum<T>::type>& p, const T* x, T* y, void* stream) {
+int run_tiled(const Problem<typename Accumulator<T>::type>& p, const T* x, T* y, void* stream) {
   constexpr int kFull = kLanes * kPack<T>;
   const int64_t tiles = p.batch * divide_up(p.out_height, S::kHeight) *
                         divide_up(p.out_width, S::kWidth) * divide_up(p.channels, kFull);
   if (S::kUp == 1) return launch(tiled<T, S, 0, 0>, tiles, stream, p, x, y);
-  constexpr int kOdd = S::kUp - 1;  // 1, but for the tiles that do not get here.
+  constexpr int kOdd = S::kUp - 1;  // 1; tiles with another `up` have returned above.
   switch (2 * phase(p.pad_top, S::kUp) + phase(p.pad_left, S::kUp)) {
     case 0: return launch(tiled<T, S, 0, 0>, tiles, stream, p, x, y);
     case 1: return launch(tiled<T, S, 0, kOdd>, tiles, stream, p, x, y);
@@ -185,7 +188,7 @@ int run_tiled(const Problem<typename Sum<T>::type>& p, const T* x, T* y, void* s
 
 template <typename T>
 int run(const TfSg2Upfirdn2d& s, const double* kernel, const void* from, void* to, void* stream) {
-  typedef typename Sum<T>::type A;
+  typedef typename Accumulator<T>::type A;
   const Problem<A> p = problem_of<A>(s, kernel);
   const T* x = static_cast<const T*>(from);
   T* y = static_cast<T*>(to);

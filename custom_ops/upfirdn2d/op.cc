@@ -1,9 +1,12 @@
-// Registers upfirdn2d with TensorFlow: its signature, shapes, checks, and the kernels' launch.
+// Registers upfirdn2d with TensorFlow: signature, shapes, checks, and the calls of the kernels.
 
 #include <vector>
 
-#include "op_support.h"
+#include "../common/cpu_dispatch.h"
+#include "../common/op_support.h"
 #include "upfirdn2d.h"
+
+TF_SG2_DECLARE_CPU_KERNELS(TfSg2Upfirdn2dKernels, tf_sg2_upfirdn2d)
 
 namespace tf_sg2 {
 namespace {
@@ -16,7 +19,7 @@ using tensorflow::shape_inference::DimensionHandle;
 using tensorflow::shape_inference::InferenceContext;
 using tensorflow::shape_inference::ShapeHandle;
 
-// Keeps every product of a factor, a size and a padding far from the end of int64.
+// With these limits, no product of a factor, a size and a padding exceeds int64.
 constexpr int64_t kMaximumFactor = 1 << 16;
 constexpr int64_t kMaximumPadding = int64_t{1} << 40;
 constexpr int64_t kMaximumSize = int64_t{1} << 40;
@@ -25,12 +28,12 @@ const char* const kAxes[] = {"rows", "columns"};
 
 absl::Status check_factors(const std::vector<int32_t>& factors, const char* name) {
   if (factors.size() != 2) {
-    return refuse("upfirdn2d: ", name, " has ", factors.size(),
+    return invalid_argument("upfirdn2d: ", name, " has ", factors.size(),
                   " values; it must have two: rows, columns");
   }
   for (const int32_t factor : factors) {
     if (factor < 1 || factor > kMaximumFactor) {
-      return refuse("upfirdn2d: ", name, " is ", factor, "; it must be 1 to ", kMaximumFactor);
+      return invalid_argument("upfirdn2d: ", name, " is ", factor, "; it must be 1 to ", kMaximumFactor);
     }
   }
   return absl::OkStatus();
@@ -38,13 +41,13 @@ absl::Status check_factors(const std::vector<int32_t>& factors, const char* name
 
 absl::Status check_padding(const Tensor& padding) {
   if (padding.dims() != 1 || padding.NumElements() != 4) {
-    return refuse("upfirdn2d: padding has shape ", padding.shape().DebugString(),
+    return invalid_argument("upfirdn2d: padding has shape ", padding.shape().DebugString(),
                   "; it must be four numbers: top, bottom, left, right");
   }
   const auto values = padding.flat<int64_t>();
   for (int i = 0; i < 4; ++i) {
     if (values(i) < -kMaximumPadding || values(i) > kMaximumPadding) {
-      return refuse("upfirdn2d: padding is ", values(i), "; it must be within ", kMaximumPadding);
+      return invalid_argument("upfirdn2d: padding is ", values(i), "; it must be within ", kMaximumPadding);
     }
   }
   return absl::OkStatus();
@@ -52,7 +55,7 @@ absl::Status check_padding(const Tensor& padding) {
 
 absl::Status check_kernel_size(int axis, int64_t taps) {
   if (taps < 1 || taps > TF_SG2_MAX_TAPS) {
-    return refuse("upfirdn2d: kernel has ", taps, " ", kAxes[axis], "; it must have 1 to ",
+    return invalid_argument("upfirdn2d: kernel has ", taps, " ", kAxes[axis], "; it must have 1 to ",
                   TF_SG2_MAX_TAPS);
   }
   return absl::OkStatus();
@@ -61,12 +64,12 @@ absl::Status check_kernel_size(int axis, int64_t taps) {
 absl::Status output_size(int axis, int64_t size, int64_t up, int64_t down, int64_t before,
                          int64_t after, int64_t taps, int64_t* out) {
   if (size > kMaximumSize) {
-    return refuse("upfirdn2d: x has ", size, " ", kAxes[axis], "; it must have at most ",
+    return invalid_argument("upfirdn2d: x has ", size, " ", kAxes[axis], "; it must have at most ",
                   kMaximumSize);
   }
   const int64_t room = size * up + before + after - taps;
   if (room < 0) {
-    return refuse("upfirdn2d: ", kAxes[axis], " ", size, " * up ", up, " with padding (", before,
+    return invalid_argument("upfirdn2d: ", kAxes[axis], " ", size, " * up ", up, " with padding (", before,
                   ", ", after, ") are fewer than the kernel's ", taps, " taps");
   }
   *out = room / down + 1;
@@ -113,10 +116,10 @@ class Upfirdn2dOp : public tensorflow::OpKernel {
   void Compute(OpKernelContext* context) override {
     const Tensor &x = context->input(0), &kernel = context->input(1), &padding = context->input(2);
     OP_REQUIRES(context, x.dims() == 4,
-                refuse("upfirdn2d: x has shape ", x.shape().DebugString(),
+                invalid_argument("upfirdn2d: x has shape ", x.shape().DebugString(),
                        "; it must be [N, H, W, C]"));
     OP_REQUIRES(context, kernel.dims() == 2,
-                refuse("upfirdn2d: kernel has shape ", kernel.shape().DebugString(),
+                invalid_argument("upfirdn2d: kernel has shape ", kernel.shape().DebugString(),
                        "; it must be [rows, columns]"));
     OP_REQUIRES_OK(context, check_padding(padding));
     const auto amounts = padding.flat<int64_t>();
@@ -167,17 +170,18 @@ class Upfirdn2dCpuOp : public Upfirdn2dOp {
  protected:
   void run(OpKernelContext* context, const TfSg2Upfirdn2d& s, const double* kernel, const void* x,
            void* y) override {
-    const int64_t tasks = tf_sg2_upfirdn2d_cpu_tasks(&s);
-    const int64_t scratch_bytes = tf_sg2_upfirdn2d_cpu_scratch(&s);
-    // In cycles of one core: an element to or from memory takes about one.
+    const TfSg2Upfirdn2dKernels& kernels = tf_sg2_upfirdn2d();
+    const int64_t tasks = kernels.tasks(&s);
+    const int64_t scratch_bytes = kernels.scratch(&s);
+    // Cycles of one core: reading or writing an element takes about one.
     const int64_t inputs = s.batch * s.in_height * s.in_width * s.channels;
     const int64_t outputs = s.batch * s.out_height * s.out_width * s.channels;
     const int64_t arithmetic = outputs * (s.kernel_rows + s.kernel_columns) / 8;
     const int64_t cost = (inputs + outputs + arithmetic) / tasks + 1;
-    share_with_scratch(context, "upfirdn2d", tasks, cost, scratch_bytes,
-                       [&](void* scratch, int64_t first, int64_t last) {
-                         tf_sg2_upfirdn2d_cpu(&s, kernel, x, y, scratch, first, last);
-                       });
+    parallel_for_with_scratch(context, "upfirdn2d", tasks, cost, scratch_bytes,
+                              [&](void* scratch, int64_t first, int64_t last) {
+                                kernels.run(&s, kernel, x, y, scratch, first, last);
+                              });
   }
 };
 
@@ -217,8 +221,8 @@ REGISTER_OP("TfSg2>Upfirdn2d")
 Upsamples by zero insertion, pads or crops, convolves, and keeps every `down`-th sample.
 
 x: [N, H, W, C].
-kernel: [rows, columns], 1 to 32 each, in host memory. The kernel is flipped, as convolution does.
-padding: top, bottom, left, right, after upsampling; negative numbers crop. In host memory.
+kernel: [rows, columns], 1 to 32 each, in host memory. It is flipped, as in a convolution.
+padding: top, bottom, left, right, after upsampling. Negative numbers crop. In host memory.
 y: [N, (H * up + top + bottom - rows) / down + 1, likewise for W, C].
 up: Factors of zero insertion: rows, columns.
 down: Strides: rows, columns.

@@ -1,10 +1,13 @@
-// Registers bias_act and its two derivatives with TensorFlow: signatures, shapes, checks, launches.
+// Registers bias_act and its derivatives with TensorFlow: signatures, checks, calls of the kernels.
 
 #include <string>
 #include <vector>
 
+#include "../common/cpu_dispatch.h"
+#include "../common/op_support.h"
 #include "bias_act.h"
-#include "op_support.h"
+
+TF_SG2_DECLARE_CPU_KERNELS(TfSg2BiasActKernels, tf_sg2_bias_act)
 
 namespace tf_sg2 {
 namespace {
@@ -20,10 +23,10 @@ using tensorflow::shape_inference::ShapeHandle;
 const char* const kActivations[] = {"linear", "relu", "lrelu",    "tanh", "sigmoid",
                                     "elu",    "selu", "softplus", "swish"};
 
-// Index of the first of the inputs x, scale, noise, bias, parameters among an op's inputs.
+// The index of x among an op's inputs. Scale, noise, bias and parameters follow it.
 enum Point { kForwardPoint = 0, kGradientPoint = 1, kGradient2Point = 5 };
 
-// An absent term is an empty vector; scale and noise, where present, have more dimensions, and a
+// An absent term is an empty vector. A scale or noise has more dimensions, even if it is empty. A
 // bias of no channels adds nothing.
 bool present(const Tensor& term) { return !(term.dims() == 1 && term.NumElements() == 0); }
 
@@ -32,36 +35,36 @@ const void* data_of(const Tensor& term) { return present(term) ? term.data() : n
 absl::Status check(const Tensor& x, const Tensor& scale, const Tensor& noise, const Tensor& bias,
                    const Tensor& parameters, TfSg2BiasAct* s) {
   const auto shape = [](const Tensor& t) { return t.shape().DebugString(); };
-  if (x.dims() < 1) return refuse("bias_act: x is a scalar; its last dimension holds the channels");
+  if (x.dims() < 1) return invalid_argument("bias_act: x is a scalar; its last dimension holds the channels");
   const int64_t channels = x.dim_size(x.dims() - 1);
   const bool spatial = present(scale) || present(noise);
   if (spatial && x.dims() != 4) {
-    return refuse("bias_act: x has shape ", shape(x),
-                  "; it must be [N, H, W, C] where there is a scale or noise");
+    return invalid_argument("bias_act: x has shape ", shape(x),
+                  "; it must be [N, H, W, C] if there is a scale or noise");
   }
   if (present(bias) && (bias.dims() != 1 || bias.dim_size(0) != channels)) {
-    return refuse("bias_act: bias has shape ", shape(bias), " but x has ", shape(x),
-                  "; it must be one value a channel");
+    return invalid_argument("bias_act: bias has shape ", shape(bias), " but x has ", shape(x),
+                  "; it must have one value per channel");
   }
   if (present(scale) && scale.shape() != TensorShape({x.dim_size(0), channels})) {
-    return refuse("bias_act: scale has shape ", shape(scale), " but x has ", shape(x),
+    return invalid_argument("bias_act: scale has shape ", shape(scale), " but x has ", shape(x),
                   "; it must be [N, C]");
   }
   if (present(noise) &&
       (noise.dims() != 3 || noise.dim_size(1) != x.dim_size(1) ||
        noise.dim_size(2) != x.dim_size(2) ||
        (noise.dim_size(0) != 1 && noise.dim_size(0) != x.dim_size(0)))) {
-    return refuse("bias_act: noise has shape ", shape(noise), " but x has ", shape(x),
+    return invalid_argument("bias_act: noise has shape ", shape(noise), " but x has ", shape(x),
                   "; it must be [N, H, W] or [1, H, W]");
   }
   if (parameters.dims() != 1 || parameters.NumElements() != 3) {
-    return refuse("bias_act: parameters have shape ", shape(parameters),
+    return invalid_argument("bias_act: parameters have shape ", shape(parameters),
                   "; they must be three numbers: alpha, gain, clamp");
   }
   s->type = element_type(x.dtype());
   s->batch = spatial ? x.dim_size(0) : 1;
   s->channels = channels;
-  // Noise has pixels even where there are no channels.
+  // There are pixels for the noise even if there are no channels.
   s->pixels = spatial         ? x.dim_size(1) * x.dim_size(2)
               : channels == 0 ? 0
                               : x.NumElements() / channels;
@@ -73,7 +76,7 @@ absl::Status check(const Tensor& x, const Tensor& scale, const Tensor& noise, co
   return absl::OkStatus();
 }
 
-// The noise's gradient is one value a pixel of each sample, also where all share one noise image.
+// The noise's gradient has one value per pixel of each sample, even if they share one noise image.
 TensorShape noise_gradient_shape(const Tensor& x, const Tensor& noise) {
   if (!present(noise)) return TensorShape({0});
   return TensorShape({x.dim_size(0), x.dim_size(1), x.dim_size(2)});
@@ -90,7 +93,7 @@ class BiasActBase : public tensorflow::OpKernel {
   }
 
  protected:
-  // Reads and checks the inputs from number `first` on; false where they were refused.
+  // Reads and checks the inputs from index `first` on. Returns false if they are invalid.
   bool read_point(OpKernelContext* context, int first, TfSg2BiasAct* s, TfSg2BiasActPoint* at) {
     const Tensor &x = context->input(first), &scale = context->input(first + 1),
                  &noise = context->input(first + 2), &bias = context->input(first + 3);
@@ -108,13 +111,13 @@ class BiasActBase : public tensorflow::OpKernel {
     const TensorShape& found = context->input(index).shape();
     if (found == shape) return true;
     context->CtxFailure(__FILE__, __LINE__,
-                        refuse("bias_act: ", name, " has shape ", found.DebugString(),
+                        invalid_argument("bias_act: ", name, " has shape ", found.DebugString(),
                                "; it must be ", shape.DebugString()));
     return false;
   }
 
-  // Allocates the gradients by x, scale, noise and bias from output `first_output` on; that by x
-  // may take the place of input `reused`, where that is not needed any more. False on failure.
+  // Allocates the gradients by x, scale, noise and bias from output `first_output` on. The gradient
+  // by x may use the memory of an input in `reused` that nothing else needs. Returns false on failure.
   bool allocate_gradients(OpKernelContext* context, int first_input, int first_output,
                           const std::vector<int>& reused, TfSg2BiasActGradient* out) {
     const Tensor &x = context->input(first_input), &scale = context->input(first_input + 1),
@@ -140,7 +143,7 @@ class BiasActBase : public tensorflow::OpKernel {
   int activation_ = TF_SG2_LINEAR;
 };
 
-// One element takes about this many cycles.
+// Cycles per task: a smooth activation takes about 30 per element, the others 2.
 int64_t cost_of(const TfSg2BiasAct& s, int64_t tasks) {
   const int64_t elements = s.batch * s.pixels * s.channels;
   return elements / tasks * (s.activation > TF_SG2_LRELU ? 30 : 2) + 1;
@@ -153,43 +156,45 @@ bool allocate_partials(OpKernelContext* context, size_t bytes, Tensor* tensor) {
   return status.ok();
 }
 
-// Where the work is done: threads of the CPU, or a stream of a GPU.
+// Runs the kernels in threads of the CPU. Gpu, below, runs them in a CUDA stream.
 struct Cpu {
-  // Shares out the pieces of the derivative of that order.
+  // Divides the tasks of a derivative of that order among the threads.
   template <typename Work>
   static void run(OpKernelContext* context, const TfSg2BiasAct& s, int order, Work work) {
-    const int64_t tasks = tf_sg2_bias_act_cpu_tasks(&s);
+    const int64_t tasks = kernels().tasks(&s);
     if (tasks == 0) return;
     const int64_t cost = cost_of(s, tasks) * (order == 2 ? 2 : 1);
-    share_with_scratch(context, "bias_act", tasks, cost, tf_sg2_bias_act_cpu_scratch(&s, order),
-                       work);
+    const int64_t scratch_bytes = kernels().scratch(&s, order);
+    parallel_for_with_scratch(context, "bias_act", tasks, cost, scratch_bytes, work);
   }
   static void forward(OpKernelContext* context, const TfSg2BiasAct& s, const TfSg2BiasActPoint& at,
                       void* y) {
     run(context, s, 0, [&](void* scratch, int64_t first, int64_t last) {
-      tf_sg2_bias_act_cpu(&s, &at, y, scratch, first, last);
+      kernels().forward(&s, &at, y, scratch, first, last);
     });
   }
   static void gradient(OpKernelContext* context, const TfSg2BiasAct& s, const TfSg2BiasActPoint& at,
                        const void* dy, const TfSg2BiasActGradient& out) {
     Tensor partials;
-    if (!allocate_partials(context, tf_sg2_bias_act_cpu_partials(&s), &partials)) return;
+    if (!allocate_partials(context, kernels().partials(&s), &partials)) return;
     run(context, s, 1, [&](void* scratch, int64_t first, int64_t last) {
-      tf_sg2_bias_act_gradient_cpu(&s, &at, dy, &out, partials.data(), scratch, first, last);
+      kernels().gradient(&s, &at, dy, &out, partials.data(), scratch, first, last);
     });
-    if (context->status().ok()) tf_sg2_bias_act_finish_cpu(&s, &out, partials.data());
+    if (context->status().ok()) kernels().finish(&s, &out, partials.data());
   }
   static void gradient2(OpKernelContext* context, const TfSg2BiasAct& s,
                         const TfSg2BiasActPoint& at, const void* dy, const TfSg2BiasActCotangent& u,
                         void* out_dy, const TfSg2BiasActGradient& out) {
     Tensor partials;
-    if (!allocate_partials(context, tf_sg2_bias_act_cpu_partials(&s), &partials)) return;
+    if (!allocate_partials(context, kernels().partials(&s), &partials)) return;
     run(context, s, 2, [&](void* scratch, int64_t first, int64_t last) {
-      tf_sg2_bias_act_gradient2_cpu(&s, &at, dy, &u, out_dy, &out, partials.data(), scratch, first,
-                                    last);
+      kernels().gradient2(&s, &at, dy, &u, out_dy, &out, partials.data(), scratch, first, last);
     });
-    if (context->status().ok()) tf_sg2_bias_act_finish_cpu(&s, &out, partials.data());
+    if (context->status().ok()) kernels().finish(&s, &out, partials.data());
   }
+
+ private:
+  static const TfSg2BiasActKernels& kernels() { return tf_sg2_bias_act(); }
 };
 
 #if TF_SG2_CUDA
@@ -281,29 +286,24 @@ class BiasActGradient2Op : public BiasActBase {
   }
 };
 
-#define TF_SG2_REGISTER(name, kernel)                                                            \
-  REGISTER_KERNEL_BUILDER(Name(name).Device(tensorflow::DEVICE_CPU).HostMemory("parameters"),   \
-                          kernel<Cpu>);
-#if TF_SG2_CUDA
-#define TF_SG2_REGISTER_GPU(name, kernel)                                                      \
-  REGISTER_KERNEL_BUILDER(Name(name).Device(tensorflow::DEVICE_GPU).HostMemory("parameters"), \
-                          kernel<Gpu>);
-#else
-#define TF_SG2_REGISTER_GPU(name, kernel)
-#endif
+#define TF_SG2_REGISTER(name, kernel, type, device)                                      \
+  REGISTER_KERNEL_BUILDER(Name(name).Device(tensorflow::type).HostMemory("parameters"), \
+                          kernel<device>);
+#define TF_SG2_REGISTER_ALL(type, device)                                    \
+  TF_SG2_REGISTER("TfSg2>BiasAct", BiasActOp, type, device)                  \
+  TF_SG2_REGISTER("TfSg2>BiasActGradient", BiasActGradientOp, type, device)  \
+  TF_SG2_REGISTER("TfSg2>BiasActGradient2", BiasActGradient2Op, type, device)
 
-TF_SG2_REGISTER("TfSg2>BiasAct", BiasActOp)
-TF_SG2_REGISTER_GPU("TfSg2>BiasAct", BiasActOp)
-TF_SG2_REGISTER("TfSg2>BiasActGradient", BiasActGradientOp)
-TF_SG2_REGISTER_GPU("TfSg2>BiasActGradient", BiasActGradientOp)
-TF_SG2_REGISTER("TfSg2>BiasActGradient2", BiasActGradient2Op)
-TF_SG2_REGISTER_GPU("TfSg2>BiasActGradient2", BiasActGradient2Op)
+TF_SG2_REGISTER_ALL(DEVICE_CPU, Cpu)
+#if TF_SG2_CUDA
+TF_SG2_REGISTER_ALL(DEVICE_GPU, Gpu)
+#endif
 
 #define TF_SG2_ACTIVATIONS                                                                   \
   "activation: {'linear', 'relu', 'lrelu', 'tanh', 'sigmoid', 'elu', 'selu', 'softplus', " \
   "'swish'}"
 
-// Shapes of the gradients by x, scale, noise and bias, which are inputs `from` on.
+// Sets the shapes of the gradients by x, scale, noise and bias. x is input `from`.
 void set_gradient_shapes(InferenceContext* c, int from, int to) {
   const ShapeHandle x = c->input(from), noise = c->input(from + 2);
   c->set_output(to, x);
@@ -355,7 +355,7 @@ REGISTER_OP("TfSg2>BiasAct")
     .Doc(R"doc(
 Computes clip(activation(x * scale + noise + bias) * gain, -clamp, clamp) in one pass.
 
-x: [..., C]; [N, H, W, C] where there is a scale or noise.
+x: [..., C]; [N, H, W, C] if there is a scale or noise.
 scale: [N, C], or an empty vector for none.
 noise: [N, H, W] or [1, H, W], or an empty vector for none.
 bias: [C], or an empty vector for none.
@@ -378,9 +378,9 @@ REGISTER_OP("TfSg2>BiasActGradient")
     .Attr(TF_SG2_ACTIVATIONS)
     .SetShapeFn(gradient_shape)
     .Doc(R"doc(
-The gradient of BiasAct by x, scale, noise and bias, given that by its result.
+The gradient of BiasAct by x, scale, noise and bias, given the gradient by its result.
 
-dnoise: [N, H, W], one value a pixel of each sample, also where all share one noise image.
+dnoise: [N, H, W], one value per pixel of each sample, even if all share one noise image.
 )doc");
 
 REGISTER_OP("TfSg2>BiasActGradient2")
@@ -403,7 +403,7 @@ REGISTER_OP("TfSg2>BiasActGradient2")
     .Attr(TF_SG2_ACTIVATIONS)
     .SetShapeFn(gradient2_shape)
     .Doc(R"doc(
-The gradient of BiasActGradient by dy, x, scale, noise and bias, given those by its four results.
+The gradient of BiasActGradient by dy, x, scale, noise and bias, given the gradients by its results.
 )doc");
 
 }  // namespace tf_sg2

@@ -1,8 +1,9 @@
-/* What the CUDA kernels share: element conversion, packs of 16 bytes, launches. CUDA 12.1 or later,
- * whose kernels take up to 32 KiB of parameters; no TensorFlow.
+/* Common parts of the CUDA kernels: element conversion, packs of 16 bytes, launches. No TensorFlow.
+ *
+ * Needs CUDA 12.1 or later, because kernels have up to 32 KiB of parameters.
  */
-#ifndef TF_SG2_DEVICE_CUH_
-#define TF_SG2_DEVICE_CUH_
+#ifndef TF_SG2_COMMON_DEVICE_CUH_
+#define TF_SG2_COMMON_DEVICE_CUH_
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -14,16 +15,16 @@
 namespace {
 
 constexpr int kThreads = 256;
-/* More blocks than any device holds at once; each goes on until the work is done. */
+/* More blocks than any device runs at once. Each block loops until the work is done. */
 constexpr int64_t kMaximumBlocks = 1 << 20;
 
-/* Sums are float32 or better. */
+/* The type in which elements of type T are computed and summed. */
 template <typename T>
-struct Sum {
+struct Accumulator {
   typedef float type;
 };
 template <>
-struct Sum<double> {
+struct Accumulator<double> {
   typedef double type;
 };
 
@@ -36,7 +37,7 @@ __device__ inline void narrow(float value, __nv_bfloat16* to) { *to = __float2bf
 __device__ inline void narrow(float value, float* to) { *to = value; }
 __device__ inline void narrow(double value, double* to) { *to = value; }
 
-/* What one access moves: N elements, all sixteen bytes where N allows. */
+/* N elements that one access reads or writes: 16 bytes if N is kPack<T>. */
 template <typename T, int N>
 struct alignas(N * sizeof(T)) Pack {
   T values[N];
@@ -49,7 +50,7 @@ inline bool aligned16(const void* pointer) { return reinterpret_cast<uintptr_t>(
 
 inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-/* Queues `kernel` on blocks of kThreads; none for no work. Returns a cudaError_t. */
+/* Launches `kernel` with blocks of kThreads, or not at all without work. Returns a cudaError_t. */
 template <typename... Parameters, typename... Arguments>
 int launch(void (*kernel)(Parameters...), int64_t blocks, void* stream, Arguments... arguments) {
   if (blocks <= 0) return cudaSuccess;
@@ -62,4 +63,4 @@ int launch(void (*kernel)(Parameters...), int64_t blocks, void* stream, Argument
 
 }  // namespace
 
-#endif  // TF_SG2_DEVICE_CUH_
+#endif  // TF_SG2_COMMON_DEVICE_CUH_

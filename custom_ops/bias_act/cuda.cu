@@ -1,80 +1,44 @@
 // The CUDA kernels of bias_act and of its first and second derivatives: one pass over memory each.
-// Sums are made in two stages of fixed order and shape, without atomics, so that results repeat:
-// a block sums over its piece of the pixels, and what the pieces leave is added up afterwards.
+// Sums have two stages of fixed order, without atomics, so results repeat bit for bit. First, each
+// block sums over its tile of the pixels. Then the partial sums of the tiles are added.
 
 #include "bias_act.h"
 
-#include <math.h>
-
+#include "../common/device.cuh"
 #include "activations.h"
-#include "device.cuh"
 
 namespace {
 
 constexpr int kWarp = 32;
-// Pixels of one piece: at least so many that what it leaves is little beside what it reads, at most
-// so many that their noise sums fit in shared memory; between the two, about 512 pieces a sample.
+// Pixels per tile. The minimum keeps the partial sums small beside the input. The maximum lets the
+// noise sums fit in shared memory. Between the two, there are about 512 tiles per sample.
 constexpr int64_t kMinimumPixels = 64;
 constexpr int64_t kMaximumPixels = 1024;
-constexpr int64_t kPieces = 512;
-// Channels, and pieces at a time, of a block that adds up what pieces left.
+constexpr int64_t kTilesPerSample = 512;
+// Channels of a block that adds partial sums, and tiles that it adds at a time.
 constexpr int kFinishLanes = 32;
 constexpr int kFinishGroups = kThreads / kFinishLanes;
 
-int64_t piece_pixels(const TfSg2BiasAct& s) {
-  const int64_t pixels = divide_up(s.pixels, kPieces);
+int64_t pixels_per_tile(const TfSg2BiasAct& s) {
+  const int64_t pixels = divide_up(s.pixels, kTilesPerSample);
   return pixels < kMinimumPixels ? kMinimumPixels : pixels > kMaximumPixels ? kMaximumPixels : pixels;
 }
 
-int64_t pieces_of_sample(const TfSg2BiasAct& s) { return divide_up(s.pixels, piece_pixels(s)); }
+int64_t tiles_per_sample(const TfSg2BiasAct& s) { return divide_up(s.pixels, pixels_per_tile(s)); }
 
-// Calls `work` with the activation, its kind known to the compiler: the choice is the same for all.
-template <typename A, typename Work>
-__device__ inline void with_activation(int32_t activation, A alpha, Work work) {
-  switch (kind_of(activation)) {
-    case kRelu: return work(Function<kRelu, A>{activation, alpha});
-    case kLrelu: return work(Function<kLrelu, A>{activation, alpha});
-    case kSmooth: return work(Function<kSmooth, A>{activation, alpha});
-    default: return work(Function<kLinear, A>{activation, alpha});
-  }
-}
-
-// Gain and clamp around an activation; NaN goes through.
-template <typename F, typename A>
-struct Clamped {
-  F function;
-  A gain, clamp;
-  bool clamps;  // Else the clamp is infinity.
-
-  __device__ A value(A t) const {
-    const A v = function.value(t) * gain;
-    return v > clamp ? clamp : v < -clamp ? -clamp : v;
-  }
-  // The derivative, or zero where the clamp holds the value back and where that is NaN.
-  __device__ A open(A t, A derivative) const {
-    if (!clamps) return derivative;
-    const A v = function.value(t) * gain;
-    return v <= clamp && v >= -clamp ? derivative : A(0);
-  }
-  __device__ A slope(A t) const { return function.slope(t) * gain; }
-  __device__ A curvature(A t) const { return function.curvature(t) * gain; }
-};
-
-// Index is 32 bits wide where that holds all elements: its divisions cost a fraction.
+// Index has 32 bits if that is enough for all elements, because its divisions are faster.
 template <typename T, int N, typename Index>
 __global__ void __launch_bounds__(kThreads)
     forward(TfSg2BiasAct s, TfSg2BiasActPoint at, T* y) {
-  typedef typename Sum<T>::type A;
+  typedef typename Accumulator<T>::type A;
   typedef Pack<T, N> Elements;
   const T* scale = static_cast<const T*>(at.scale);
   const T* noise = static_cast<const T*>(at.noise);
   const T* bias = static_cast<const T*>(at.bias);
-  const A clamp = s.clamp < 0 ? static_cast<A>(INFINITY) : static_cast<A>(s.clamp);
   const Index packs = static_cast<Index>(s.channels / N), pixels = static_cast<Index>(s.pixels);
   const Index count = static_cast<Index>(s.batch) * pixels * packs;
   const Index step = static_cast<Index>(gridDim.x) * kThreads;
-  with_activation(s.activation, static_cast<A>(s.alpha), [&](auto function) {
-    const Clamped<decltype(function), A> f = {function, static_cast<A>(s.gain), clamp, s.clamp >= 0};
+  with_function<A>(s, [&](auto f) {
     for (Index i = static_cast<Index>(blockIdx.x) * kThreads + threadIdx.x; i < count; i += step) {
       const Index row = i / packs, channel = (i - row * packs) * N, sample = row / pixels;
       const Elements x = static_cast<const Elements*>(at.x)[i];
@@ -93,20 +57,20 @@ __global__ void __launch_bounds__(kThreads)
   });
 }
 
-// What a thread of a derivative's kernel reads and writes at one pack.
+// What a thread of a derivative's kernel reads and writes per pack.
 template <typename T, int N, typename F>
 struct Derivative {
-  typedef typename Sum<T>::type A;
+  typedef typename Accumulator<T>::type A;
   typedef Pack<T, N> Elements;
-  const Clamped<F, A> f;
+  const F f;
   const Elements *x, *dy, *ux;  // ux: null for zeros.
   Elements *out_dy, *out_x;     // out_dy: null in the first derivative.
   bool scaled;
-  // At the thread's channels.
+  // The values of the thread's channels.
   A scale[N], bias[N], scale_cotangent[N], bias_cotangent[N];
   A scale_sum[N], bias_sum[N];
 
-  // Returns the pack's part of the sum over channels.
+  // Returns the sum over the pack's channels.
   __device__ A first(int64_t i, A noise) {
     const Elements x_i = x[i], dy_i = dy[i];
     Elements result;
@@ -115,7 +79,7 @@ struct Derivative {
     for (int k = 0; k < N; ++k) {
       const A value = widen(x_i.values[k]);
       const A t = value * scale[k] + bias[k] + noise;
-      const A g = f.open(t, widen(dy_i.values[k])) * f.slope(t);
+      const A g = f.pass(f.compared(t), A(widen(dy_i.values[k]))) * f.slope(t);
       narrow(g * scale[k], &result.values[k]);
       scale_sum[k] += g * value;
       bias_sum[k] += g;
@@ -133,11 +97,11 @@ struct Derivative {
 #pragma unroll
     for (int k = 0; k < N; ++k) {
       const A value = widen(x_i.values[k]), u = widen(cotangents.values[k]);
-      const A t = value * scale[k] + bias[k] + noise, m = f.slope(t);
-      const A d = f.open(t, widen(dy_i.values[k]));
+      const A t = value * scale[k] + bias[k] + noise, m = f.slope(t), v = f.compared(t);
+      const A d = f.pass(v, A(widen(dy_i.values[k])));
       const A tangent = u * scale[k] + scale_cotangent[k] * value + bias_cotangent[k] + shift;
       const A h = d * tangent * f.curvature(t);
-      narrow(f.open(t, tangent * m), &to_dy.values[k]);
+      narrow(f.pass(v, tangent * m), &to_dy.values[k]);
       narrow(h * scale[k] + scale_cotangent[k] * d * m, &to_x.values[k]);
       scale_sum[k] += h * value + u * d * m;
       bias_sum[k] += h;
@@ -149,40 +113,39 @@ struct Derivative {
   }
 };
 
-// One piece of one sample's pixels a block: `lanes` threads, a power of two up to a warp, lie along
-// the channels, the others along the pixels. All threads take the same turns, for the shuffles.
+// One tile of one sample's pixels per block. `lanes` threads, a power of two up to a warp, divide the
+// channels, and groups of them divide the pixels. All threads make the same iterations, because the
+// shuffles need them all.
 template <typename T, int N, bool kSecond>
 __global__ void __launch_bounds__(kThreads)
     derivative(TfSg2BiasAct s, TfSg2BiasActPoint at, const T* dy, TfSg2BiasActCotangent u, T* out_dy,
-               TfSg2BiasActGradient out, typename Sum<T>::type* partials, int lanes,
-               int64_t pixels_each) {
-  typedef typename Sum<T>::type A;
+               TfSg2BiasActGradient out, typename Accumulator<T>::type* partials, int lanes,
+               int64_t tile_pixels) {
+  typedef typename Accumulator<T>::type A;
   typedef Pack<T, N> Elements;
   __shared__ A noise_sums[kMaximumPixels];
   __shared__ A sums[2][kThreads][N];
   const int lane = threadIdx.x % lanes, group = threadIdx.x / lanes, groups = kThreads / lanes;
-  const int64_t packs = s.channels / N, each = (s.pixels + pixels_each - 1) / pixels_each;
+  const int64_t packs = s.channels / N, tiles = (s.pixels + tile_pixels - 1) / tile_pixels;
   const T* noise = static_cast<const T*>(at.noise);
   const T* unoise = static_cast<const T*>(u.noise);
-  const A clamp = s.clamp < 0 ? static_cast<A>(INFINITY) : static_cast<A>(s.clamp);
 
-  with_activation(s.activation, static_cast<A>(s.alpha), [&](auto function) {
-    typedef decltype(function) F;
-    Derivative<T, N, F> d = {{function, static_cast<A>(s.gain), clamp, s.clamp >= 0},
-                             static_cast<const Elements*>(at.x),
-                             reinterpret_cast<const Elements*>(dy),
-                             static_cast<const Elements*>(u.x),
-                             reinterpret_cast<Elements*>(out_dy),
-                             static_cast<Elements*>(out.x),
-                             at.scale != nullptr};
-    for (int64_t piece = blockIdx.x; piece < s.batch * each; piece += gridDim.x) {
-      const int64_t sample = piece / each, from = piece % each * pixels_each;
-      const int64_t pixels = s.pixels - from < pixels_each ? s.pixels - from : pixels_each;
+  with_function<A>(s, [&](auto f) {
+    Derivative<T, N, decltype(f)> d = {f,
+                                       static_cast<const Elements*>(at.x),
+                                       reinterpret_cast<const Elements*>(dy),
+                                       static_cast<const Elements*>(u.x),
+                                       reinterpret_cast<Elements*>(out_dy),
+                                       static_cast<Elements*>(out.x),
+                                       at.scale != nullptr};
+    for (int64_t tile = blockIdx.x; tile < s.batch * tiles; tile += gridDim.x) {
+      const int64_t sample = tile / tiles, from = tile % tiles * tile_pixels;
+      const int64_t pixels = s.pixels - from < tile_pixels ? s.pixels - from : tile_pixels;
       for (int64_t p = threadIdx.x; p < pixels; p += kThreads) noise_sums[p] = 0;
       __syncthreads();
       for (int64_t chunk = 0; chunk < packs; chunk += lanes) {
-        const bool here = chunk + lane < packs;
-        const int64_t channel = here ? (chunk + lane) * N : 0;
+        const bool active = chunk + lane < packs;
+        const int64_t channel = active ? (chunk + lane) * N : 0;
         const auto at_channel = [&](const void* values, int64_t offset, A absent, int k) {
           return values ? widen(static_cast<const T*>(values)[offset + channel + k]) : absent;
         };
@@ -196,7 +159,7 @@ __global__ void __launch_bounds__(kThreads)
         for (int64_t first = 0; first < pixels; first += groups) {
           const int64_t p = first + group;
           A total = 0;
-          if (here && p < pixels) {
+          if (active && p < pixels) {
             const int64_t row = sample * s.pixels + from + p, i = row * packs + chunk + lane;
             A shift = 0;
             if (noise) shift = widen(noise[s.noise_batch == 1 ? from + p : row]);
@@ -210,7 +173,7 @@ __global__ void __launch_bounds__(kThreads)
             for (int distance = lanes / 2; distance > 0; distance /= 2) {
               total += __shfl_down_sync(0xffffffffu, total, distance, lanes);
             }
-            if (lane == 0 && p < pixels) noise_sums[p] += total;  // Always the same thread.
+            if (lane == 0 && p < pixels) noise_sums[p] += total;  // One thread per pixel.
           }
         }
         for (int k = 0; k < N; ++k) {
@@ -218,12 +181,12 @@ __global__ void __launch_bounds__(kThreads)
           sums[1][threadIdx.x][k] = d.bias_sum[k];
         }
         __syncthreads();
-        if (group == 0 && here) {
+        if (group == 0 && active) {
           for (int which = 0; which < 2; ++which) {
             for (int k = 0; k < N; ++k) {
               A sum = 0;
               for (int g = 0; g < groups; ++g) sum += sums[which][g * lanes + lane][k];
-              partials[(piece * 2 + which) * s.channels + channel + k] = sum;
+              partials[(tile * 2 + which) * s.channels + channel + k] = sum;
             }
           }
         }
@@ -238,23 +201,24 @@ __global__ void __launch_bounds__(kThreads)
   });
 }
 
-// Adds up what the pieces of one sample left, in double precision: the scale's sums go out, the
-// bias's stay where those of the sample's first piece were.
+// Adds the partial sums of each sample's tiles, in double precision. The sums for scale are results.
+// The sums for bias replace the partial sums of the sample's first tile.
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
-    finish_samples(TfSg2BiasAct s, T* scale, typename Sum<T>::type* partials, int64_t each) {
-  typedef typename Sum<T>::type A;
+    finish_samples(TfSg2BiasAct s, T* scale, typename Accumulator<T>::type* partials,
+                   int64_t tiles) {
+  typedef typename Accumulator<T>::type A;
   __shared__ double sums[2][kFinishGroups][kFinishLanes];
   const int lane = threadIdx.x % kFinishLanes, group = threadIdx.x / kFinishLanes;
   const int64_t across = (s.channels + kFinishLanes - 1) / kFinishLanes;
   for (int64_t block = blockIdx.x; block < s.batch * across; block += gridDim.x) {
     const int64_t sample = block / across, channel = block % across * kFinishLanes + lane;
-    A* from = partials + sample * each * 2 * s.channels + channel;
+    A* from = partials + sample * tiles * 2 * s.channels + channel;
     double totals[2] = {0, 0};
     if (channel < s.channels) {
-      for (int64_t piece = group; piece < each; piece += kFinishGroups) {
-        totals[0] += from[piece * 2 * s.channels];
-        totals[1] += from[(piece * 2 + 1) * s.channels];
+      for (int64_t tile = group; tile < tiles; tile += kFinishGroups) {
+        totals[0] += from[tile * 2 * s.channels];
+        totals[1] += from[(tile * 2 + 1) * s.channels];
       }
     }
     sums[0][group][lane] = totals[0];
@@ -266,7 +230,7 @@ __global__ void __launch_bounds__(kThreads)
         totals[1] += sums[1][g][lane];
       }
       if (scale) narrow(static_cast<A>(totals[0]), scale + sample * s.channels + channel);
-      if (each > 0) from[s.channels] = static_cast<A>(totals[1]);
+      if (tiles > 0) from[s.channels] = static_cast<A>(totals[1]);
     }
     __syncthreads();
   }
@@ -274,14 +238,15 @@ __global__ void __launch_bounds__(kThreads)
 
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
-    finish_bias(TfSg2BiasAct s, T* bias, const typename Sum<T>::type* partials, int64_t each) {
-  typedef typename Sum<T>::type A;
+    finish_bias(TfSg2BiasAct s, T* bias, const typename Accumulator<T>::type* partials,
+                int64_t tiles) {
+  typedef typename Accumulator<T>::type A;
   const int64_t step = static_cast<int64_t>(gridDim.x) * kThreads;
   for (int64_t c = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; c < s.channels;
        c += step) {
     double total = 0;
-    for (int64_t n = 0; n < (each ? s.batch : 0); ++n) {
-      total += partials[(n * each * 2 + 1) * s.channels + c];
+    for (int64_t n = 0; n < (tiles ? s.batch : 0); ++n) {
+      total += partials[(n * tiles * 2 + 1) * s.channels + c];
     }
     narrow(static_cast<A>(total), bias + c);
   }
@@ -291,7 +256,7 @@ template <typename T, int N>
 int run_forward(const TfSg2BiasAct& s, const TfSg2BiasActPoint& at, void* y, void* stream) {
   const int64_t count = s.batch * s.pixels * (s.channels / N);
   const int64_t blocks = divide_up(count, kThreads);
-  // Half of what 32 bits hold: an index may pass the last element by one step.
+  // Half the range of 32 bits, because an index may exceed the last element by one step.
   if (s.batch * s.pixels * s.channels < int64_t(1) << 31) {
     return launch(forward<T, N, uint32_t>, blocks, stream, s, at, static_cast<T*>(y));
   }
@@ -302,21 +267,21 @@ template <typename T, int N, bool kSecond>
 int run_derivative(const TfSg2BiasAct& s, const TfSg2BiasActPoint& at, const void* dy,
                    const TfSg2BiasActCotangent& u, void* out_dy, const TfSg2BiasActGradient& out,
                    void* partials, void* stream) {
-  typedef typename Sum<T>::type A;
+  typedef typename Accumulator<T>::type A;
   int lanes = 1;
   while (lanes < kWarp && lanes < s.channels / N) lanes *= 2;
-  A* left = static_cast<A*>(partials);
-  const int64_t each = s.channels ? pieces_of_sample(s) : 0;
-  int error = launch(derivative<T, N, kSecond>, s.batch * each, stream, s, at,
-                     static_cast<const T*>(dy), u, static_cast<T*>(out_dy), out, left, lanes,
-                     piece_pixels(s));
+  A* sums = static_cast<A*>(partials);
+  const int64_t tiles = s.channels ? tiles_per_sample(s) : 0;
+  int error = launch(derivative<T, N, kSecond>, s.batch * tiles, stream, s, at,
+                     static_cast<const T*>(dy), u, static_cast<T*>(out_dy), out, sums, lanes,
+                     pixels_per_tile(s));
   if (error == cudaSuccess && (out.scale || out.bias)) {
     error = launch(finish_samples<T>, s.batch * divide_up(s.channels, kFinishLanes), stream, s,
-                   static_cast<T*>(out.scale), left, each);
+                   static_cast<T*>(out.scale), sums, tiles);
   }
   if (error == cudaSuccess && out.bias) {
     error = launch(finish_bias<T>, divide_up(s.channels, kThreads), stream, s,
-                   static_cast<T*>(out.bias), left, each);
+                   static_cast<T*>(out.bias), sums, tiles);
   }
   if (error == cudaSuccess && out.noise && s.channels == 0) {
     error = cudaMemsetAsync(out.noise, 0, s.batch * s.pixels * sizeof(T),
@@ -332,7 +297,7 @@ bool packed(const TfSg2BiasAct& s, const void* a, const void* b, const void* c, 
          aligned16(d) && aligned16(e);
 }
 
-// Calls `work` with a value of the type of the tensors.
+// Calls `work` with a value of the element type.
 template <typename Work>
 int with_type(const TfSg2BiasAct& s, Work work) {
   switch (s.type) {
@@ -348,7 +313,7 @@ int with_type(const TfSg2BiasAct& s, Work work) {
 extern "C" {
 
 size_t tf_sg2_bias_act_cuda_partials(const TfSg2BiasAct* s) {
-  return s->batch * pieces_of_sample(*s) * 2 * s->channels *
+  return s->batch * tiles_per_sample(*s) * 2 * s->channels *
          (s->type == TF_SG2_FLOAT64 ? sizeof(double) : sizeof(float));
 }
 
