@@ -51,7 +51,7 @@ DOCS = [
 ]
 
 # The local server; grpcio comes with tensorflow-serving-api. From 1.64 it bounds connections.
-SERVE = ["uvicorn>=0.30,<1", "grpcio-health-checking>=1.64,<2"]
+SERVE = ["starlette>=0.40,<2", "uvicorn>=0.30,<1", "grpcio-health-checking>=1.64,<2"]
 
 setup(
     name="tf-sg2",

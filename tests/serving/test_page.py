@@ -24,7 +24,7 @@ from selenium.webdriver.common.keys import Keys
 from browser import chromium, look, until
 from tf_sg2.latent.seeds import latents
 from tf_sg2.serving import Client
-from tf_sg2.serving.server.http.page import FOLDER
+from tf_sg2.serving.server.http.app import PAGE_FOLDER
 from tiny_exports import LABELS
 
 pytestmark = pytest.mark.browser
@@ -41,7 +41,7 @@ def ask(address, path, method="GET", headers=None):
 
 
 def test_the_files_are_served_with_a_strict_policy(server):
-    for file in FOLDER.iterdir():
+    for file in PAGE_FOLDER.iterdir():
         path = "/" if file.name == "index.html" else f"/page/{file.name}"
         status, headers, content = ask(server.rest, path)
         assert status == 200
@@ -58,16 +58,16 @@ def test_the_files_are_served_with_a_strict_policy(server):
 
 
 def test_nothing_is_inline_or_from_elsewhere():
-    for file in FOLDER.iterdir():
+    for file in PAGE_FOLDER.iterdir():
         text = file.read_text()
         assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)|@import|//cdn", text), file.name
         assert not re.search(r"\b(innerHTML|eval|document\.write)\b", text), file.name
-    html = (FOLDER / "index.html").read_text()
+    html = (PAGE_FOLDER / "index.html").read_text()
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", html)
 
 
 def test_no_file_of_the_page_is_too_long():
-    lengths = {file.name: len(file.read_text().splitlines()) for file in FOLDER.iterdir()}
+    lengths = {file.name: len(file.read_text().splitlines()) for file in PAGE_FOLDER.iterdir()}
     assert max(lengths.values()) <= 450, lengths
 
 
