@@ -61,7 +61,7 @@ DOCS = [
 ]
 
 # The local server. tensorflow-serving-api brings grpcio, which limits connections from 1.64 on.
-SERVE = ["uvicorn>=0.30,<1", "grpcio-health-checking>=1.64,<2"]
+SERVE = ["starlette>=0.40,<2", "uvicorn>=0.30,<1", "grpcio-health-checking>=1.64,<2"]
 
 setup(
     name="tf-sg2",

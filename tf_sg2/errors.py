@@ -11,9 +11,21 @@ class InputError(ValueError):
     """
 
 
-def printable(text: str) -> str:
-    """The text with file names' bytes that are not UTF-8 escaped, which would fail to print."""
-    return text.encode("utf-8", "backslashreplace").decode()
+def printable(text: str, keep: str = "") -> str:
+    """Returns the text with an escape for each character that does not print.
+
+    Such characters are line breaks, control characters and bytes of file names that are not UTF-8.
+
+    Args:
+        text: any text.
+        keep: characters that stay as they are.
+    """
+    return "".join(
+        char
+        if char.isprintable() or char in keep
+        else char.encode("unicode_escape", "backslashreplace").decode()
+        for char in text
+    )
 
 
 def first_line(error: Exception) -> str:

@@ -15,7 +15,7 @@ from tf_sg2.serving.server.log_lines import OneLineFormatter
 from tf_sg2.serving.token_file import read_token
 
 if TYPE_CHECKING:
-    from tf_sg2.serving.server.app import Settings
+    from tf_sg2.serving.server.settings import Settings
 
 USAGE = """
 tf-sg2 serve: answers TensorFlow Serving's protocol on this machine. Needs the extra [serve].
@@ -150,7 +150,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _settings(values: FlagValues, token: str | None) -> Settings:
-    from tf_sg2.serving.server.app import Settings
+    from tf_sg2.serving.server.settings import Settings
     from tf_sg2.serving.server.wire import config_files
 
     models = []

@@ -1,22 +1,18 @@
-"""Lines of the log: one record a line, whatever names and errors hold."""
+"""The format of the log: one line per record, whatever model names and errors contain."""
 
 from __future__ import annotations
 
 import logging
 
-
-def one_line(text: str) -> str:
-    """Returns the text with escapes for line breaks and all else that does not print."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
+from tf_sg2.errors import printable
 
 
 class OneLineFormatter(logging.Formatter):
-    """Formats a record as one line; only a traceback follows it on lines of its own.
+    """Formats a record as one line; only a traceback adds lines.
 
-    A model's name may hold a line break, and what follows would look like a record.
+    A model's name may contain a line break. Unescaped, the rest would look like another record.
     """
 
-    def formatMessage(self, record: logging.LogRecord) -> str:
-        return one_line(super().formatMessage(record))
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - overrides.
+        """Returns the record's line."""
+        return printable(super().formatMessage(record))

@@ -24,7 +24,7 @@ from selenium.webdriver.common.keys import Keys
 from browser import chromium, look, until
 from tf_sg2.latent.seeds import latents
 from tf_sg2.serving import Client
-from tf_sg2.serving.server.http.page import FOLDER
+from tf_sg2.serving.server.http.app import PAGE_FOLDER
 from tiny_exports import LABELS
 
 pytestmark = pytest.mark.browser
@@ -41,7 +41,7 @@ def ask(address, path, method="GET", headers=None):
 
 
 def test_the_files_are_served_with_a_strict_policy(server):
-    for file in FOLDER.iterdir():
+    for file in PAGE_FOLDER.iterdir():
         path = "/" if file.name == "index.html" else f"/page/{file.name}"
         status, headers, content = ask(server.rest, path)
         assert status == 200
@@ -58,17 +58,17 @@ def test_the_files_are_served_with_a_strict_policy(server):
 
 
 def test_nothing_is_inline_or_from_elsewhere():
-    for file in FOLDER.iterdir():
+    for file in PAGE_FOLDER.iterdir():
         text = file.read_text()
         assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)|@import|//cdn", text), file.name
         assert not re.search(r"\b(innerHTML|eval|document\.write)\b", text), file.name
-    html = (FOLDER / "index.html").read_text()
+    html = (PAGE_FOLDER / "index.html").read_text()
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", html)
 
 
 def test_no_file_of_the_page_is_too_long():
-    lengths = {file.name: len(file.read_text().splitlines()) for file in FOLDER.iterdir()}
-    assert max(lengths.values()) <= 450, lengths
+    lengths = {file.name: len(file.read_text().splitlines()) for file in PAGE_FOLDER.iterdir()}
+    assert max(lengths.values()) <= 400, lengths
 
 
 def test_the_models_are_told_to_those_who_bear_the_token(server, guarded):
@@ -442,6 +442,40 @@ def test_the_model_chosen_last_is_shown_however_late_others_answer(browser, serv
     person.click("#roll")
     assert "/models/tiny:predict" in person.request()
     assert person.console() == []
+
+
+SLOW_FIRST_LIST = """
+const fetched = window.fetch;
+let first = true;
+window.fetch = async (path, ...rest) => {
+  if (path.includes("models.json") && first) {
+    first = false;
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    const answer = await fetched(path, ...rest);
+    window.slowAnswered = true;
+    return answer;
+  }
+  return fetched(path, ...rest);
+};
+"""
+
+
+def test_a_late_refusal_of_an_older_token_is_ignored(browser, guarded):
+    person = Person(browser, guarded.rest)
+    browser.execute_script("sessionStorage.clear()")
+    browser.refresh()
+    until(browser, lambda _: person.find("#token-form").is_displayed())
+    browser.execute_script(SLOW_FIRST_LIST)
+    person.press("wrong", Keys.ENTER)
+    person.find("#token").clear()
+    person.find("#token").send_keys("secret", Keys.ENTER)
+    person.rest()
+    until(browser, lambda _: browser.execute_script("return window.slowAnswered"))
+    time.sleep(0.5)
+    assert person.text("#state") == "ready"
+    assert not person.find("#token-form").is_displayed()
+    assert not person.find("#alert").is_displayed()
+    browser.execute_script("sessionStorage.clear()")
 
 
 @pytest.mark.parametrize("dark", [False, True])

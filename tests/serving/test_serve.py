@@ -27,12 +27,15 @@ from tensorflow_serving.apis import (
 )
 
 from tf_sg2.serving.server.execution.predict import Predictor
-from tf_sg2.serving.server.grpc.services import start
-from tf_sg2.serving.server.http.page import Page
-from tf_sg2.serving.server.http.rest import Rest
+from tf_sg2.serving.server.grpc.server import GrpcServer
+from tf_sg2.serving.server.http.app import application
 from tf_sg2.serving.server.limits import Limits
 from tf_sg2.serving.server.metrics import Metrics
-from tf_sg2.serving.server.wire.config_files import BatchingParameters, ModelConfig
+from tf_sg2.serving.server.wire.config_files import (
+    PROMETHEUS_PATH,
+    BatchingParameters,
+    ModelConfig,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.stack]
 
@@ -69,7 +72,7 @@ def predictor(folder):
 
 @pytest.fixture(scope="module")
 def port(predictor):
-    app = Rest(predictor)
+    app = application(predictor, None, (), PROMETHEUS_PATH, page=False)
     config = uvicorn.Config(app, "127.0.0.1", 0, log_level="error", lifespan="off")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
@@ -198,17 +201,18 @@ def test_pages_of_other_sites_may_not_ask(port):
 )
 def test_without_a_token_only_known_hosts_are_asked(predictor, host, status):
     """A page whose name leads here by DNS rebinding has an Origin that fits its Host."""
+
+    def made(token, hosts):
+        return application(predictor, token, hosts, PROMETHEUS_PATH, page=True)
+
     for headers in ({"Host": host}, {"Host": host, "Origin": f"http://{host}"}):
-        for app, path in (
-            (Rest(predictor, hosts={"gpu.lab"}), "/v1/models/stub"),
-            (Page(None, predictor.models.names, hosts={"gpu.lab"}), "/page/models.json"),
-        ):
-            found, answer = called(app, path, headers)
+        for path in ("/v1/models/stub", "/page/models.json"):
+            found, answer = called(made(None, {"gpu.lab"}), path, headers)
             assert found == status
             assert status == 200 or "--allowed_hosts or --token_file" in answer["error"]
     borne = {"Host": host, "Authorization": "Bearer secret"}
-    assert called(Rest(predictor, token="secret"), "/v1/models/stub", borne)[0] == 200
-    assert called(Rest(predictor), "/v1/models/stub", {})[0] == 200  # No browser leaves it out.
+    assert called(made("secret", ()), "/v1/models/stub", borne)[0] == 200
+    assert called(made(None, ()), "/v1/models/stub", {})[0] == 200  # No browser leaves it out.
 
 
 def called(app, path, headers):
@@ -244,8 +248,8 @@ def test_status_metadata_and_metrics(port):
 
 @pytest.fixture(scope="module")
 def channel(predictor):
-    server, bound = start(predictor, "127.0.0.1", 0)
-    with grpc.insecure_channel(f"127.0.0.1:{bound}") as channel:
+    server = GrpcServer("127.0.0.1:0", predictor)
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         yield channel
     assert server.stop(5).wait(10)
 

@@ -47,7 +47,7 @@ def local(model):
 def is_empty(local):
     """Whether nothing of any request is held, and the model is not in use."""
     budget = local.predictor.budget
-    (entry,) = local.predictor.models._entries.values()
+    (entry,) = local.predictor.models._models.values()
     return budget.left == budget.most_bytes and not entry.versions[1].users
 
 
@@ -56,7 +56,7 @@ def post(port, body, headers=""):
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)  # Else it takes megabytes.
     client.settimeout(20)
     client.connect(("127.0.0.1", port))
-    head = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\n{headers}Content-Length: {len(body)}\r\n\r\n"
+    head = f"POST {PREDICT} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Length: {len(body)}\r\n\r\n"
     client.sendall(head.encode() + body)
     return client
 

@@ -20,6 +20,7 @@ import grpc
 import pytest
 import tensorflow as tf
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from starlette.requests import ClientDisconnect
 from tensorflow_serving.apis import (
     classification_pb2,
     inference_pb2,
@@ -28,10 +29,10 @@ from tensorflow_serving.apis import (
 )
 
 from local_server import PREDICT, ROW, ask, request, serving, shut_gate, wait_for, write_version
-from tf_sg2.serving.server.app import Settings, _warn_of_strangers
-from tf_sg2.serving.server.http.bodies import Gone
-from tf_sg2.serving.server.http.rest import _unless_gone
+from tf_sg2.serving.server.app import _warn_if_public
+from tf_sg2.serving.server.http.rest import _unless_disconnected
 from tf_sg2.serving.server.limits import Limits
+from tf_sg2.serving.server.settings import Settings
 from tf_sg2.serving.server.wire.config_files import BatchingParameters, ModelConfig
 from tf_sg2.serving.server.wire.errors import ServingError
 
@@ -179,8 +180,8 @@ def test_the_error_of_work_whose_client_left_is_not_reported():
 
     async def main():
         asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
-        with pytest.raises(Gone):
-            await _unless_gone(work(), receive)
+        with pytest.raises(ClientDisconnect):
+            await _unless_disconnected(work(), receive)
 
     asyncio.run(main())
     gc.collect()
@@ -440,7 +441,7 @@ def test_without_batching_a_request_may_have_inputs_of_different_lengths(model):
     ],
 )
 def test_listening_to_others_without_a_token_is_warned_of(caplog, host, token, warned):
-    _warn_of_strangers(host, token)
+    _warn_if_public(host, token)
     assert ("WITHOUT A TOKEN" in caplog.text) == warned
     assert Settings().host == "127.0.0.1"
 

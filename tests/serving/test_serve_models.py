@@ -13,8 +13,8 @@ import pytest
 from local_server import wait_for
 from tf_sg2.errors import InputError
 from tf_sg2.serving.server.metrics import Metrics
-from tf_sg2.serving.server.models.config_watcher import Follower
-from tf_sg2.serving.server.models.manager import Models
+from tf_sg2.serving.server.models.config_watcher import ConfigWatcher
+from tf_sg2.serving.server.models.manager import ModelManager
 from tf_sg2.serving.server.wire.config_files import ModelConfig
 from tf_sg2.serving.server.wire.errors import ServingError
 
@@ -44,7 +44,7 @@ def tables():
     made = []
 
     def make(load=lambda _, path: Made(path), **named):
-        made.append(Models(load, Metrics(), **{"poll_seconds": 0.02, **named}))
+        made.append(ModelManager(load, Metrics(), **{"poll_seconds": 0.02, **named}))
         return made[-1]
 
     yield make
@@ -166,13 +166,13 @@ def test_a_configuration_that_changed_during_the_start_is_taken_up(tmp_path):
     path = tmp_path / "models.config"
     path.write_text('model_config_list { config { name: "b" base_path: "/b" } }')
     taken = []
-    follower = Follower(path, 0.02, taken.append)
-    follower.start([ModelConfig("a", Path("/a"))])  # As the file said before the models loaded.
+    watcher = ConfigWatcher(path, 0.02, taken.append)
+    watcher.start([ModelConfig("a", Path("/a"))])  # As the file said before the models loaded.
     try:
         wait_for(lambda: taken)
         assert [config.name for config in taken[0]] == ["b"]
     finally:
-        follower.close()
+        watcher.close()
 
 
 def test_close_waits_for_a_reload_and_refuses_the_next(tables, tmp_path):

@@ -29,7 +29,7 @@ from tf_sg2.errors import InputError
 from tf_sg2.serving.export.warmup import write_warmup
 from tf_sg2.serving.server.limits import Limits
 from tf_sg2.serving.server.log_lines import OneLineFormatter
-from tf_sg2.serving.server.models.config_watcher import Follower
+from tf_sg2.serving.server.models.config_watcher import ConfigWatcher
 from tf_sg2.serving.server.wire.config_files import ModelConfig, Policy, read_models
 
 pytestmark = pytest.mark.slow
@@ -214,8 +214,8 @@ def test_the_config_file_is_followed_and_a_wrong_one_changes_nothing(three, tmp_
     configs = read_models(path)
     with serving(*configs) as local:
         models = local.predictor.models
-        follower = Follower(path, 0.05, models.reload)
-        follower.start(configs)
+        watcher = ConfigWatcher(path, 0.05, models.reload)
+        watcher.start(configs)
         try:
             write(config(["a", "b"]))
             wait_for(lambda: set(models.names()) == {"a", "b"})
@@ -225,7 +225,7 @@ def test_the_config_file_is_followed_and_a_wrong_one_changes_nothing(three, tmp_
             write(config(["b"]))
             wait_for(lambda: set(models.names()) == {"b"})
         finally:
-            follower.close()
+            watcher.close()
 
 
 def test_the_command_takes_the_deployment_files_as_they_are(three, tmp_path):

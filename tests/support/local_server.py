@@ -22,14 +22,13 @@ from tensorflow_serving.apis import (
 )
 
 from tf_sg2.serving.server.execution.predict import Predictor
-from tf_sg2.serving.server.grpc.services import start
+from tf_sg2.serving.server.grpc.server import GrpcServer
+from tf_sg2.serving.server.http.app import application
 from tf_sg2.serving.server.http.connections import Connections
-from tf_sg2.serving.server.http.page import Page
-from tf_sg2.serving.server.http.rest import Rest
 from tf_sg2.serving.server.limits import Limits
 from tf_sg2.serving.server.metrics import Metrics
 from tf_sg2.serving.server.models.saved_model import SavedModel
-from tf_sg2.serving.server.wire.config_files import BatchingParameters, ModelConfig
+from tf_sg2.serving.server.wire.config_files import PROMETHEUS_PATH, BatchingParameters, ModelConfig
 
 PREDICT = "/v1/models/stub:predict"
 ROW = {"instances": [[1, 2]]}
@@ -112,9 +111,8 @@ def serving(
     metrics = Metrics()
     predictor = Predictor(metrics, batching, named.pop("poll", 0.05), limits, **named)
     predictor.models.start(models)
-    app = Rest(predictor, token=token)
     config = uvicorn.Config(
-        Page(app, predictor.models.names, token) if page else app,
+        application(predictor, token, (), PROMETHEUS_PATH, page),
         "127.0.0.1",
         0,
         http=Connections(limits, metrics).protocol(),
@@ -126,12 +124,12 @@ def serving(
     thread = threading.Thread(target=web.run)
     thread.start()
     wait_for(lambda: web.started or not thread.is_alive())
-    server, bound = start(predictor, "127.0.0.1", 0, token)
+    server = GrpcServer("127.0.0.1:0", predictor, token)
     try:
-        with grpc.insecure_channel(f"127.0.0.1:{bound}") as channel:
+        with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
             yield SimpleNamespace(
                 port=web.servers[0].sockets[0].getsockname()[1],
-                rpc_port=bound,
+                rpc_port=server.port,
                 predict=prediction_service_pb2_grpc.PredictionServiceStub(channel),
                 manage=model_service_pb2_grpc.ModelServiceStub(channel),
                 channel=channel,

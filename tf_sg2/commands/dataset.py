@@ -79,6 +79,6 @@ def main(arguments: Sequence[str]) -> None:
             image_channels=values.channels,
             max_images=values.max_images,
         )
-    print(printable(str(report)))
+    print(printable(str(report), keep="\n"))
     if values.dest is None and not report.usable_as_is:
         raise SystemExit(1)

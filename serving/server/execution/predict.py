@@ -18,7 +18,7 @@ from tf_sg2.serving.server.execution.batching import Batcher
 from tf_sg2.serving.server.execution.memory import Budget, Hold
 from tf_sg2.serving.server.limits import Limits
 from tf_sg2.serving.server.metrics import Metrics
-from tf_sg2.serving.server.models.manager import Lease, Models
+from tf_sg2.serving.server.models.manager import Lease, ModelManager
 from tf_sg2.serving.server.models.saved_model import SavedModel
 from tf_sg2.serving.server.models.warmup import warm_up
 from tf_sg2.serving.server.wire.config_files import BatchingParameters
@@ -79,7 +79,7 @@ class Predictor:
                 raise
             return model
 
-        self.models = Models(load, metrics, poll_seconds, labels_need_no_version)
+        self.models = ModelManager(load, metrics, poll_seconds, labels_need_no_version)
         alone = max(2, os.cpu_count() or 1)  # Requests that run side by side, each by itself.
         self._batcher = Batcher(batching.num_batch_threads if batching else alone, metrics)
         # Two: a third would take time from the models, and hold the memory of a third body.

@@ -1,4 +1,9 @@
-"""grpc.health.v1 for the whole server. Probes bear no token, and learn nothing."""
+"""The service grpc.health.v1 for the whole server, with grpcio-health-checking's servicer.
+
+Health checks need no token, so they tell nothing about models and may take only a part of all
+calls. The servicer writes to one watcher at a time, so a write here has a time limit. The status of
+a service changes at most once, to NOT_SERVING, so a call of `Watch` ends after its last status.
+"""
 
 from __future__ import annotations
 
@@ -8,46 +13,61 @@ from collections import Counter
 from collections.abc import Iterator
 
 import grpc
-from grpc_health.v1 import health_pb2
+from grpc_health.v1 import health, health_pb2
 
 from tf_sg2.serving.server.limits import Limits
 from tf_sg2.serving.server.wire.errors import TIMEOUTS
 
 Context = grpc.aio.ServicerContext
-KINDS = {"Check": 4, "Watch": 16}  # Of all calls, one in so many.
+Request, Response = health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse
+
+SHARES = {"Check": 4, "Watch": 16}  # Method -> it gets one of this number of calls.
+WRITE_SECONDS = 1.0
+
+
+class _LastStatus(Exception):  # noqa: N818 - ends a call, and is no error.
+    """The watcher has got a status that does not change any more."""
+
+
+class _WatchContext:
+    """The context of one `Watch`, as the servicer uses it."""
+
+    def __init__(self, context: Context):
+        self._context = context
+
+    async def write(self, response: Response) -> None:
+        """Sends a status, within the time limit."""
+        await asyncio.wait_for(self._context.write(response), WRITE_SECONDS)
+        if response.status != Response.SERVING:
+            raise _LastStatus
 
 
 class Health:
-    """The service. It takes only a part of the calls that the server takes, because nobody needs a
-    token for it.
-    """
+    """The service; it takes only a part of the server's calls."""
 
     def __init__(self, limits: Limits):
-        self.stopping = asyncio.Event()
+        self._servicer = health.aio.HealthServicer()
         self._seconds = limits.arrival_seconds
-        self._most = {kind: max(1, limits.calls // share) for kind, share in KINDS.items()}
+        self._most = {method: max(1, limits.calls // share) for method, share in SHARES.items()}
         self._open: Counter[str] = Counter()
 
-    def _status(self, service: str) -> health_pb2.HealthCheckResponse:
-        statuses = health_pb2.HealthCheckResponse
-        if service:
-            return statuses(status=statuses.SERVICE_UNKNOWN)
-        stopping = self.stopping.is_set()
-        return statuses(status=statuses.NOT_SERVING if stopping else statuses.SERVING)
+    async def stop(self) -> None:
+        """Sends NOT_SERVING to all watchers, and from now on to all checks."""
+        await self._servicer.enter_graceful_shutdown()
 
     @contextlib.contextmanager
-    def _counted(self, kind: str) -> Iterator[None]:
-        self._open[kind] += 1
+    def _counted(self, method: str) -> Iterator[None]:
+        self._open[method] += 1
         try:
             yield
         finally:
-            self._open[kind] -= 1
+            self._open[method] -= 1
 
-    async def _read(self, kind: str, context: Context) -> str:
-        """The service that is asked for. Ends the call if it comes late or is one too many."""
-        if self._open[kind] > self._most[kind]:
+    async def _read(self, method: str, context: Context) -> Request:
+        """Returns the request; aborts a call that is late or over the limit."""
+        if self._open[method] > self._most[method]:
             await context.abort(
-                grpc.StatusCode.RESOURCE_EXHAUSTED, f"There are too many calls of {kind}"
+                grpc.StatusCode.RESOURCE_EXHAUSTED, f"There are too many calls of {method}"
             )
         try:
             request = await asyncio.wait_for(context.read(), self._seconds)
@@ -55,33 +75,35 @@ class Health:
             await context.abort(
                 grpc.StatusCode.DEADLINE_EXCEEDED, "The request did not arrive in time"
             )
-        if not isinstance(request, health_pb2.HealthCheckRequest):
+        if not isinstance(request, Request):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "The call holds no request")
-        return request.service
+        return request
 
-    async def check(self, _: object, context: Context) -> health_pb2.HealthCheckResponse:
-        """Tells how the server is."""
+    async def check(self, _: object, context: Context) -> Response:
+        """Returns the status of the server."""
         with self._counted("Check"):
-            if await self._read("Check", context):
-                await context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
-            return self._status("")
+            return await self._servicer.Check(await self._read("Check", context), context)
 
     async def watch(self, _: object, context: Context) -> None:
-        """Tells how the server is, and again when that changes."""
+        """Sends the status of the server, and again when it changes."""
         with self._counted("Watch"):
-            service = await self._read("Watch", context)
-            await context.write(self._status(service))
-            await self.stopping.wait()  # A server that stops does not wait for those who watch it.
-            if not service:
-                await context.write(self._status(""))
+            request = await self._read("Watch", context)
+            try:
+                await self._servicer.Watch(request, _WatchContext(context))
+            except _LastStatus:
+                pass
+            except TIMEOUTS:
+                await context.abort(
+                    grpc.StatusCode.DEADLINE_EXCEEDED, "The status was not read in time"
+                )
 
     def handler(self) -> grpc.GenericRpcHandler:
-        """The service, in the form that a server takes it."""
+        """Returns the service as gRPC's server takes it."""
         conversions = {
-            "request_deserializer": health_pb2.HealthCheckRequest.FromString,
-            "response_serializer": health_pb2.HealthCheckResponse.SerializeToString,
+            "request_deserializer": Request.FromString,
+            "response_serializer": Response.SerializeToString,
         }
-        # As streams of requests, which look the same to a client, so that reading has a time limit.
+        # As streams of requests: clients see no difference, and the read can have a time limit.
         methods = {
             "Check": grpc.stream_unary_rpc_method_handler(self.check, **conversions),
             "Watch": grpc.stream_stream_rpc_method_handler(self.watch, **conversions),

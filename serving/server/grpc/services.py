@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -28,9 +26,7 @@ from tf_sg2.serving.server.execution.predict import (
     signature_of,
 )
 from tf_sg2.serving.server.grpc.arrivals import Arrivals
-from tf_sg2.serving.server.grpc.health import Health
-from tf_sg2.serving.server.limits import Limits
-from tf_sg2.serving.server.models.manager import Lease
+from tf_sg2.serving.server.models.version import Lease
 from tf_sg2.serving.server.wire import config_files
 from tf_sg2.serving.server.wire.errors import (
     ServingError,
@@ -45,7 +41,7 @@ Context = grpc.aio.ServicerContext
 Answer = Callable[[Message, Context, Hold], Awaitable[Message | bytes]]
 
 
-class _Calls:
+class Services:
     """What is answered to each call. A request is bytes until there is room for it."""
 
     def __init__(self, predictor: Predictor, as_content: bool):
@@ -260,93 +256,3 @@ def _aliases(request: Message, signature: Signature) -> list[str]:
         if aliases.count(alias) > 1:
             raise invalid_argument(f"duplicate output tensor alias: {alias}")
     return aliases
-
-
-class Server:
-    """A running gRPC server, with an event loop and a thread of its own."""
-
-    def __init__(self, address: str, predictor: Predictor, token: str | None, as_content: bool):
-        self._stopping, self._ended = False, threading.Event()
-        self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._run, name="rpc", daemon=True).start()
-        start = self._start(address, predictor, token, as_content)
-        try:
-            self.port = asyncio.run_coroutine_threadsafe(start, self._loop).result()
-        except BaseException:
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            raise
-
-    def _run(self) -> None:
-        self._loop.run_forever()
-        self._loop.close()
-
-    async def _start(
-        self, address: str, predictor: Predictor, token: str | None, as_content: bool
-    ) -> int:
-        limits = predictor.limits
-        self._health = Health(limits)
-        self._server = grpc.aio.server(
-            maximum_concurrent_rpcs=limits.calls,
-            options=_options(limits),
-        )
-        handlers = _Calls(predictor, as_content).handlers(token)
-        self._server.add_generic_rpc_handlers([*handlers, self._health.handler()])
-        bound = self._server.add_insecure_port(address)
-        await self._server.start()
-        return bound
-
-    async def _stop(self, grace: float) -> None:
-        self._health.stopping.set()
-        await self._server.stop(grace)
-
-    def stop(self, grace: float) -> threading.Event:
-        """Says NOT_SERVING to those who watch, refuses new calls, and gives those under way `grace`
-        seconds. Returns at once; the event is set when all has ended. A second call stops nothing
-        sooner.
-        """
-        if not self._stopping:
-            self._stopping = True
-            stop = asyncio.run_coroutine_threadsafe(self._stop(grace), self._loop)
-            stop.add_done_callback(self._end)
-        return self._ended
-
-    def _end(self, _: Future[None]) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._ended.set()
-
-
-def _options(limits: Limits) -> list[tuple[str, int]]:
-    return [
-        ("grpc.max_receive_message_length", limits.message_bytes),
-        ("grpc.max_send_message_length", -1),
-        ("grpc.so_reuseport", 0),
-        ("grpc.max_concurrent_streams", max(1, limits.calls // 4)),
-        ("grpc.server_handshake_timeout_ms", int(1000 * limits.arrival_seconds)),
-        ("grpc.max_allowed_incoming_connections", limits.grpc_connections),
-        # Windows do not grow, so a call that is not read yet holds 64 KiB at most. One that is read
-        # gets a window for its whole message.
-        ("grpc.http2.bdp_probe", 0),
-    ]
-
-
-def start(
-    predictor: Predictor,
-    host: str,
-    port: int,
-    token: str | None = None,
-    as_content: bool = False,
-) -> tuple[Server, int]:
-    """Starts the gRPC server; returns it and its port (another than `port` if that is 0).
-
-    Args:
-        predictor: answers, within its limits.
-        host: address to listen on.
-        port: 0 takes a free one.
-        token: what calls must bear, except for health checks.
-        as_content: sends tensors as `tensor_content`.
-
-    Raises:
-        RuntimeError: if the address cannot be had.
-    """
-    server = Server(f"{host}:{port}", predictor, token, as_content)
-    return server, server.port

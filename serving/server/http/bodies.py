@@ -1,51 +1,49 @@
-"""Reads the body of a REST request, within bounds on its length, inflated or not."""
+"""Reads the body of a REST request, within a limit on its length before and after inflation."""
 
 from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Awaitable, Callable
+
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
 
 from tf_sg2.serving.server.execution.memory import Hold
 from tf_sg2.serving.server.wire.errors import invalid_argument
 
 PIECE_BYTES = 1 << 16
-MOST_MEMBERS = 1000  # Each costs a copy of up to a piece.
+MOST_MEMBERS = 1000  # Each member costs a copy of at most one piece.
 ZEROS = re.compile(rb"\0*")
 
 
-class TooLong(Exception):
-    """The body is longer than allowed."""
-
-
-class Gone(Exception):
-    """The client went away before the body was complete."""
+class BodyTooLargeError(Exception):
+    """The body is larger than the limit."""
 
 
 async def read(
-    receive: Callable[[], Awaitable[dict]],
+    receive: Receive,
     headers: dict[bytes, bytes],
     most_bytes: int,
     hold: Hold,
 ) -> bytes:
-    """Returns the body as it was sent; what is kept of it is counted in `hold` as it comes.
+    """Returns the body as sent; `hold` is charged for each piece as it arrives.
 
     Raises:
-        TooLong: for a body over `most_bytes`, before it is read where its length is declared.
-        Gone: if the client went away.
-        ServingError: if there is no room for it.
+        BodyTooLargeError: for a body over `most_bytes`. A declared length is checked before reading.
+        ClientDisconnect: if the client disconnected.
+        ServingError: if the memory for all requests is full.
     """
     declared = headers.get(b"content-length", b"0")
     if declared.isdigit() and int(declared[:20]) > most_bytes:
-        raise TooLong
+        raise BodyTooLargeError
     body = bytearray()
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise Gone
+            raise ClientDisconnect
         piece = message.get("body", b"")
         if len(body) + len(piece) > most_bytes:
-            raise TooLong
+            raise BodyTooLargeError
         hold.add(len(piece))
         body += piece
         if not message.get("more_body"):
@@ -53,19 +51,19 @@ async def read(
 
 
 def is_gzip(headers: dict[bytes, bytes]) -> bool:
-    """Whether the body comes compressed."""
+    """Returns whether the body is compressed."""
     return headers.get(b"content-encoding", b"").strip().lower() in (b"gzip", b"x-gzip")
 
 
 def inflated(body: bytes, most_bytes: int, hold: Hold) -> bytearray:
-    """Returns what a gzip body holds. Never more than the bound is inflated, whatever it claims.
+    """Returns the content of a gzip body; never inflates more than the limit.
 
-    It may have several members, and zeros after each.
+    A body may have several members, and zeros after each.
 
     Raises:
-        TooLong: for a body that grows over `most_bytes`.
-        ServingError: INVALID_ARGUMENT for a body that is not gzip, or has too many members; or if
-            there is no room for it, or nobody waits for it any more.
+        BodyTooLargeError: for a body that grows over `most_bytes`.
+        ServingError: INVALID_ARGUMENT for a body that is not gzip or has too many members. Also if
+            the memory for all requests is full, or the request was cancelled.
     """
     out = bytearray()
     at = members = 0
@@ -78,7 +76,7 @@ def inflated(body: bytes, most_bytes: int, hold: Hold) -> bytearray:
 
 
 def _inflate_member(body: bytes, at: int, out: bytearray, most_bytes: int, hold: Hold) -> int:
-    """Appends what the member at an offset holds to `out`; returns the offset after it."""
+    """Appends the content of the member at an offset to `out`; returns the offset after it."""
     stream = zlib.decompressobj(16 + zlib.MAX_WBITS)
     rest = b""
     while not stream.eof:
@@ -93,7 +91,7 @@ def _inflate_member(body: bytes, at: int, out: bytearray, most_bytes: int, hold:
         if not piece and not rest and not stream.eof and at >= len(body):
             raise invalid_argument("The body ends within its gzip stream")
         if len(out) + len(piece) > most_bytes:
-            raise TooLong
+            raise BodyTooLargeError
         hold.add(len(piece))
         out += piece
     return at - len(stream.unused_data)

@@ -1,4 +1,7 @@
-"""The REST half: an ASGI application with TensorFlow Serving's paths, bodies and sentences."""
+"""The REST API: an ASGI application with TensorFlow Serving's paths, bodies and error texts.
+
+It is no set of Starlette routes, see `app`. A request holds its memory until its answer is sent.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Awaitable, Callable, Collection, Coroutine
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -14,6 +17,8 @@ from urllib.parse import unquote
 import numpy as np
 import tensorflow as tf
 from google.protobuf import json_format
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
 from tensorflow_serving.apis import get_model_metadata_pb2
 
 from tf_sg2.serving.server.execution.memory import Hold
@@ -25,10 +30,9 @@ from tf_sg2.serving.server.execution.predict import (
 )
 from tf_sg2.serving.server.http import bodies
 from tf_sg2.serving.server.http.access import Access
-from tf_sg2.serving.server.http.answers import JSON_TYPE, TEXT_TYPE, error_body, send_answer
-from tf_sg2.serving.server.models.manager import Lease
+from tf_sg2.serving.server.http.answers import TEXT_TYPE, Answer, error_answer
+from tf_sg2.serving.server.models.version import Lease
 from tf_sg2.serving.server.wire import json_answers, json_requests
-from tf_sg2.serving.server.wire.config_files import PROMETHEUS_PATH
 from tf_sg2.serving.server.wire.errors import (
     ServingError,
     from_exception,
@@ -46,7 +50,7 @@ POST = re.compile(rf"/v1/models/(?P<name>[^/:]+){CHOICE}:(?P<rest>predict|classi
 
 @dataclass
 class _Request:
-    """A predict request; its body is let go when it has been converted."""
+    """A predict request; its body is freed after the conversion to arrays."""
 
     name: str
     version: int | None
@@ -56,76 +60,64 @@ class _Request:
     is_gzip: bool
 
 
-class Rest:
+class RestApi:
     """The application.
 
     Args:
-        predictor: answers, within its limits.
-        token: what requests must bear, if any.
-        metrics_path: where the metrics are; None keeps them to itself.
-        hosts: see `Access`.
+        predictor: runs the requests, within its limits.
+        access: decides which requests are allowed.
+        metrics_path: path of the metrics; None does not publish them.
     """
 
-    def __init__(
-        self,
-        predictor: Predictor,
-        token: str | None = None,
-        metrics_path: str | None = PROMETHEUS_PATH,
-        hosts: Collection[str] = (),
-    ):
-        self._predictor, self._metrics_path = predictor, metrics_path
-        self._access = Access(token, hosts)
+    def __init__(self, predictor: Predictor, access: Access, metrics_path: str | None):
+        self._predictor, self._access = predictor, access
+        self._metrics_path = metrics_path
 
-    async def __call__(
-        self,
-        scope: dict,
-        receive: Callable[[], Awaitable[dict]],
-        send: Callable[[dict], Awaitable[None]],
-    ) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
         if scope["type"] != "http":
             return
         with self._predictor.budget.hold("UNAVAILABLE") as hold:  # Until the answer is sent.
             answer = await self._answer(scope, receive, hold)
-            await send_answer(send, scope["method"], answer)
+            await answer(scope, receive, send)
 
-    async def _answer(
-        self, scope: dict, receive: Callable, hold: Hold
-    ) -> tuple[int, bytes | bytearray, bytes]:
+    async def _answer(self, scope: Scope, receive: Receive, hold: Hold) -> Answer:
         headers = dict(scope["headers"])
         refusal = self._access.refusal(headers)
         if refusal is not None:
             self._predictor.metrics.refused.add(refusal.reason)
-            return refusal.status, error_body(refusal.sentence), JSON_TYPE
+            return error_answer(refusal.status, refusal.sentence)
         path = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
         if scope["query_string"]:
             path += "?" + scope["query_string"].decode("latin-1")
         if path == self._metrics_path:
-            return 200, self._predictor.metrics.text().encode(), TEXT_TYPE
+            return Answer(self._predictor.metrics.text().encode(), kind=TEXT_TYPE)
         if not path.startswith("/v1/"):
-            return 404, b"Not Found", TEXT_TYPE
+            return Answer(b"Not Found", 404, TEXT_TYPE)
         most_bytes = self._predictor.limits.body_bytes
         name = ""
         try:
             if scope["method"] == "GET":
-                return 200, self._told(path), JSON_TYPE
+                return Answer(self._information(path))
             name, version, label, method = _route(POST, scope["method"], path)
             body = await bodies.read(receive, headers, most_bytes, hold)
             request = _Request(name, version, label, method, body, bodies.is_gzip(headers))
             del body
-            return 200, await _unless_gone(self._post(request, hold), receive), JSON_TYPE
-        except bodies.Gone:
-            return 499, b"", TEXT_TYPE
-        except bodies.TooLong:
+            return Answer(await _unless_disconnected(self._post(request, hold), receive))
+        except ClientDisconnect:
+            return Answer(b"", 499, TEXT_TYPE)
+        except bodies.BodyTooLargeError:
             self._predictor.metrics.refused.add("body_bytes")
-            return 413, error_body(f"The body is over the limit of {most_bytes} bytes"), JSON_TYPE
+            return error_answer(413, f"The body is over the limit of {most_bytes} bytes")
         except Exception as error:
             failure = from_exception(error)
             without_frames(error)
             if not failure.counted:
                 self._predictor.count_refusal(name, failure)
-            return failure.http_status, error_body(failure.message), JSON_TYPE
+            return error_answer(failure.http_status, failure.message)
 
-    def _told(self, path: str) -> bytes:
+    def _information(self, path: str) -> bytes:
+        """Returns the status or the metadata of a model."""
         if path in ("/v1/models", "/v1/models/"):
             raise invalid_argument("Missing model name in request.")
         name, version, label, metadata = _route(GET, "GET", path)
@@ -134,7 +126,7 @@ class Rest:
     async def _post(self, request: _Request, hold: Hold) -> bytearray:
         limit, begun = self._predictor.limits.rest_seconds, time.monotonic()
         convert = self._predictor.convert
-        # What is inflated may be a thousand times as long.
+        # An inflated body may be a thousand times as long.
         size = len(request.body) << 10 if request.is_gzip else len(request.body)
         converted = convert(size, self._converted, request, hold)
         lease, wanted, signature, inputs, rows = await asyncio.wait_for(converted, limit)
@@ -151,8 +143,9 @@ class Rest:
     def _converted(
         self, request: _Request, hold: Hold
     ) -> tuple[Lease, str, Signature, dict[str, np.ndarray], bool]:
-        """Everything from the body to the arrays, in one job: so there are never more documents in
-        memory than threads for it.
+        """Converts a body to arrays, in one job.
+
+        So at most as many documents are in memory as there are threads for conversion.
         """
         body = request.body
         if request.is_gzip:
@@ -181,8 +174,8 @@ class Rest:
             signatures = get_model_metadata_pb2.SignatureDefMap(
                 signature_def=lease.model.signatures
             )
-            # With defaults, as TensorFlow Serving prints them. Protobuf 4 and 5 disagree on the
-            # name of that argument, not on its place.
+            # With defaults, as in TensorFlow Serving. Protobuf 4 and 5 have different names for
+            # this argument, at the same position.
             inner = json_format.MessageToDict(signatures, True, preserving_proto_field_name=True)
             answer = {
                 "model_spec": {
@@ -210,7 +203,7 @@ class Rest:
 
 
 def _route(pattern: re.Pattern, method: str, path: str) -> tuple[str, int | None, str | None, Any]:
-    """Name, version, label and what follows them, of a path."""
+    """Returns name, version, label and the rest of a path."""
     match = pattern.fullmatch(path) if method in ("GET", "POST") else None
     if match is None:
         raise invalid_argument(f"Malformed request: {method} {path}")
@@ -222,11 +215,13 @@ def _route(pattern: re.Pattern, method: str, path: str) -> tuple[str, int | None
     return name, version, label, match["rest"]
 
 
-async def _unless_gone(work: Coroutine[Any, Any, bytearray], receive: Callable) -> bytearray:
-    """The work's result; if the client goes away first, the work is given up.
+async def _unless_disconnected(
+    work: Coroutine[Any, Any, bytearray], receive: Receive
+) -> bytearray:
+    """Returns the result of the work; cancels it if the client disconnects first.
 
     Raises:
-        Gone: then.
+        ClientDisconnect: if the client disconnected.
     """
 
     async def disconnected() -> None:
@@ -237,10 +232,10 @@ async def _unless_gone(work: Coroutine[Any, Any, bytearray], receive: Callable) 
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
-            raise bodies.Gone
+            raise ClientDisconnect
         return task.result()
     finally:
         task.cancel()
         gone.cancel()
-        # Work may end with an error of its own in the moment of the cancellation.
+        # The work may raise an error of its own at the moment of the cancellation.
         await asyncio.gather(task, gone, return_exceptions=True)

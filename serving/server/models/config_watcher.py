@@ -14,7 +14,7 @@ from tf_sg2.serving.server.wire.errors import ServingError
 log = logging.getLogger(__name__)
 
 
-class Follower:
+class ConfigWatcher:
     """Reads a `ModelServerConfig` file again and again, and hands on what has changed.
 
     What cannot be used is said in the log, once, and the models stay as they are. A label whose
@@ -23,7 +23,7 @@ class Follower:
     Args:
         path: the file; None follows nothing.
         seconds: between two looks; 0 follows nothing.
-        reload: takes the models, as `Models.reload` does.
+        reload: takes the models, as `ModelManager.reload` does.
     """
 
     def __init__(

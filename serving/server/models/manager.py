@@ -1,7 +1,7 @@
-"""Models and their versions: which are on disk, which are served, and when one may go.
+"""The model manager: which versions are loaded, and when one may be unloaded.
 
-One thread looks at the disk, loads and unloads. Requests take leases; a version that is to go gets
-no new ones, and is closed when the last has been given back.
+One thread polls the disk, loads and unloads. Requests hold leases. A version that is being
+unloaded gives no new leases, and is closed after the last one has been released.
 """
 
 from __future__ import annotations
@@ -9,98 +9,62 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Generic
 
 from tf_sg2.errors import InputError
 from tf_sg2.serving.server.metrics import Metrics
+from tf_sg2.serving.server.models.version import Lease, Loaded, ModelVersion
 from tf_sg2.serving.server.models.version_folders import stamp, versions_on_disk
 from tf_sg2.serving.server.wire.config_files import ModelConfig
 from tf_sg2.serving.server.wire.errors import ServingError, from_exception, invalid_argument
 
 log = logging.getLogger(__name__)
 
-REMEMBERED = 100  # Versions that have ended, per model: their status can still be asked for.
-
-
-class Model(Protocol):
-    """What a version is once it is loaded."""
-
-    def close(self) -> None: ...
+ENDED_KEPT = 100  # Ended versions per model whose status can still be requested.
 
 
 @dataclass
-class Version:
-    """One version of a model. `state` is a name of ModelVersionStatus.State.
+class _ServedModel(Generic[Loaded]):
+    """One model: its configuration and its versions.
 
-    `successor` has the same number and another folder. It takes over when it is loaded.
+    Attributes:
+        config: as the configuration file or a reload request gives it.
+        versions: by version number.
+        unreadable: why the last poll could not list the folder; empty if it could.
+        duplicates: the last warning about folders that name the same version.
     """
 
-    model_name: str
-    number: int
-    path: Path
-    state: str = "START"
-    error: ServingError | None = None
-    model: Model | None = None
-    users: int = 0
-    attempts: int = 0
-    tried: float = 0.0  # On the monotonic clock.
-    stamp: Hashable = None  # What the folder held at the last attempt.
-    successor: Version | None = None
-
-    def serves(self, path: Path) -> bool:
-        """Whether it answers from this folder."""
-        return self.state == "AVAILABLE" and self.path == path
-
-    def is_unchanged(self, path: Path) -> bool:
-        """Whether the folder is the one of the last attempt, and holds what it held then."""
-        return self.path == path and self.stamp == stamp(path)
-
-
-@dataclass
-class _Entry:
     config: ModelConfig
-    versions: dict[int, Version] = field(default_factory=dict)
-    unreadable: str = ""  # Why the folder could not be listed at the last look.
+    versions: dict[int, ModelVersion[Loaded]] = field(default_factory=dict)
+    unreadable: str = ""
+    duplicates: str = ""
 
     def available(self) -> list[int]:
         return sorted(n for n, version in self.versions.items() if version.state == "AVAILABLE")
 
 
-class Lease:
-    """The right to use a version; it stays loaded until `release`, which may be called twice."""
-
-    def __init__(self, version: Version, released: Callable[[Version], None]):
-        self.name, self.number, self.model = version.model_name, version.number, version.model
-        self._version, self._released = version, released
-        self._open = True
-        self._lock = threading.Lock()
-
-    def release(self) -> None:
-        """Gives the version back."""
-        with self._lock:
-            was_open, self._open = self._open, False
-        if was_open:
-            self._released(self._version)
+VersionStatus = tuple[int, str, ServingError | None]  # Number, state, error.
 
 
-class Models:
+class ModelManager(Generic[Loaded]):
     """The models of a server.
 
     Args:
-        load: makes a model of a name and a version's directory; may raise anything.
-        metrics: told of loads and unloads.
-        poll_seconds: how often the disk is looked at; 0 looks once.
-        labels_need_no_version: lets labels name versions that are not there.
-        most_retries: how often a version that failed to load is tried again.
-        retry_seconds: how long it is left alone before.
+        load: loads a version, given the model's name and the version's folder. It may raise any
+            exception.
+        metrics: counts loads and unloads.
+        poll_seconds: time between two polls of the disk; 0 reads it only at the start.
+        labels_need_no_version: allows labels for versions that are not loaded.
+        most_retries: retries, at most, after a version failed to load.
+        retry_seconds: time before a retry.
     """
 
     def __init__(
         self,
-        load: Callable[[str, Path], Model],
+        load: Callable[[str, Path], Loaded],
         metrics: Metrics,
         poll_seconds: float = 1.0,
         labels_need_no_version: bool = False,
@@ -111,16 +75,16 @@ class Models:
         self._poll_seconds = poll_seconds
         self._labels_need_no_version = labels_need_no_version
         self._most_retries, self._retry_seconds = most_retries, retry_seconds
-        self._entries: dict[str, _Entry] = {}
-        self._leaving: list[Version] = []
-        self._lock = threading.Lock()  # Of the tables; never held while a model loads.
-        self._management = threading.Lock()  # Of loading and unloading: one at a time.
+        self._models: dict[str, _ServedModel[Loaded]] = {}
+        self._unloading: list[ModelVersion[Loaded]] = []
+        self._lock = threading.Lock()  # Guards the tables; never held while a model loads.
+        self._management = threading.Lock()  # Serialises loading and unloading.
         self._wake = threading.Event()
         self._closed = False
-        self._thread = threading.Thread(target=self._keep_up, name="models", daemon=True)
+        self._thread = threading.Thread(target=self._poll, name="models", daemon=True)
 
     def start(self, configs: Iterable[ModelConfig]) -> None:
-        """Loads the models and begins to follow the disk.
+        """Loads the models and starts to poll the disk.
 
         Raises:
             InputError: if a model has no version that can be served.
@@ -130,55 +94,55 @@ class Models:
             if config.labels and not self._labels_need_no_version:
                 raise InputError(
                     f"model {config.name} has version labels, but no version is loaded yet; start "
-                    "with --allow_version_labels_for_unavailable_models, or set labels later"
+                    "with --allow_version_labels_for_unavailable_models, or set the labels later"
                 )
         self.reload(configs)
         for config in configs:
-            if not self._entries[config.name].available():
-                raise InputError(self._why_nothing(config))
+            if not self._models[config.name].available():
+                raise InputError(self._why_unavailable(config))
         self._thread.start()
 
-    def _why_nothing(self, config: ModelConfig) -> str:
-        entry = self._entries[config.name]
-        if entry.unreadable:
-            return f"model {config.name}: {entry.unreadable}"
-        for version in entry.versions.values():
+    def _why_unavailable(self, config: ModelConfig) -> str:
+        model = self._models[config.name]
+        if model.unreadable:
+            return f"model {config.name}: {model.unreadable}"
+        for version in model.versions.values():
             if version.error is not None:
                 return f"model {config.name} cannot be loaded: {version.error.message}"
         return (
-            f"{config.base_path} holds no version to serve as model {config.name}; a version is a "
-            "directory with a number for its name and a saved_model.pb in it"
+            f"{config.base_path} holds no version of model {config.name} to serve; a version is a "
+            "directory whose name is a number and which holds a saved_model.pb"
         )
 
     def reload(self, configs: Iterable[ModelConfig]) -> None:
-        """Replaces the models that are served; returns when the new ones are loaded.
+        """Replaces the served models; returns when the new ones are loaded.
 
         Raises:
-            ServingError: FAILED_PRECONDITION, if a label names a version that is not available. The
-                models are then the new ones, the labels the old. UNAVAILABLE after `close`.
+            ServingError: FAILED_PRECONDITION, if a label names a version that is not available.
+                Then the models are replaced, but not the labels. UNAVAILABLE after `close`.
         """
         configs = list(configs)
         with self._management:
             if self._closed:
                 raise ServingError("UNAVAILABLE", "The server is shutting down")
             with self._lock:
-                old = {name: entry.config for name, entry in self._entries.items()}
+                old = {name: model.config for name, model in self._models.items()}
                 for config in configs:
                     labels = old[config.name].labels if config.name in old else {}
                     kept = ModelConfig(config.name, config.base_path, config.policy, labels)
-                    self._entries.setdefault(config.name, _Entry(kept)).config = kept
-                gone = self._entries.keys() - {config.name for config in configs}
+                    self._models.setdefault(config.name, _ServedModel(kept)).config = kept
+                gone = self._models.keys() - {config.name for config in configs}
             self._update(gone)
             with self._lock:
                 for name in gone:
-                    del self._entries[name]
+                    del self._models[name]
                 for config in configs:
                     self._check_labels(config, old.get(config.name))
                 for config in configs:
-                    self._entries[config.name].config = config
+                    self._models[config.name].config = config
 
     def _check_labels(self, config: ModelConfig, old: ModelConfig | None) -> None:
-        available = self._entries[config.name].available()
+        available = self._models[config.name].available()
         for label, number in config.labels.items():
             moved = old is not None and old.labels.get(label, number) != number
             if number not in available and (moved or not self._labels_need_no_version):
@@ -188,8 +152,10 @@ class Models:
                     "not currently available for inference",
                 )
 
-    def acquire(self, name: str, number: int | None = None, label: str | None = None) -> Lease:
-        """A lease on a version: by number, by label, or the latest.
+    def acquire(
+        self, name: str, number: int | None = None, label: str | None = None
+    ) -> Lease[Loaded]:
+        """Returns a lease on a version: by number, by label, or the latest.
 
         Raises:
             ServingError: NOT_FOUND, or INVALID_ARGUMENT for an unknown label.
@@ -197,37 +163,38 @@ class Models:
         if not name:
             raise invalid_argument("ModelSpec has no name specified.")
         with self._lock:
-            entry = self._entries.get(name)
+            model = self._models.get(name)
             if label is not None:
-                if entry is None or label not in entry.config.labels:
+                if model is None or label not in model.config.labels:
                     raise invalid_argument(f"Unrecognized servable version label: {label}")
-                number = entry.config.labels[label]
-            available = entry.available() if entry is not None else []
+                number = model.config.labels[label]
+            available = model.available() if model is not None else []
             wanted = available[-1:] if number is None else [number]
-            if not wanted or wanted[0] not in available:
+            if model is None or not wanted or wanted[0] not in available:
                 what = f"Latest({name})" if number is None else f"Specific({name}, {number})"
                 raise ServingError("NOT_FOUND", f"Servable not found for request: {what}")
-            version = entry.versions[wanted[0]]
+            version = model.versions[wanted[0]]
+            assert version.model is not None  # It is available.
             version.users += 1
-            return Lease(version, self._release)
+            return Lease(version, version.model, self._release)
 
-    def _release(self, version: Version) -> None:
+    def _release(self, version: ModelVersion[Loaded]) -> None:
         with self._lock:
             version.users -= 1
-            leaving = version.state == "UNLOADING" and not version.users
-        if leaving:
+            unused = version.state == "UNLOADING" and not version.users
+        if unused:
             self._wake.set()
 
-    def status(self, name: str, number: int | None = None) -> list[tuple[int, str, ServingError]]:
-        """Number, state and health (code "OK" or an error) of versions, the newest first.
+    def status(self, name: str, number: int | None = None) -> list[VersionStatus]:
+        """Returns number, state and error of versions, the newest first.
 
         Raises:
             ServingError: NOT_FOUND.
         """
         with self._lock:
-            versions = self._entries[name].versions if name in self._entries else {}
-            leaving = {v.number: v for v in self._leaving if v.model_name == name}
-            versions = {**leaving, **versions}
+            versions = self._models[name].versions if name in self._models else {}
+            unloading = {v.number: v for v in self._unloading if v.model_name == name}
+            versions = {**unloading, **versions}
             if number is not None:
                 versions = {n: version for n, version in versions.items() if n == number}
             found = [(n, version.state, version.error) for n, version in versions.items()]
@@ -238,103 +205,122 @@ class Models:
         return sorted(found, key=lambda row: row[0], reverse=True)
 
     def names(self) -> Mapping[str, list[int]]:
-        """The models, and the versions of each that answer."""
+        """Returns the available versions of each model."""
         with self._lock:
-            return {name: entry.available() for name, entry in self._entries.items()}
+            return {name: model.available() for name, model in self._models.items()}
 
     def close(self) -> None:
-        """Stops following the disk and closes every model. No lease may be open."""
+        """Stops polling the disk and closes every model. No lease may be open."""
         self._closed = True
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
         with self._management:  # A reload under way may still be loading.
             with self._lock:
-                versions = [v for entry in self._entries.values() for v in entry.versions.values()]
-                versions += self._leaving
+                versions = [v for model in self._models.values() for v in model.versions.values()]
+                versions += self._unloading
             for version in versions:
                 if version.model is not None:
                     self._end(version)
 
-    def _keep_up(self) -> None:
-        """The thread: looks at the disk, and closes versions when their last lease is back."""
-        next_look = time.monotonic() + self._poll_seconds
+    def _poll(self) -> None:
+        """The thread: polls the disk, and closes versions after their last lease."""
+        next_poll = time.monotonic() + self._poll_seconds
         while not self._closed:
-            pause = next_look - time.monotonic() if self._poll_seconds else None
+            pause = next_poll - time.monotonic() if self._poll_seconds else None
             self._wake.wait(None if pause is None else max(0.0, pause))
             self._wake.clear()
             with self._management:
-                if self._poll_seconds and time.monotonic() >= next_look and not self._closed:
+                if self._poll_seconds and time.monotonic() >= next_poll and not self._closed:
                     try:
                         self._update(set())
-                    except Exception:  # The next look may go better; the server must not stop.
-                        log.exception("cannot follow the models' folders")
-                    next_look = time.monotonic() + self._poll_seconds
+                    except Exception:  # The server goes on; the next poll may succeed.
+                        log.exception("cannot poll the models' folders")
+                    next_poll = time.monotonic() + self._poll_seconds
                 self._close_unused()
 
     def _update(self, gone: set[str]) -> None:
-        """Brings what is loaded in line with the disk. Old versions go when new ones answer.
+        """Loads and unloads versions to match the disk. New versions load before old ones go.
 
-        A folder that cannot be listed changes nothing: only one that is not there has no versions.
+        A folder that cannot be listed changes nothing. A folder that does not exist has no
+        versions.
         """
-        for name, entry in list(self._entries.items()):
+        for name, model in list(self._models.items()):
             try:
-                on_disk = {} if name in gone else versions_on_disk(entry.config.base_path)
-                said = ""
+                on_disk = {} if name in gone else versions_on_disk(model.config.base_path)
+                unreadable = ""
             except OSError as error:
-                said = f"{entry.config.base_path} cannot be listed: {error.strerror or error}"
-            if said and said != entry.unreadable:
-                log.error("%s; %s stays as it is", said, name)
-            entry.unreadable = said
-            if not said:
-                self._follow(name, entry, on_disk)
+                unreadable = f"{model.config.base_path} cannot be listed: {error.strerror or error}"
+            if unreadable and unreadable != model.unreadable:
+                log.error("%s; the versions of %s stay as they are", unreadable, name)
+            model.unreadable = unreadable
+            if not unreadable:
+                self._warn_of_duplicates(name, model, on_disk)
+                self._apply_policy(name, model, on_disk)
         self._close_unused()
 
-    def _follow(self, name: str, entry: _Entry, on_disk: Mapping[int, Path]) -> None:
-        aspired = entry.config.policy.choose(on_disk)
-        for number in sorted(aspired, reverse=True):
-            if not self._closed:
-                self._bring(name, entry, number, on_disk[number])
-        with self._lock:
-            if aspired and not aspired & set(entry.available()):
-                return  # Better an old version than none.
-            for number, version in list(entry.versions.items()):
-                if number not in aspired and version.state == "AVAILABLE":
-                    self._retire(version)
-            ended = [n for n in sorted(entry.versions) if entry.versions[n].state == "END"]
-            for number in ended[:-REMEMBERED]:
-                del entry.versions[number]
+    def _warn_of_duplicates(
+        self, name: str, model: _ServedModel[Loaded], on_disk: Mapping[int, list[Path]]
+    ) -> None:
+        duplicates = "; ".join(
+            f"{', '.join(map(str, paths))} are all version {number}, and {paths[0]} is served"
+            for number, paths in sorted(on_disk.items())
+            if len(paths) > 1
+        )
+        if duplicates and duplicates != model.duplicates:
+            log.warning("model %s: %s; remove the other folders", name, duplicates)
+        model.duplicates = duplicates
 
-    def _bring(self, name: str, entry: _Entry, number: int, path: Path) -> None:
-        """Loads a version that is wanted, unless it is loaded, or has failed and is unchanged."""
-        known = entry.versions.get(number)
+    def _apply_policy(
+        self, name: str, model: _ServedModel[Loaded], on_disk: Mapping[int, list[Path]]
+    ) -> None:
+        chosen = model.config.policy.choose(on_disk)
+        for number in sorted(chosen, reverse=True):
+            if not self._closed:
+                self._load_if_needed(name, model, number, on_disk[number][0])
+        with self._lock:
+            if chosen and not chosen & set(model.available()):
+                return  # An old version is better than none.
+            for number, version in list(model.versions.items()):
+                if number not in chosen and version.state == "AVAILABLE":
+                    self._retire(version)
+            ended = [n for n in sorted(model.versions) if model.versions[n].state == "END"]
+            for number in ended[:-ENDED_KEPT]:
+                del model.versions[number]
+
+    def _load_if_needed(
+        self, name: str, model: _ServedModel[Loaded], number: int, path: Path
+    ) -> None:
+        """Loads a version, unless it is loaded, or has failed to load and has not changed since."""
+        known = model.versions.get(number)
         if known is not None and (known.state == "UNLOADING" or known.serves(path)):
             return
-        answers = known is not None and known.state == "AVAILABLE"  # From another folder.
-        last = known.successor if known is not None and answers else known
-        version = Version(name, number, path)
+        # The same number from another folder answers until the new one is loaded.
+        replaced = known if known is not None and known.state == "AVAILABLE" else None
+        last = replaced.successor if replaced is not None else known
+        version: ModelVersion[Loaded] = ModelVersion(name, number, path)
         if last is not None and last.error is not None and last.is_unchanged(path):
             waited = time.monotonic() - last.tried >= self._retry_seconds
             if last.attempts > self._most_retries or not waited:
                 return
             version.attempts = last.attempts
-        if known is not None and answers:
-            known.successor = version
+        if replaced is not None:
+            replaced.successor = version
         else:
             with self._lock:
-                entry.versions[number] = version
+                model.versions[number] = version
         self._try_load(version)
-        if known is not None and answers and version.state == "AVAILABLE":
+        if replaced is not None and version.state == "AVAILABLE":
             with self._lock:
-                entry.versions[number] = version
-                self._retire(known)
+                model.versions[number] = version
+                self._retire(replaced)
 
-    def _retire(self, version: Version) -> None:
+    def _retire(self, version: ModelVersion[Loaded]) -> None:
         log.info("unloading %s version %d", version.model_name, version.number)
         version.state, version.successor = "UNLOADING", None
-        self._leaving.append(version)
+        self._unloading.append(version)
 
-    def _try_load(self, version: Version) -> None:
+    def _try_load(self, version: ModelVersion[Loaded]) -> None:
         version.state = "LOADING"
         version.attempts += 1
         started = version.tried = time.monotonic()
@@ -360,12 +346,12 @@ class Models:
 
     def _close_unused(self) -> None:
         with self._lock:
-            unused = [version for version in self._leaving if not version.users]
-            self._leaving = [version for version in self._leaving if version.users]
+            unused = [version for version in self._unloading if not version.users]
+            self._unloading = [version for version in self._unloading if version.users]
         for version in unused:
             self._end(version)
 
-    def _end(self, version: Version) -> None:
+    def _end(self, version: ModelVersion[Loaded]) -> None:
         model, version.model = version.model, None
         if model is not None:
             model.close()

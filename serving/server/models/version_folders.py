@@ -1,4 +1,4 @@
-"""What a model's folder holds: which versions, and whether one has changed since a look at it."""
+"""The folder of a model on disk: its versions, and whether the files of one have changed."""
 
 from __future__ import annotations
 
@@ -9,26 +9,30 @@ from pathlib import Path
 from tf_sg2.serving.versions import version_number
 
 
-def versions_on_disk(base_path: Path) -> dict[int, Path]:
-    """Returns the versions in a model's folder: directories with a number for their name.
+def versions_on_disk(base_path: Path) -> dict[int, list[Path]]:
+    """Returns the version folders in a model's folder, by version number.
 
-    A folder that is not there has none.
+    A version folder is a directory whose name is a number. `7` and `0007` name the same version;
+    the shortest name comes first. A model's folder that does not exist has no versions.
 
     Raises:
-        OSError: if the folder is there and cannot be listed.
+        OSError: if the model's folder exists and cannot be listed.
     """
     try:
         with os.scandir(base_path) as children:
-            names = sorted(child.name for child in children if child.is_dir())
+            names = [child.name for child in children if child.is_dir()]
     except FileNotFoundError:
         return {}
-    return {
-        number: base_path / name for name in names if (number := version_number(name)) is not None
-    }
+    found: dict[int, list[Path]] = {}
+    for name in sorted(names, key=lambda name: (len(name), name)):
+        number = version_number(name)
+        if number is not None:
+            found.setdefault(number, []).append(base_path / name)
+    return found
 
 
 def stamp(version: Path) -> Hashable:
-    """Returns a value that changes when a file of the version does: its place, size or time."""
+    """Returns a value that changes when a file of the version is moved, resized or rewritten."""
     found = []
     try:
         for folder, _, names in os.walk(version, onerror=_raise):

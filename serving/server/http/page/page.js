@@ -1,33 +1,34 @@
-// The page: what is on stage, what is around it, and what the controls do.
+// The page: the picture on stage, the pictures around it, and what the controls do.
 
 import * as api from "./api.js";
+import { copy, download } from "./takeaway.js";
+import { element, on, slider } from "./dom.js";
+import { report, say, state } from "./messages.js";
 import { ofMix, ofSeed, ofWay, rendered } from "./pictures.js";
+import { Player } from "./player.js";
 import { Shelf, sourceOf } from "./shelf.js";
 import { command, shortened } from "./request.js";
-import { copy, download } from "./takeaway.js";
 import { Tabs } from "./tabs.js";
 import { withText } from "./png.js";
 
-const element = (id) => document.getElementById(id);
 const LARGEST_SEED = Number.MAX_SAFE_INTEGER;
 const ROLLED_SEEDS = 1_000_000;
 const NEIGHBOURS = 12;
-const FRAMES = 11; // Of the way from A to B, both included.
-const PAUSE = 160; // Milliseconds of a slider at rest before it asks the server.
-const FRAME_TIME = 180; // Milliseconds, when playing.
-const OF_SHOWN = ["download", "use-a", "use-b", "copy"]; // Need a picture on stage.
-const MOST_KEPT = 400; // Pictures; beyond, all are forgotten at once.
+const FRAMES = 11; // From A to B, both included.
+const OF_SHOWN = ["download", "use-a", "use-b", "copy"]; // Buttons that need a picture on stage.
+const MOST_KEPT = 400; // Pictures in the cache; it is emptied when it is full.
 
-let model = null; // What api.describe says, and name, path.
+let model = null; // The result of api.describe, with name and path.
 let scene = null; // Model and settings: see pictures.js.
 let shown = null; // The picture on stage.
-let shownIn = null; // The scene that it was made in: the settings may have moved on since.
+let shownIn = null; // The scene of that picture; the settings may have changed since.
 let shownBytes = null;
-let round = 0; // Of the stage: an answer to an older one comes too late.
-let choice = 0; // Of the model: the same.
+// Counters of requests. An answer to any but the last one is ignored.
+let round = 0; // Of the stage.
+let connection = 0; // Of the list of models.
+let choice = 0; // Of the model.
 let pair = { a: ofSeed(0), b: ofSeed(1) };
 let around = { base: ofSeed(0), offset: 0 };
-let playing = null;
 
 const shelves = {
   neighbours: new Shelf(element("neighbour-list"), pick, report),
@@ -35,29 +36,7 @@ const shelves = {
   interpolate: new Shelf(element("way-list"), pick, report),
 };
 const slots = { a: element("slot-a"), b: element("slot-b") };
-
-// --- What is told -------------------------------------------------------------------------------
-
-const say = (text) => (element("live").textContent = text);
-
-function report(error) {
-  if (error.status === 401) {
-    element("token-form").hidden = false;
-    if (api.token.get()) element("token").value = "";
-    element("token").focus();
-  }
-  const refused = error.status === 401 && !api.token.get();
-  element("alert").hidden = refused; // The form says it already.
-  element("alert-text").textContent =
-    error instanceof api.Failure ? error.message : `The page failed: ${error.message}`;
-  state(error.status === 401 ? "token needed" : "error", "bad");
-  if (!(error instanceof api.Failure)) console.error(error);
-}
-
-function state(text, kind = "") {
-  element("state").textContent = text;
-  element("state").className = `state ${kind}`;
-}
+const player = new Player(element("play"), way, (picture) => show(picture, { quiet: true }));
 
 // --- The stage ----------------------------------------------------------------------------------
 
@@ -79,7 +58,7 @@ async function show(picture, { quiet = false } = {}) {
     element("caption").textContent = told;
     for (const id of OF_SHOWN) element(id).disabled = false;
     Object.values(shelves).forEach((shelf) => shelf.mark(picture));
-    follow(picture);
+    moveSliders(picture);
     await writeRequest();
     element("alert").hidden = true;
     state("ready", "good");
@@ -93,21 +72,21 @@ async function show(picture, { quiet = false } = {}) {
   }
 }
 
-/** Forgets what is on stage, and with it what can be done with it. */
+/** Takes the picture off the stage, and disables the buttons that need it. */
 function clear() {
   shown = null;
   for (const id of OF_SHOWN) element(id).disabled = true;
 }
 
-/** Shows a picture that was picked from a list, where it can be seen. */
+/** Shows a picture from a list, and scrolls to it. */
 function pick(picture) {
-  stop();
+  player.stop();
   element("stage").scrollIntoView({ block: "nearest" });
   show(picture);
 }
 
-/** Lets the sliders stand where the picture on stage is. */
-function follow({ facts }) {
+/** Moves the sliders to the values of the picture on stage. */
+function moveSliders({ facts }) {
   if (facts.cutoff !== undefined && tabs.open === "mix") {
     element("cutoff").value = facts.cutoff;
     tellCutoff();
@@ -134,8 +113,8 @@ async function writeRequest() {
   pre.textContent = shortened(pre.command);
   element("request-hint").textContent =
     pre.textContent === pre.command
-      ? "What the shown picture was asked for with."
-      : "What the shown picture was asked for with, shortened here; Copy takes all of it.";
+      ? "The request of the shown picture."
+      : "The request of the shown picture, shortened here; Copy copies all of it.";
 }
 
 function remember() {
@@ -144,7 +123,7 @@ function remember() {
   history.replaceState(null, "", `#${place}`);
 }
 
-// --- What is around it --------------------------------------------------------------------------
+// --- Around the stage ----------------------------------------------------------------------------
 
 const kind = () => document.querySelector("input[name=kind]:checked").value;
 
@@ -191,8 +170,10 @@ function fill() {
 }
 
 const mixed = (cutoff) => ofMix(pair.a, pair.b, cutoff);
-const way = () =>
-  Array.from({ length: FRAMES }, (_, i) => ofWay(pair.a, pair.b, i / (FRAMES - 1)));
+
+function way() {
+  return Array.from({ length: FRAMES }, (_, i) => ofWay(pair.a, pair.b, i / (FRAMES - 1)));
+}
 
 function tellCutoff() {
   const cutoff = Number(element("cutoff").value);
@@ -206,10 +187,12 @@ function tellCutoff() {
 // --- Model and settings -------------------------------------------------------------------------
 
 async function connect() {
+  const mine = ++connection;
   state("connecting");
   element("alert").hidden = true;
   try {
     const found = await api.models();
+    if (mine !== connection) return;
     element("token-form").hidden = true;
     if (!found.length) throw new api.Failure(0, "The server has no model to show.");
     const select = element("model");
@@ -220,7 +203,7 @@ async function connect() {
     select.disabled = false;
     await choose();
   } catch (error) {
-    report(error);
+    if (mine === connection) report(error);
   }
 }
 
@@ -243,7 +226,7 @@ async function choose({ keepVersion = true } = {}) {
     return;
   }
   if (mine !== choice) return;
-  if (model && model.name !== name) clear(); // It may not fit the other model.
+  if (model && model.name !== name) clear(); // The picture may not fit another model.
   model = { name, path, ...described };
   element("frame").style.setProperty("--ratio", model.ratio);
   document.documentElement.style.setProperty("--ratio", model.ratio);
@@ -258,14 +241,14 @@ async function choose({ keepVersion = true } = {}) {
   await settle();
 }
 
-/** Takes the settings up and shows everything with them. */
+/** Shows everything again with the present settings. */
 async function settle() {
   if (!model) return;
   const chosen = Number(element("class").value);
   const labels = model.labelDim
     ? Array.from({ length: model.labelDim }, (_, i) => Number(i === chosen))
     : null;
-  stop();
+  player.stop();
   scene = { ...model, psi: Number(element("psi").value), labels, cache: new Map() };
   const first = show(shown ?? ofSeed(seedTyped() ?? 0));
   fill();
@@ -289,54 +272,13 @@ function showTyped() {
     return;
   }
   if (!scene) return;
-  stop();
+  player.stop();
   around = { base: ofSeed(seed), offset: 0 };
   show(around.base);
   fill();
 }
 
-// --- Playing ------------------------------------------------------------------------------------
-
-function stop() {
-  clearTimeout(playing);
-  playing = null;
-  element("play").setAttribute("aria-pressed", "false");
-  element("play").textContent = "Play";
-}
-
-async function play() {
-  element("play").setAttribute("aria-pressed", "true");
-  element("play").textContent = "Stop";
-  const frames = way();
-  const there = [...frames, ...frames.slice(1, -1).reverse()];
-  let at = 0;
-  const step = async () => {
-    const mine = playing;
-    await show(there[at++ % there.length], { quiet: true });
-    if (playing === mine && playing !== null) playing = setTimeout(step, FRAME_TIME);
-  };
-  playing = setTimeout(step, 0);
-}
-
 // --- What the controls do -----------------------------------------------------------------------
-
-const on = (id, event, act) => element(id).addEventListener(event, act);
-
-function atRest(act) {
-  let timer;
-  return () => {
-    clearTimeout(timer);
-    timer = setTimeout(act, PAUSE);
-  };
-}
-
-function slider(id, tell, act) {
-  const later = atRest(act);
-  on(id, "input", () => {
-    tell();
-    later();
-  });
-}
 
 on("controls", "submit", (event) => {
   event.preventDefault();
@@ -378,23 +320,22 @@ for (const name of ["a", "b"]) {
   on(`use-${name}`, "click", () => {
     pair = { ...pair, [name]: shown };
     say(`${shown.name} is ${name.toUpperCase()}`);
-    stop();
+    player.stop();
     fill();
   });
   slots[name].addEventListener("click", () => pick(pair[name]));
 }
 on("swap", "click", () => {
   pair = { a: pair.b, b: pair.a };
-  stop();
+  player.stop();
   fill();
 });
 slider("cutoff", tellCutoff, () => show(mixed(Number(element("cutoff").value))));
 const tellShare = () => (element("share-value").textContent = `${element("share").value}%`);
 slider("share", tellShare, () => {
-  stop();
+  player.stop();
   show(ofWay(pair.a, pair.b, Number(element("share").value) / 100));
 });
-on("play", "click", () => (playing === null ? play() : stop()));
 
 on("download", "click", () => {
   const { name, version, psi, labels } = shownIn;
@@ -413,7 +354,7 @@ on("copy", "click", async () => {
 });
 
 const tabs = new Tabs([...document.querySelectorAll("[role=tab]")], (open) => {
-  stop();
+  player.stop();
   element("pair").hidden = open === "neighbours";
   fill();
 });
