@@ -57,7 +57,8 @@ class _Tensor(NamedTuple):
         empty = 0 in self.shape
         if min((self.offset, *self.shape, *self.strides)) < 0:
             raise _Unreadable("a tensor has a negative size")
-        if not empty and last >= self.storage.count:
+        # Strides of 0 could claim any number of values.
+        if not empty and max(last + 1, math.prod(self.shape)) > self.storage.count:
             raise _Unreadable("a tensor reaches past its storage")
         if empty:
             return np.zeros(self.shape, self.storage.dtype)
@@ -104,6 +105,7 @@ class _Machine:
     def __init__(self) -> None:
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
+        self.storages: dict[str, _Storage] = {}
 
     def run(self, file: BinaryIO) -> Any:
         """Returns what one pickle describes; the file then stands behind it."""
@@ -189,7 +191,9 @@ class _Machine:
             raise _Unreadable("it refers to something other than a storage")
         if storage_type.name not in STORAGE_TYPES:
             raise _Unreadable(f"it has a storage of type {storage_type.name!r}")
-        self.stack.append(_Storage(str(key), STORAGE_TYPES[storage_type.name], count))
+        storage = _Storage(str(key), STORAGE_TYPES[storage_type.name], count)
+        self.storages[storage.key] = storage
+        self.stack.append(storage)
 
 
 def _pairs(items: list[Any]) -> dict[Any, Any]:
@@ -200,7 +204,7 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
     """Returns the tensors of a state dictionary by their names.
 
     Both containers of `torch.save` are read: the zip archive, and the one from before
-    PyTorch 1.6. A dictionary that holds the state under `state_dict` is unwrapped.
+    PyTorch 1.6. Dictionaries within the dictionary join their names by dots.
 
     Raises:
         InputError: if the file is no state dictionary, names anything but tensors, or is damaged.
@@ -209,7 +213,10 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
         with open(path, "rb") as file:
             zipped = file.read(4) == b"PK\x03\x04"
             file.seek(0)
-            return _read_zip(file) if zipped else _read_legacy(file)
+            arrays = _read_zip(file) if zipped else _read_legacy(file)
+            if not arrays:
+                raise _Unreadable("it holds no tensor")
+            return arrays
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     except _Unreadable as error:
@@ -249,14 +256,12 @@ def _read_legacy(file: BinaryIO) -> dict[str, np.ndarray]:
         raise _Unreadable("it is a plain pickle; save the state dictionary by torch.save")
     for _ in range(2):  # Protocol version, sizes of integers.
         _Machine().run(file)
-    tensors = _tensors(_Machine().run(file))
-    by_key = {tensor.storage.key: tensor.storage for tensor in tensors.values()}
+    machine = _Machine()
+    tensors = _tensors(machine.run(file))
     storages: dict[str, bytes] = {}
     for key in _Machine().run(file):
         count = int.from_bytes(file.read(8), "little")
-        storage = by_key.get(str(key))
-        if storage is None:
-            raise _Unreadable("a storage belongs to no tensor of the dictionary")
+        storage = machine.storages[str(key)]
         if count != storage.count:
             raise _Unreadable("a storage is shorter or longer than it says")
         storages[storage.key] = file.read(count * storage.dtype.itemsize)
@@ -270,13 +275,13 @@ def _require_size(storage: _Storage, size: int) -> None:
 
 
 def _tensors(state: Any) -> dict[str, _Tensor]:
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
     if not isinstance(state, dict):
         raise _Unreadable("it is no dictionary of tensors")
-    tensors = {str(name): value for name, value in state.items() if isinstance(value, _Tensor)}
-    if not tensors:
-        raise _Unreadable("it holds no tensor")
-    if any(math.prod(tensor.shape) > 1 << 34 for tensor in tensors.values()):
-        raise _Unreadable("a tensor is too large")
+    tensors = {}
+    for name, value in state.items():
+        if isinstance(value, dict):
+            inner = _tensors(value) if value else {}
+            tensors |= {f"{name}.{key}": tensor for key, tensor in inner.items()}
+        elif isinstance(value, _Tensor):
+            tensors[str(name)] = value
     return tensors
