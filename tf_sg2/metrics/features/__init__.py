@@ -13,15 +13,27 @@ import typing
 _LOCATIONS = {
     "LPIPS": "tf_sg2.metrics.features.lpips",
     "Inception": "tf_sg2.metrics.features.inception",
+    "InceptionEye": "tf_sg2.metrics.features.eyes",
+    "VGG16Eye": "tf_sg2.metrics.features.eyes",
     "OnnxFeatures": "tf_sg2.metrics.features.onnx",
     "PPOCR": "tf_sg2.metrics.features.ppocr",
     "SOURCES": "tf_sg2.metrics.features.weight_files",
     "read_weights": "tf_sg2.metrics.features.weight_files",
 }
 
-__all__ = ["LPIPS", "PPOCR", "SOURCES", "Inception", "OnnxFeatures", "read_weights"]
+__all__ = [
+    "LPIPS",
+    "PPOCR",
+    "SOURCES",
+    "Inception",
+    "InceptionEye",
+    "OnnxFeatures",
+    "VGG16Eye",
+    "read_weights",
+]
 
 if typing.TYPE_CHECKING:
+    from tf_sg2.metrics.features.eyes import InceptionEye, VGG16Eye
     from tf_sg2.metrics.features.inception import Inception
     from tf_sg2.metrics.features.lpips import LPIPS
     from tf_sg2.metrics.features.onnx import OnnxFeatures

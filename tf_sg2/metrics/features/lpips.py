@@ -89,9 +89,13 @@ def _normalized(features: tf.Tensor) -> tf.Tensor:
     return features / (tf.where(positive, length, tf.zeros_like(length)) + TINY)
 
 
-def vgg16() -> keras.Model:
-    """Returns VGG16 up to its last convolution: images -> the last feature map of each block."""
-    x = image = keras.Input([None, None, 3], name="image")
+def vgg16(size: int | None = None) -> keras.Model:
+    """Returns VGG16 up to its last convolution: images -> the last feature map of each block.
+
+    Args:
+        size: sides of square images; None for any.
+    """
+    x = image = keras.Input([size, size, 3], name="image")
     maps, index = [], 0  # The index is that of torchvision's `features`.
     for filters, count in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
         if index:
