@@ -60,6 +60,9 @@ DOCS = [
     "mkdocstrings[python]>=0.29,<2",
 ]
 
+# The eyes that look at images: ONNX Runtime, and the OCR models that ship in a wheel.
+EVALUATION = ["onnxruntime>=1.17,<2", "rapidocr>=3.10,<3.11"]
+
 # The local server. tensorflow-serving-api brings grpcio, which limits connections from 1.64 on.
 SERVE = ["starlette>=0.40,<2", "uvicorn>=0.30,<1", "grpcio-health-checking>=1.64,<2"]
 
@@ -74,6 +77,7 @@ setup(
     packages=PACKAGES,
     package_data={
         "tf_sg2": ["py.typed"],
+        "tf_sg2.metrics.features": ["lpips_heads.npz", "lpips_license.txt"],
         "tf_sg2.training": ["deploy/*"],
         "tf_sg2.serving": ["deploy/*"],
         "tf_sg2.serving.server": ["http/page/*"],
@@ -95,6 +99,7 @@ setup(
     ],
     extras_require={
         "cards": CARDS,
+        "evaluation": EVALUATION,
         "serve": SERVE,
         "docs": DOCS,
         "addons": [
@@ -105,6 +110,7 @@ setup(
         ],
         "test": [
             *CARDS,
+            *EVALUATION,
             *SCHEMAS,
             *SERVE,
             "build>=1.2,<2",

@@ -1,0 +1,64 @@
+"""Kernel distance: the official numbers and draws, blocks, bad input."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import metric_reference
+from tf_sg2 import metrics
+from tf_sg2.errors import InputError
+
+CASES = ((0, 100, 1000), (1, 10, 100), (123, 50, 64))
+
+
+@pytest.mark.parametrize("name", ["features_a", "features_b"])
+@pytest.mark.parametrize(("seed", "subsets", "size"), CASES)
+def test_kernel_distance_equals_the_official_one(name, seed, subsets, size):
+    z = metric_reference.load(name)
+    case = f"seed{seed}_subsets{subsets}_size{size}"
+    arguments = (z["real"], z["gen"], subsets, size, seed)
+    exact = metrics.kernel_distance(*arguments)
+    assert type(exact) is float
+    assert exact == pytest.approx(float(z[f"kid_float64/{case}"]), rel=1e-9)
+    rounded = metrics.kernel_distance(*arguments, dtype=np.float32)
+    assert rounded == pytest.approx(float(z[f"kid_official/{case}"]), rel=2e-5)
+
+
+@pytest.mark.parametrize("name", ["features_a", "features_b"])
+def test_legacy_draws_take_generated_rows_first(name):
+    """What `numpy.random.seed(123)` would draw, recorded from the official code."""
+    z = metric_reference.load(name)
+    random = np.random.RandomState(123)
+    for rows, expected in (
+        (z["gen"], z["kid_first_gen_choice_seed123"]),
+        (z["real"], z["kid_first_real_choice_seed123"]),
+    ):
+        np.testing.assert_array_equal(random.choice(len(rows), 64, replace=False), expected)
+
+
+@pytest.mark.parametrize("name", ["features_a", "features_b"])
+@pytest.mark.parametrize("rows", [64, 2048])
+def test_distance_of_all_rows_does_not_depend_on_the_blocks(name, rows):
+    z = metric_reference.load(name)
+    value = metrics.kernel_distance_of_all(z["real"], z["gen"], block_rows=rows)
+    assert value == pytest.approx(float(z["kid_exact_full"]), rel=1e-9)
+
+
+def test_halves_of_one_set_give_about_nothing_and_order_does_not_matter():
+    z = metric_reference.load("features_a")
+    halves = metrics.kernel_distance_of_all(z["real"][::2], z["real"][1::2])
+    apart = metrics.kernel_distance_of_all(z["real"], z["gen"])
+    assert abs(halves) < apart / 10
+    shuffled = z["gen"][np.random.default_rng(3).permutation(len(z["gen"]))]
+    assert metrics.kernel_distance_of_all(z["real"], shuffled) == pytest.approx(apart, rel=1e-10)
+
+
+def test_single_images_are_refused():
+    one, many = np.zeros((1, 3)), np.zeros((5, 3))
+    with pytest.raises(InputError, match="subsets of 1"):
+        metrics.kernel_distance(one, many)
+    with pytest.raises(InputError, match="0 subsets"):
+        metrics.kernel_distance(many, many, subsets=0)
+    with pytest.raises(InputError, match="here are 5 and 1"):
+        metrics.kernel_distance_of_all(many, one)
