@@ -63,8 +63,14 @@ DOCS = [
 # The eyes that look at images: ONNX Runtime, and the OCR models that ship in a wheel.
 EVALUATION = ["onnxruntime>=1.17,<2", "rapidocr>=3.10,<3.11"]
 
-# The local server. tensorflow-serving-api brings grpcio, which limits connections from 1.64 on.
-SERVE = ["starlette>=0.40,<2", "uvicorn>=0.30,<1", "grpcio-health-checking>=1.64,<2"]
+# The local server. grpcio limits connections from 1.64 on; health checks of that version would need
+# a newer protobuf than TensorFlow 2.15 admits.
+SERVE = [
+    "starlette>=0.40,<2",
+    "uvicorn>=0.30,<1",
+    "grpcio>=1.64,<2",
+    "grpcio-health-checking>=1.60,<2",
+]
 
 setup(
     name="tf-sg2",
