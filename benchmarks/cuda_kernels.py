@@ -1,4 +1,4 @@
-"""The C interface of the CUDA kernels, for ctypes: no TensorFlow, and nothing of the package."""
+"""The C interface of the CUDA kernels for ctypes, without TensorFlow and without the package."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 SOURCES = Path(__file__).resolve().parents[1] / "custom_ops"
+
+
+TERMS = ("x", "scale", "noise", "bias")
 
 
 class TfSg2Upfirdn2d(ctypes.Structure):
@@ -33,12 +36,12 @@ class TfSg2BiasAct(ctypes.Structure):
 class FourPointers(ctypes.Structure):
     """TfSg2BiasActPoint, TfSg2BiasActGradient and TfSg2BiasActCotangent."""
 
-    _fields_ = [(name, ctypes.c_void_p) for name in ("x", "scale", "noise", "bias")]
+    _fields_ = [(name, ctypes.c_void_p) for name in TERMS]
 
 
 def four_pointers(addresses: Mapping[str, int | None]) -> FourPointers:
-    """Returns the addresses of x, scale, noise and bias; null for those that are absent."""
-    return FourPointers(*(addresses.get(name) for name, _ in FourPointers._fields_))
+    """Returns the addresses of x, scale, noise and bias; null for absent ones."""
+    return FourPointers(*(addresses.get(name) for name in TERMS))
 
 
 def build_with_nvcc(nvcc: str, architecture: str, library: Path) -> ctypes.CDLL:

@@ -1,15 +1,15 @@
-"""How near the networks come to the machine's ceiling: inference, and a training iteration.
+"""Inference and a training iteration as shares of the machine's ceiling.
 
     python benchmarks/networks.py --size=64 --batch=8 --repeats=3
 
 The ceiling is the best rate of a plain 3x3 convolution, forward, over the shapes of the networks.
-It is measured in the same process, in turns with everything else, so that the ratios hold on a
-machine that others use too; the shares are medians over pairs of a run and the ceiling's runs
-around it, once by wall time ("ceiling"), once by processor time ("processor"). A rate counts
-convolutions alone: two operations a multiply-add, from the traced graphs of the very functions
-that are timed, backward and second-order ones included; all other work is overhead. The training
-iteration is the sum of the real step's passes, each divided by its interval. Peak memory is that
-of a fresh process that makes and runs one thing.
+It is measured in the same process, in turns with everything else, so the ratios also hold on a
+machine with other load. The shares are medians over pairs of a run and the neighbouring runs of the
+ceiling, by wall time ("ceiling") and by processor time ("processor"). A rate counts only
+convolutions, at two operations per multiply-add. The counts come from the traced graphs of the
+timed functions, with backward and second-order convolutions; all other work is overhead. A training
+iteration is the sum of the passes of the real step, each divided by its interval. Peak memory is
+that of a fresh process that makes and runs one function.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
@@ -40,7 +41,7 @@ WANTED = {"inference": 0.85, "iteration": 0.60}
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """Something to time: `operations` are the floating-point operations of its convolutions."""
+    """A function to time; `operations` are the floating-point operations of its convolutions."""
 
     name: str
     run: Callable[[], object]
@@ -48,27 +49,28 @@ class Work:
 
 
 def configuration(size: int, batch: int) -> Config:
-    """The networks of config E and F at small sizes: channel_base 16384, else the defaults."""
+    """Returns config E, with channel_base 16384, at this size and batch."""
     config = presets.get("config-e", image_size=(size, size))
     return dataclasses.replace(
         config, training=dataclasses.replace(config.training, batch_size=batch)
     )
 
 
-def _work(name: str, function: Callable, *inputs: tf.Tensor) -> Work:
+def _work(name: str, function: Any, *inputs: tf.Tensor) -> Work:
+    """Returns the work of a `tf.function`."""
     concrete = function.get_concrete_function(*inputs)
     return Work(name, lambda: function(*inputs), 2 * count(concrete).convolution)
 
 
 def generator_work(size: int, batch: int) -> Work:
-    """Inference from z, with random noise."""
+    """Returns inference from z, with random noise."""
     config = configuration(size, batch).generator
     z = tf.random.normal([batch, config.z_dim])
     return _work(f"generator {size}x{size}, inference", tf.function(Generator(config)), z)
 
 
 def discriminator_work(size: int, batch: int) -> Work:
-    """Scores of a batch."""
+    """Returns the scores of a batch."""
     config = configuration(size, batch).discriminator
     images = tf.random.normal([batch, *config.image_size, config.image_channels])
     function = tf.function(Discriminator(config))
@@ -76,7 +78,7 @@ def discriminator_work(size: int, batch: int) -> Work:
 
 
 def training_work(size: int, batch: int) -> dict[str, tuple[Work, int]]:
-    """The passes of the training step by name, each with its interval in iterations."""
+    """Returns the passes of the training step by name, each with its interval in iterations."""
     config = configuration(size, batch)
     strategy = tf.distribute.get_strategy()
     step = TrainStep(create_state(config, strategy), config, strategy)
@@ -103,7 +105,7 @@ def training_work(size: int, batch: int) -> dict[str, tuple[Work, int]]:
 
 
 def ceiling(size: int, batch: int, seconds: float = 0.15) -> Work:
-    """The fastest 3x3 convolution of the shapes that the networks have, forward, stride 1."""
+    """Returns the fastest 3x3 convolution over the shapes of the networks, forward, stride 1."""
     found = []
     for level in configuration(size, batch).generator.levels:
         x = tf.random.normal([batch, level.height, level.width, level.channels])
@@ -124,13 +126,13 @@ def ceiling(size: int, batch: int, seconds: float = 0.15) -> Work:
     return Work(work.name, run, times * work.operations)
 
 
-def one_alone(name: str, size: int, batch: int) -> None:
-    """Makes and runs one work twice; prints the peak memory. For a fresh process."""
+def print_peak_memory(name: str, size: int, batch: int) -> None:
+    """Makes and runs one work twice, and prints the peak memory; for a fresh process."""
     if name.startswith("generator "):
         work = generator_work(int(name.split()[1]), batch)
     elif name.startswith("discriminator "):
         work = discriminator_work(int(name.split()[1]), batch)
-    else:  # All passes: a run of training holds all of them.
+    else:  # A training run holds all passes in memory.
         works = [work for work, _ in training_work(size, batch).values()]
         for work in works:
             work.run()
@@ -140,17 +142,17 @@ def one_alone(name: str, size: int, batch: int) -> None:
 
 
 def memory_of(name: str, size: int, batch: int) -> float:
-    """GiB that a fresh process needs for one work."""
+    """Returns the GiB that a fresh process needs for one work."""
     command = [sys.executable, __file__, f"--size={size}", f"--batch={batch}", f"--alone={name}"]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return int(output.split()[-1]) / 2**30
 
 
 def main() -> None:
-    """Prints a line for each measurement."""
+    """Prints one line per measurement."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=64, help="image size of training")
-    parser.add_argument("--batch", type=int, default=8, help="images in a batch")
+    parser.add_argument("--batch", type=int, default=8, help="images per batch")
     parser.add_argument("--repeats", type=int, default=3, help="rounds; more are steadier")
     parser.add_argument("--inference_only", action="store_true", help="leave training out")
     parser.add_argument("--no_memory", action="store_true", help="leave the peak memory out")
@@ -158,7 +160,7 @@ def main() -> None:
     flags = parser.parse_args()
     size, batch = flags.size, flags.batch
     if flags.alone:
-        one_alone(flags.alone, size, batch)
+        print_peak_memory(flags.alone, size, batch)
         return
 
     best = ceiling(size, batch)
@@ -190,7 +192,7 @@ def main() -> None:
         )
 
     def shares_of(work):
-        """The share of the ceiling's rate, by wall time and by processor time."""
+        """Returns the shares of the ceiling's rate by wall time and by processor time."""
         scale = work.operations / best.operations
         return [scale / timed[work.name].in_yardsticks(kind) for kind in (0, 1)]
 

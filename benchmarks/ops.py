@@ -1,13 +1,13 @@
-"""The native ops against TensorFlow's implementation, PyTorch's, and the memory's bandwidth.
+"""The native ops beside their TensorFlow implementation, PyTorch, and the memory bandwidth.
 
     python benchmarks/ops.py --repeats=7
     python benchmarks/ops.py --iterations            # whole training iterations, native and not
 
-Everything runs in one process, in turns with a copy of 256 MiB, the yardstick: a machine that
-others use slows all alike. GB/s count bytes read once and written once; "of copy" is the native
-op's share of the copy's rate, by medians over pairs. A turn of a small op is several calls on
-inputs of their own, more than the caches hold. The shapes are those of config-f at 256x256 and
-1024x1024, where these ops weigh most. PyTorch's columns appear where it is installed.
+Everything runs in one process, in turns with a copy of 256 MiB, the yardstick, so other load slows
+all of it equally. GB/s count bytes read once and written once. "of copy" is the native op's share
+of the copy's rate, as a median over pairs. One turn of a small op is several calls on different
+inputs, which together exceed the caches. The shapes are those of config-f at 256x256 and 1024x1024,
+where these ops take the largest share. PyTorch's column appears where it is installed.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ except ImportError:
 
 KERNEL = resample_kernel((1, 3, 3, 1))
 COPY_BYTES = 256 << 20
-# Inputs of an op in one turn, together: small ones are read from memory too, not from caches.
+# Total size of the inputs of one turn: small inputs must come from memory too, not from caches.
 TURN_BYTES = 64 << 20
-# Operation: (up, down, padding, times of TensorFlow's wanted, share of the copy wanted).
+# Operation: (up, down, padding, (wanted speed-up over TensorFlow, wanted share of the copy)).
 RESAMPLING = {
-    "upfirdn2d 1/1": (1, 1, (2, 1, 2, 1), 2.0, 0.60),
-    "upfirdn2d up 2": (2, 1, (2, 1, 2, 1), 3.0, 0.60),
-    "upfirdn2d down 2": (1, 2, (1, 1, 1, 1), 2.0, 0.60),
+    "upfirdn2d 1/1": (1, 1, (2, 1, 2, 1), (2.0, 0.60)),
+    "upfirdn2d up 2": (2, 1, (2, 1, 2, 1), (3.0, 0.60)),
+    "upfirdn2d down 2": (1, 2, (1, 1, 1, 1), (2.0, 0.60)),
 }
 EPILOGUE_WANTED = (3.0, 0.75)
 # Name: (batch, size, channels) of the larger side; 256 and 1024 are config-f's top levels, 3 the
@@ -55,9 +55,16 @@ SHAPES = {"256": (4, 256, 128), "1024": (1, 1024, 32), "image": (4, 256, 3)}
 
 @dataclasses.dataclass
 class Case:
-    """One operation at one shape: its implementations, the bytes they move, and what is wanted.
+    """One operation at one shape: its implementations, their traffic, and the targets.
 
-    Each implementation is called `calls` times in a turn, and moves `moved` bytes in each call.
+    Args:
+        name: for the table.
+        calls: calls per turn.
+        moved: bytes that one call reads and writes.
+        native: one turn of the native implementation.
+        tensorflow: one turn of the TensorFlow implementation.
+        torch: one turn of PyTorch; None without it.
+        wanted: wanted speed-up over TensorFlow, and wanted share of the copy's rate.
     """
 
     name: str
@@ -70,7 +77,7 @@ class Case:
 
 
 def copier() -> Callable[[], None]:
-    """Returns a copy of `COPY_BYTES` by all cores, with the C library's own memcpy."""
+    """Returns a function that copies `COPY_BYTES` on all cores with the C library's memcpy."""
     source, target = (np.ones(COPY_BYTES, np.uint8) for _ in range(2))
     memcpy, parts = ctypes.CDLL(None).memcpy, os.cpu_count() or 1
     size = COPY_BYTES // parts
@@ -96,10 +103,9 @@ def _traced(implementation: str, function: Callable, *inputs: tf.Tensor) -> Call
 
 
 def _one_by_one(function: Callable) -> Callable:
-    """Returns a function that calls the given one for each of its inputs, one after another.
+    """Returns a function that calls `function` for each of its inputs, one after the other.
 
-    TensorFlow's optimizer of dependencies would leave out all but the last, so `main` does
-    without.
+    TensorFlow's dependency optimizer would remove all calls but the last, so `main` disables it.
     """
 
     def turn(*inputs):
@@ -151,8 +157,8 @@ def _torch_epilogue(x, scale, noise, bias) -> Callable[[], object] | None:
 
 
 def resampling_case(operation: str, shape: str) -> Case:
-    """An `upfirdn2d` whose larger side has the shape's size."""
-    up, down, padding, *wanted = RESAMPLING[operation]
+    """Returns an `upfirdn2d` whose larger side has the size of the shape."""
+    up, down, padding, wanted = RESAMPLING[operation]
     batch, size, channels = SHAPES[shape]
     x = np.random.default_rng(0).normal(size=(batch, size // up, size // up, channels))
     x = x.astype(np.float32)
@@ -162,15 +168,19 @@ def resampling_case(operation: str, shape: str) -> Case:
         return upfirdn2d(x, KERNEL, up=up, down=down, padding=padding, gain=up**2)
 
     turn = _one_by_one(function)
-    turns = [_traced(name, turn, *inputs) for name in ("native", "tensorflow")]
-    turns.append(_torch_resampling(inputs, up, down, padding))
-    moved = 4 * batch * channels * ((size // up) ** 2 + (size // down) ** 2)
-    name = f"{operation}, {batch}x{size}x{size}x{channels}"
-    return Case(name, len(inputs), moved, *turns, tuple(wanted))
+    return Case(
+        name=f"{operation}, {batch}x{size}x{size}x{channels}",
+        calls=len(inputs),
+        moved=4 * batch * channels * ((size // up) ** 2 + (size // down) ** 2),
+        native=_traced("native", turn, *inputs),
+        tensorflow=_traced("tensorflow", turn, *inputs),
+        torch=_torch_resampling(inputs, up, down, padding),
+        wanted=wanted,
+    )
 
 
 def epilogue_cases(shape: str) -> list[Case]:
-    """Demodulation, noise, bias, leaky ReLU, gain and clamp: forward, and their gradient."""
+    """Returns demodulation, noise, bias, leaky ReLU, gain and clamp: forward, and gradient."""
     batch, size, channels = SHAPES[shape]
     random = np.random.default_rng(0)
     x, dy = (random.normal(size=(batch, size, size, channels)).astype("float32") for _ in range(2))
@@ -190,29 +200,30 @@ def epilogue_cases(shape: str) -> list[Case]:
         return tape.gradient(y, inputs, dy)
 
     name = f"{batch}x{size}x{size}x{channels}"
-    kinds = ("native", "tensorflow")
     return [
         Case(
-            f"epilogue, {name}",
-            1,
-            2 * x.nbytes,
-            *(_traced(kind, forward, *inputs) for kind in kinds),
-            _torch_epilogue(x, scale, noise, bias),
-            EPILOGUE_WANTED,
+            name=f"epilogue, {name}",
+            calls=1,
+            moved=2 * x.nbytes,
+            native=_traced("native", forward, *inputs),
+            tensorflow=_traced("tensorflow", forward, *inputs),
+            torch=_torch_epilogue(x, scale, noise, bias),
+            wanted=EPILOGUE_WANTED,
         ),
         Case(
-            f"epilogue's gradient, {name}",
-            1,
-            3 * x.nbytes,
-            *(_traced(kind, gradient, dy, *inputs) for kind in kinds),
-            None,
-            EPILOGUE_WANTED,
+            name=f"epilogue's gradient, {name}",
+            calls=1,
+            moved=3 * x.nbytes,
+            native=_traced("native", gradient, dy, *inputs),
+            tensorflow=_traced("tensorflow", gradient, dy, *inputs),
+            torch=None,
+            wanted=EPILOGUE_WANTED,
         ),
     ]
 
 
 def print_cases(cases: list[Case], repeats: int) -> None:
-    """Prints a line for each case, as it is measured."""
+    """Measures the cases, and prints one line per case."""
     copy = copier()
     print(
         f"{os.cpu_count()} cores, TensorFlow {tf.__version__}, "
@@ -243,7 +254,7 @@ def print_cases(cases: list[Case], repeats: int) -> None:
 
 
 def training_passes(config, implementation: str) -> list[tuple[Callable[[], object], int]]:
-    """The passes of a training step, each with its interval in iterations."""
+    """Returns the passes of a training step, each with its interval in iterations."""
     strategy = tf.distribute.get_strategy()
     batch = config.training.batch_size
     generator = config.generator
@@ -264,12 +275,12 @@ def training_passes(config, implementation: str) -> list[tuple[Callable[[], obje
         ]
         passes = [(run, interval) for run, interval in passes if interval]
         for run, _ in passes:
-            run()  # Traced under the implementation.
+            run()  # The first call traces it, with this implementation.
     return passes
 
 
 def print_iterations(repeats: int) -> None:
-    """Prints what a training iteration takes with either implementation."""
+    """Prints the time of a training iteration with each implementation."""
     copy = copier()
     cards = presets.get("cards", image_size=(32, 56))
     for name, config in (

@@ -2,17 +2,18 @@
 
     python benchmarks/ops_cuda.py --repeats=20
 
-Needs a GPU, nvcc and PyTorch; neither TensorFlow nor the package. The kernels are compiled for the
-GPU at hand. First every kernel's results are held to PyTorch's own operations and gradients in
-float64, and two runs to each other, bit for bit; the command fails where they differ. Then each is
-timed in turns with a copy of 1 GiB on the device, the ceiling, and with PyTorch's operations.
-GB/s count bytes read once and written once.
+Needs a GPU, nvcc and PyTorch, but neither TensorFlow nor the package. The kernels are compiled for
+this machine's GPU. First, the results of every kernel are compared with PyTorch's operations and
+gradients in float64. Two runs are compared bit for bit. The command fails where they differ. Then
+each kernel is timed in turns with a copy of 1 GiB on the device, the ceiling, and with PyTorch's
+operations. GB/s count bytes read once and written once.
 """
 
 from __future__ import annotations
 
 import argparse
 import ctypes
+import functools
 import shutil
 import statistics
 import sys
@@ -59,7 +60,7 @@ class Kernels:
             sys.exit(f"error: {name} gave CUDA error {error}")
 
     def upfirdn2d(self, x, kernel, up, down, padding, y=None):
-        """x [N, H, W, C] on the GPU, kernel float64 on the host; writes to `y` where given."""
+        """Filters x [N, H, W, C] on the GPU; the float64 kernel is on the host; `y` is the result."""
         top, bottom, left, right = padding
         height = (x.shape[1] * up + top + bottom - kernel.shape[0]) // down + 1
         width = (x.shape[2] * up + left + right - kernel.shape[1]) // down + 1
@@ -100,7 +101,7 @@ def _pointers(tensors):
 
 
 def torch_resampling(x, kernel, up, down, padding):
-    """The same by PyTorch's depthwise convolutions, channels last: NHWC in, NHWC out."""
+    """Returns the same by PyTorch's depthwise convolutions in channels last: NHWC in, NHWC out."""
     x = x.permute(0, 3, 1, 2)
     n, channels, height, width = x.shape
     if up > 1:
@@ -121,7 +122,7 @@ def torch_epilogue(at):
 
 
 def tensors(dtype, n, size, channels):
-    """Arguments of the epilogue, on a grid that keeps all sums of float64 and float32 alike."""
+    """Returns arguments of the epilogue on a grid where sums in float64 and float32 are equal."""
     shapes = {"x": (n, size, size, channels), "scale": (n, channels)}
     shapes |= {"noise": (n, size, size), "bias": (channels,)}
     return {
@@ -131,7 +132,7 @@ def tensors(dtype, n, size, channels):
 
 
 def check(kernels: Kernels) -> None:
-    """Ends the program where a kernel's results differ from PyTorch's, or from its own."""
+    """Ends the program if a kernel's results differ from PyTorch's or between two runs."""
     for dtype, allowed in TYPES.items():
         for label, shape in CHECKED.items():
             for name, (up, down, padding) in RESAMPLING.items():
@@ -181,7 +182,7 @@ def _compare(name, ours, theirs, allowed):
 
 
 def time_on_gpu(function: Callable[[], object]) -> float:
-    """Seconds of ten calls' mean, by the GPU's own clock."""
+    """Returns the mean seconds of ten calls, by the GPU's clock."""
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     start.record()
     for _ in range(10):
@@ -192,7 +193,7 @@ def time_on_gpu(function: Callable[[], object]) -> float:
 
 
 def report(name, moved, ours, theirs, copy, copied, repeats):
-    """Prints a line: our rate, its share of the copy's, and how many times PyTorch's."""
+    """Prints our rate, its share of the copy's rate, and the speed-up over PyTorch."""
     functions = (copy, ours, theirs)
     for function in functions:
         time_on_gpu(function)
@@ -218,8 +219,8 @@ def benchmark(kernels: Kernels, repeats: int) -> None:
                 report(
                     f"{name} {label} {dtype}",
                     x.nbytes + y.nbytes,
-                    lambda x=x, y=y, a=(up, down, padding): kernels.upfirdn2d(x, TAPS, *a, y=y),
-                    lambda x=x, a=(up, down, padding): torch_resampling(x, TAPS, *a),
+                    functools.partial(kernels.upfirdn2d, x, TAPS, up, down, padding, y),
+                    functools.partial(torch_resampling, x, TAPS, up, down, padding),
                     copy,
                     copied,
                     repeats,
@@ -261,9 +262,9 @@ def main() -> None:
     if not torch.cuda.is_available():
         sys.exit("error: PyTorch sees no GPU; this benchmark needs one")
     if not arguments.nvcc:
-        sys.exit("error: there is no nvcc on PATH; say --nvcc=PATH")
+        sys.exit("error: there is no nvcc on PATH; give --nvcc=PATH")
     major, minor = torch.cuda.get_device_capability()
-    # The checks hold sums to float64: no TensorFloat-32 in PyTorch's own operations either.
+    # The checks compare with float64, so PyTorch must not use TensorFloat-32.
     torch.backends.cudnn.allow_tf32 = False
     print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}")
     with tempfile.TemporaryDirectory() as folder:

@@ -1,10 +1,10 @@
-"""How fast the pipeline feeds images, against a bare Pillow decoding loop in one thread.
+"""Images per second of the data pipeline, beside a plain Pillow decoding loop in one thread.
 
     python benchmarks/pipeline.py
 
-Both read the same zip of PNGs, in turns, in one process, so that the ratios hold on a busy
-machine too. A ratio of 1 with one worker means that the pipeline costs nothing over decoding;
-with two workers and two free cores, 2 is the ceiling.
+Both read the same zip of PNGs, in turns, in one process, so the ratios also hold on a busy machine.
+A ratio of 1 with one worker means that the pipeline adds no cost to decoding. With two workers and
+two free cores, 2 is the ceiling.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from tf_sg2.data.pipeline import batches, iterate
 
 BATCH = 32
 ROUNDS = 5
-CASES = ((64, 512, 64), (256, 128, 12))  # resolution, images, batches timed in a round
+CASES = ((64, 512, 64), (256, 128, 12))  # resolution, images, timed batches per round
 
 
 def write_zip(path: str, resolution: int, count: int) -> None:
-    """Smooth random images: they compress about as well as photographs do."""
+    """Writes smooth random images, which compress about as well as photographs."""
     rng = np.random.default_rng(0)
     with zipfile.ZipFile(path, "w") as archive:
         for index in range(count):
@@ -41,7 +41,7 @@ def write_zip(path: str, resolution: int, count: int) -> None:
 
 
 def bare_loop(files: list[bytes], count: int) -> float:
-    """Images a second of Pillow alone."""
+    """Returns the images per second of only Pillow."""
     begin = time.perf_counter()
     for index in range(count):
         np.asarray(Image.open(io.BytesIO(files[index % len(files)])).convert("RGB"))
@@ -49,9 +49,9 @@ def bare_loop(files: list[bytes], count: int) -> float:
 
 
 def stream(source, batch_count: int, num_parallel: int) -> float:
-    """Images a second of the pipeline, mirroring on, start-up left out."""
+    """Returns the images per second of the pipeline, with mirroring, without start-up."""
     iterator = iterate(batches(source, BATCH, seed=0, mirror=True, num_parallel=num_parallel))
-    # What was read ahead before the clock starts is made up for by reading ahead at the end.
+    # Batches prefetched before the clock starts balance those prefetched at the end.
     for _ in range(4):
         next(iterator)
     begin = time.perf_counter()
@@ -61,7 +61,7 @@ def stream(source, batch_count: int, num_parallel: int) -> float:
 
 
 def main() -> None:
-    """Prints one line a resolution."""
+    """Prints one line per resolution."""
     print(f"{os.cpu_count()} cores, batches of {BATCH}, median of {ROUNDS} paired rounds")
     for resolution, count, batch_count in CASES:
         with tempfile.TemporaryDirectory() as folder:

@@ -1,16 +1,16 @@
-"""Measurements as data: the form of `benchmarks/results/*.json`, and each file as a table.
+"""Measurements as data: the format of `benchmarks/results/*.json`, and its tables.
 
     python benchmarks/results.py        # checks every file and prints the tables as Markdown
 
-A file is one JSON object. Every field but `notes` is required:
+A file is one JSON object. Every field except `notes` is required:
 
-    title    what was measured
-    command  what to run to measure it again
+    title    the quantity that was measured
+    command  the command that measures it again
     machine  processor, cores, memory rate where it matters, software versions, other load
     date     YYYY-MM-DD
     commit   the commit that recorded the numbers
-    columns  the table's head: strings
-    rows     lists of strings, one for each column; a cell in **bold** missed what was wanted
+    columns  the head of the table: strings
+    rows     lists of strings, one per column; a **bold** cell missed its target
     notes    sentences below the table
 """
 

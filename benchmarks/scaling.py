@@ -1,14 +1,15 @@
-"""How training scales: `scaling_model` as tables, and what a CPU can measure.
+"""How training scales: tables of `scaling_model`, and a measurement on a CPU.
 
     python benchmarks/scaling.py                       # all of it, about four minutes
     python benchmarks/scaling.py --preset=paper512 --accelerator=a100 --no_measure
     python benchmarks/scaling.py --no_model --repeats=10
 
-Measured is the overhead of two replicas (`cpu:2`, MirroredStrategy) over one at the same global
-batch: every pass of the real step, dealing out included, in turns with the same pass on one device,
-in one process. Ratios are medians over pairs of a run and its neighbours, by wall time and by
-processor time; an iteration adds the passes up, each divided by its interval. Two replicas on a CPU
-share its cores, so what remains is what distribution costs: dealing, collectives, smaller batches.
+The measurement is the overhead of two replicas (`cpu:2`, MirroredStrategy) over one device at the
+same global batch. Every pass of the real step, with the distribution of its inputs, runs in turns
+with the same pass on one device, in one process. Ratios are medians over pairs of neighbouring
+runs, by wall time and by processor time. An iteration is the sum of its passes, each divided by its
+interval. Two replicas on a CPU share its cores, so the overhead is the cost of distribution:
+inputs, collectives, smaller batches.
 """
 
 from __future__ import annotations
@@ -28,22 +29,23 @@ from tf_sg2.training.run.batch import check_batch
 
 GPUS = (1, 2, 4, 8, 16, 32, 64)
 WANTED = 0.15
-# Jitter of a pass on a GPU, and a straggler: one pass in a thousand takes a tenth of a second more.
+# Jitter of a pass on a GPU, and stalls: one pass in a thousand takes a tenth of a second longer.
 JITTER, STALL_PROBABILITY, STALL_SECONDS = 0.03, 0.001, 0.1
 
-# Seconds for 1,000 images as published with "Training Generative Adversarial Networks with Limited
-# Data" for its configuration `auto` on V100 in half precision: middle of the range that is given,
-# for 1, 2, 4 and 8 GPUs; batch as the configuration's formula has it.
+# Seconds per 1,000 images, published with "Training Generative Adversarial Networks with Limited
+# Data" for its configuration `auto` on V100 in half precision. The numbers are the middles of the
+# published ranges for 1, 2, 4 and 8 GPUs. The batch follows from the configuration's formula.
 PUBLISHED_AUTO = {
     256: (22.9, 11.5, 5.75, 4.95),
     512: (73.7, 38.85, 18.9, 9.6),
     1024: (157.95, 83.4, 40.45, 20.4),
 }
-# A V100 in half precision: arithmetic at 40% of the data sheet's 125 TFLOP/s, an assumption, then
-# elements from 1024x1024 on one GPU; the host needs what 128x128 shows, where more GPUs help not.
+# A V100 in half precision: arithmetic is assumed to reach 40% of the data sheet's 125 TFLOP/s. The
+# rate of elements then follows from 1024x1024 on one GPU. The host's time follows from 128x128,
+# where more GPUs do not help.
 HALF = scaling_model.Accelerator("V100, half", 50e12, 13.4e9, host_seconds=0.07)
-# The same paper's predecessor, config F at 1024x1024, 25,000 kimg: days on 1 and 8 V100, float32;
-# and images a second on 8 for config E and F.
+# From the StyleGAN2 paper: days of config F at 1024x1024, 25,000 kimg, float32, on 1 and 8 V100;
+# and images per second on 8 V100 for config E and F.
 PUBLISHED_DAYS = {1: 69 + 23 / 24, 8: 9 + 18 / 24}
 PUBLISHED_SPEED = {"config-e": 61.0, "config-f": 31.0}
 
@@ -60,11 +62,12 @@ def table(title: str, columns: list[str], rows: list[tuple[str, list[str]]]) -> 
 
 
 def percent(value: float) -> str:
+    """Returns a share as text."""
     return f"{value:.1%}"
 
 
 def starts(config: Config, gpus: int) -> bool:
-    """Whether a run of `config` can be shared among so many GPUs."""
+    """Returns whether the batch of `config` can be split over this many GPUs."""
     try:
         check_batch(config, gpus)
     except InputError:
@@ -73,7 +76,7 @@ def starts(config: Config, gpus: int) -> bool:
 
 
 def work_table(passes_of: dict[str, tuple]) -> None:
-    """What each preset computes and sends."""
+    """Prints the arithmetic and the traffic of each preset."""
     rows = []
     for name, passes in passes_of.items():
         config = presets.get(name)
@@ -94,12 +97,12 @@ def work_table(passes_of: dict[str, tuple]) -> None:
                 ],
             )
         )
-    columns = ["batch", "GFLOP/image", "MB/iteration", "of it lazy", "FLOP/byte"]
+    columns = ["batch", "GFLOP/image", "MB/iteration", "lazy part", "FLOP/byte"]
     table("What an iteration computes and sends, lazy passes amortised", columns, rows)
 
 
 def efficiency_tables(name: str, passes: tuple, accelerator: scaling_model.Accelerator) -> None:
-    """Efficiency from 1 to 64 GPUs: at the preset's batch, and at four images a GPU."""
+    """Prints the efficiency of 1 to 64 GPUs at the preset's batch and at 4 images per GPU."""
     config = presets.get(name)
     batch = config.training.batch_size
     for title, images_of in (
@@ -107,7 +110,7 @@ def efficiency_tables(name: str, passes: tuple, accelerator: scaling_model.Accel
             f"the preset's batch of {batch}",
             lambda gpus: batch / gpus if starts(config, gpus) else None,
         ),
-        ("4 images a GPU: the batch grows", lambda gpus: 4),
+        ("4 images per GPU", lambda gpus: 4),
     ):
         rows = []
         for cluster in CLUSTERS:
@@ -117,7 +120,7 @@ def efficiency_tables(name: str, passes: tuple, accelerator: scaling_model.Accel
                 if images is None:
                     cells.append("-")
                     continue
-                parts = max(1, round(images / 4))  # No more than four images at a time.
+                parts = max(1, round(images / 4))  # At most four images at a time.
                 timing = expected(passes, images, gpus, accelerator, cluster, parts)
                 cells.append(percent(scaling_model.efficiency(timing, passes, images, accelerator)))
             label = cluster.name if cluster.between is not NVLINK else "NVLink, one domain"
@@ -127,7 +130,7 @@ def efficiency_tables(name: str, passes: tuple, accelerator: scaling_model.Accel
 
 
 def variation_table(name: str, passes: tuple, accelerator: scaling_model.Accelerator) -> None:
-    """What changes the efficiency of 64 GPUs: lazy terms, accumulation, overlap, jitter."""
+    """Prints how lazy terms, accumulation, overlap and jitter change the efficiency of 64 GPUs."""
     noisy = {
         "jitter": JITTER,
         "stall_probability": STALL_PROBABILITY,
@@ -136,7 +139,7 @@ def variation_table(name: str, passes: tuple, accelerator: scaling_model.Acceler
     }
     buckets = {"bucket_bytes": 25e6}
     cases: list[tuple[str, tuple, int, dict]] = [
-        ("as configured: lazy terms, one all-reduce a pass", passes, 1, {}),
+        ("as configured: lazy terms, one all-reduce per pass", passes, 1, {}),
         ("no regularisers", scaling_model.without_regularizers(passes), 1, {}),
         ("regularisers in every iteration", scaling_model.every_iteration(passes), 1, {}),
         ("2 accumulation steps, twice the batch", passes, 2, {}),
@@ -154,11 +157,11 @@ def variation_table(name: str, passes: tuple, accelerator: scaling_model.Acceler
             cells.append(percent(scaling_model.efficiency(timing, entries, 4 * parts, accelerator)))
         rows.append((label, cells))
     columns = ["NVLink", *(cluster.name for cluster in clusters[1:])]
-    table(f"{name} on 64 x {accelerator.name}, 4 images at a time: what changes", columns, rows)
+    table(f"{name} on 64 x {accelerator.name}, 4 images at a time, with variations", columns, rows)
 
 
 def days_table(passes_of: dict[str, tuple]) -> None:
-    """Days of a preset's whole run: for choosing how many GPUs."""
+    """Prints the days of a whole run of each preset, to choose the count of GPUs."""
     for accelerator in scaling_model.ACCELERATORS.values():
         rows = []
         for name, passes in passes_of.items():
@@ -176,11 +179,11 @@ def days_table(passes_of: dict[str, tuple]) -> None:
                 cells.append(f"{scaling_model.days(training.total_kimg, timing, images, gpus):.1f}")
             rows.append((f"{name}, {training.total_kimg:,.0f} kimg", cells))
         columns = [f"{gpus} GPU" for gpus in GPUS]
-        table(f"Days of a run on {accelerator.name}, 8 a machine, 100 Gb/s", columns, rows)
+        table(f"Days of a run on {accelerator.name}, 8 per machine, 100 Gb/s", columns, rows)
 
 
 def published_tables() -> None:
-    """The model against published times. It is given one GPU's; the others are predicted."""
+    """Prints the model beside published times. Those of one GPU are its input."""
     dgx = Cluster(8, dataclasses.replace(NVLINK, bandwidth=130e9), NVLINK)
     passes = scaling_model.training_passes(presets.get("config-f"))
     v100 = scaling_model.ACCELERATORS["v100"]
@@ -202,8 +205,8 @@ def published_tables() -> None:
             predicted = timing.total / (images * gpus) * 1000
             rows.append((f"auto {resolution}, {gpus} GPU, s/kimg", _compared(predicted, published)))
     table(
-        "Against published V100 times (those of config-f and auto 1024 on one GPU are given to it)",
-        ["model", "published", "model is off by"],
+        "Against published V100 times (config-f and auto 1024 on one GPU are inputs of the model)",
+        ["model", "published", "error"],
         rows,
     )
 
@@ -213,7 +216,7 @@ def _compared(predicted: float, published: float) -> list[str]:
 
 
 def measure(name: str, size: int, channel_base: int, batch: int, repeats: int) -> float:
-    """Prints the overhead of two replicas over one, for each pass; returns the iteration's."""
+    """Prints the overhead of two replicas over one per pass; returns that of an iteration."""
     import tensorflow as tf
 
     from tf_sg2 import config as configs
@@ -295,13 +298,19 @@ def main() -> None:
         "--preset", action="append", choices=presets.names(), help="may be repeated"
     )
     parser.add_argument("--accelerator", choices=scaling_model.ACCELERATORS, default="v100")
-    parser.add_argument("--tflops", type=float, help="sustained; in place of the accelerator's")
-    parser.add_argument("--gelements", type=float, help="1e9 elements/s, likewise")
+    parser.add_argument(
+        "--tflops", type=float, help="sustained TFLOP/s; replaces the accelerator's"
+    )
+    parser.add_argument(
+        "--gelements", type=float, help="1e9 elements/s; replaces the accelerator's"
+    )
     parser.add_argument("--no_model", action="store_true", help="leave the model out")
     parser.add_argument("--no_measure", action="store_true", help="leave the measurement out")
     parser.add_argument("--measure_preset", default="config-e", choices=presets.names())
     parser.add_argument("--size", type=int, default=64, help="image size of the measurement")
-    parser.add_argument("--channels", type=int, default=4096, help="its channel_base")
+    parser.add_argument(
+        "--channels", type=int, default=4096, help="channel_base of the measurement"
+    )
     parser.add_argument("--batch", type=int, default=8, help="global batch of the measurement")
     parser.add_argument("--repeats", type=int, default=7, help="rounds of the measurement")
     flags = parser.parse_args()

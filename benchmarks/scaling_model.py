@@ -1,10 +1,9 @@
-"""How training scales over GPUs, on paper and by simulation: arithmetic against gradients sent.
+"""A model of how training scales over GPUs: closed formulas, and a simulation.
 
-An iteration is the sum of its passes (`step.py`). Each computes on its share of the batch, then
-adds its gradients over all GPUs in a ring and waits for the sum. Multiply-adds and parameters come
-from the networks' own tables (`tf_sg2.inspect.layer_table`). What a GPU sustains and what a network
-carries are assumptions, named below with their sources. `benchmarks/scaling.py` prints the results
-and compares them with published training times.
+An iteration is the sum of its passes. In each pass, a GPU computes on its share of the batch, then
+all GPUs add their gradients in a ring. Multiply-adds and parameters come from
+`tf_sg2.inspect.layer_table`. The rates of GPUs and links are assumptions, listed below with their
+sources. `benchmarks/scaling.py` prints the results beside published training times.
 """
 
 from __future__ import annotations
@@ -23,8 +22,12 @@ BYTES_OF_A_GRADIENT = 4  # float32.
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer, forward, for one image: floating-point operations (two a multiply-add), elements
-    of its output, and bytes of its parameters' gradients.
+    """The cost of one layer, forward, for one image.
+
+    Args:
+        operations: floating-point operations, two per multiply-add.
+        elements: elements of its output.
+        bytes: bytes of the gradients of its parameters.
     """
 
     operations: float
@@ -38,13 +41,13 @@ class Pass:
 
     Args:
         name: as in the log.
-        interval: it runs every so many iterations.
-        images: how many images it runs on, as a share of the batch.
-        sweeps: networks, and how many times the cost of their forward sweep the pass is, backward
-            and second-order sweeps included.
+        interval: iterations from one run of the pass to the next.
+        images: share of the batch that it runs on.
+        sweeps: networks, each with its cost in forward sweeps; backward and second-order sweeps
+            count as well.
         trained: the layers whose gradients are sent, in the order of the forward sweep.
-        last_sweep: the final part of the pass, in forward sweeps of `trained`: it completes their
-            gradients, from the output to the input.
+        last_sweep: length of the final part of the pass, in forward sweeps of `trained`. This part
+            completes their gradients, from the output to the input.
     """
 
     name: str
@@ -56,26 +59,26 @@ class Pass:
 
     @property
     def operations(self) -> float:
-        """Floating-point operations for each image that it runs on."""
+        """Floating-point operations per image that it runs on."""
         return sum(times * layer.operations for layers, times in self.sweeps for layer in layers)
 
     @property
     def bytes(self) -> int:
-        """Bytes of the gradients it sends."""
+        """Bytes of the gradients that it sends."""
         return sum(layer.bytes for layer in self.trained)
 
 
 @dataclass(frozen=True)
 class Accelerator:
-    """A GPU: a layer takes as long as its arithmetic or its elements, whichever is longer.
+    """A GPU: a layer takes the time of its arithmetic or of its elements, whichever is longer.
 
     Args:
         name: for tables.
-        flops: floating-point operations a second that convolutions sustain.
-        elements: elements of layers' outputs a second: passes over memory, all those that a layer
-            needs (convolution, scaling by style, noise, bias, activation) in one number.
-        host_seconds: time in which the host can start the operations of a pass, which a small
-            micro-batch cannot undercut.
+        flops: floating-point operations per second that convolutions sustain.
+        elements: elements of outputs per second. The rate includes every pass over memory of a
+            layer: convolution, scaling by the style, noise, bias, activation.
+        host_seconds: time that the host needs to start the operations of a pass. It is the least
+            time of a micro-batch.
     """
 
     name: str
@@ -84,7 +87,7 @@ class Accelerator:
     host_seconds: float = 0.02
 
     def seconds(self, layers: Sequence[Layer]) -> float:
-        """Time of one forward sweep for one image."""
+        """Returns the time of one forward sweep for one image."""
         return sum(
             max(layer.operations / self.flops, layer.elements / self.elements) for layer in layers
         )
@@ -92,7 +95,7 @@ class Accelerator:
 
 @dataclass(frozen=True)
 class Link:
-    """What connects GPUs: bytes a second through each, one way, and seconds a message."""
+    """A connection of GPUs: bytes per second in one direction, and seconds per message."""
 
     name: str
     bandwidth: float
@@ -109,24 +112,27 @@ class Cluster:
 
     @property
     def name(self) -> str:
-        return f"{self.between.name}, {self.gpus} a machine"
+        """The name in tables."""
+        return f"{self.between.name}, {self.gpus} per machine"
 
 
-# V100: arithmetic at four fifths of the data sheet's 15.7 TFLOP/s in float32, an assumption, and
-# then elements so that config F at 1024x1024 takes the published 69 days 23 hours of 25,000 kimg on
-# one GPU. The others are guesses: elements in proportion to the data sheets' memory bandwidth (1.7
-# and 3.7 times a V100's 900 GB/s), arithmetic at 40% of TensorFloat-32 (156, 495 TFLOP/s). Nothing
-# was measured on either. The host's 20 ms are some 4,000 operations a pass (the traced passes at
-# 256x256 have 1,900 to 5,600) at 5 microseconds, a guess too.
+# V100: arithmetic is assumed to reach four fifths of the data sheet's 15.7 TFLOP/s in float32. The
+# rate of elements then follows from a published time: config F at 1024x1024 on one GPU takes 69
+# days 23 hours for 25,000 kimg.
+# A100 and H100 are guesses, and nothing was measured on them. Elements are in proportion to the
+# data sheets' memory bandwidth (1.7 and 3.7 times a V100's 900 GB/s). Arithmetic is at 40% of
+# TensorFloat-32 (156 and 495 TFLOP/s).
+# The host's 20 ms are a guess too: about 4,000 operations per pass at 5 microseconds. The traced
+# passes at 256x256 have 1,900 to 5,600.
 ACCELERATORS = {
     "v100": Accelerator("V100, float32", 12.6e12, 11.6e9),
     "a100": Accelerator("A100, TensorFloat-32 (guess)", 62e12, 20e9),
     "h100": Accelerator("H100, TensorFloat-32 (guess)", 198e12, 43e9),
 }
 
-# NVLink: bus bandwidth of 8 A100 as users of nccl-tests report it (its issue 149); H100 reach 370
-# (issue 212), the V100 of a DGX-1 about 130. Networks: nine tenths of the line rate; the latencies
-# are typical of RDMA and of TCP.
+# NVLink: bus bandwidth of 8 A100 as reported by users of nccl-tests (its issue 149). H100 reach 370
+# (issue 212), the V100 of a DGX-1 about 130. Networks carry nine tenths of the line rate. Their
+# latencies are typical of RDMA and of TCP.
 NVLINK = Link("NVLink", 200e9, 5e-6)
 FAST = Link("100 Gb/s", 0.9 * 100e9 / 8, 15e-6)
 SLOW = Link("10 Gb/s", 0.9 * 10e9 / 8, 50e-6)
@@ -142,8 +148,8 @@ CLUSTERS = (
 def training_passes(config: Config) -> tuple[Pass, ...]:
     """Returns the passes of an iteration of `config`.
 
-    A layer of a network costs its forward sweep again for each kind of gradient: by its input and
-    by its weight. With g and d the forward costs of generator and discriminator:
+    A gradient by the input of a layer costs as much as its forward sweep, and so does a gradient by
+    its weight. Let g and d be the forward costs of generator and discriminator:
 
     - generator: 3g, and 2d (forward and by the input);
     - path length: forward g, by w once g, and the derivative of both 4g;
@@ -179,30 +185,30 @@ def training_passes(config: Config) -> tuple[Pass, ...]:
 
 
 def every_iteration(passes: Sequence[Pass]) -> tuple[Pass, ...]:
-    """Returns the passes without laziness: regularisers in every iteration."""
+    """Returns the passes with the regularisers in every iteration."""
     return tuple(dataclasses.replace(entry, interval=1) for entry in passes)
 
 
 def without_regularizers(passes: Sequence[Pass]) -> tuple[Pass, ...]:
-    """Returns the two main passes alone."""
+    """Returns only the two main passes."""
     return tuple(entry for entry in passes if entry.name in ("generator", "discriminator"))
 
 
 def operations_per_image(passes: Sequence[Pass]) -> float:
-    """Floating-point operations for each image of a batch, lazy passes amortised."""
+    """Returns the floating-point operations per image of a batch, lazy passes amortised."""
     return sum(entry.operations * entry.images / entry.interval for entry in passes)
 
 
 def bytes_per_iteration(passes: Sequence[Pass]) -> float:
-    """Bytes of gradients that are added over all GPUs in an iteration, lazy passes amortised."""
+    """Returns the bytes of gradients per iteration that all GPUs add, lazy passes amortised."""
     return sum(entry.bytes / entry.interval for entry in passes)
 
 
 def all_reduce_seconds(size: float, gpus: int, cluster: Cluster) -> float:
-    """Time in which a ring adds `size` bytes over `gpus` GPUs.
+    """Returns the time in which a ring of `gpus` GPUs adds `size` bytes.
 
-    Each sends 2 (n - 1) parts of size / n to its neighbour, one after the other; the ring enters
-    and leaves a machine once, so the slowest link counts.
+    Each GPU sends 2 (n - 1) parts of size / n to its neighbour, one after the other. The ring
+    enters and leaves each machine once, so the slowest link counts.
 
     Source: Patarasuk and Yuan 2009.
     """
@@ -213,22 +219,24 @@ def all_reduce_seconds(size: float, gpus: int, cluster: Cluster) -> float:
 
 
 def seconds_per_image(entry: Pass, accelerator: Accelerator) -> float:
-    """Time of one pass for each image that it runs on, in large micro-batches."""
+    """Returns the time of one pass per image that it runs on, in large micro-batches."""
     return sum(times * accelerator.seconds(layers) for layers, times in entry.sweeps)
 
 
 def compute_seconds(entry: Pass, images: float, accelerator: Accelerator, parts: int = 1) -> float:
-    """Time of one pass over `images` of the batch, a GPU's share, in `parts` micro-batches."""
+    """Returns the time of one pass over a GPU's share of `images`, in `parts` micro-batches."""
     work = seconds_per_image(entry, accelerator) * entry.images * images / parts
     return parts * max(work, accelerator.host_seconds)
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Mean seconds of an iteration, by what they went to; they add up to `total`.
+    """Mean seconds of an iteration in three parts.
 
-    `compute` is what the mean GPU computes, `waiting` what it waits for the slowest one,
-    `sending` what remains of the all-reduces when nothing is computed any more.
+    Args:
+        compute: time in which the mean GPU computes.
+        waiting: time in which it waits for the slowest GPU.
+        sending: time of all-reduces after the last GPU has finished computing.
     """
 
     compute: float
@@ -237,6 +245,7 @@ class Timing:
 
     @property
     def total(self) -> float:
+        """The sum of the parts."""
         return self.compute + self.waiting + self.sending
 
 
@@ -248,16 +257,16 @@ def expected(
     cluster: Cluster,
     parts: int = 1,
 ) -> Timing:
-    """Returns an iteration's time on paper: equal GPUs, and nothing sent while computing.
+    """Returns the time of an iteration on equal GPUs that send nothing while they compute.
 
-    That is how TensorFlow does it by default: one all-reduce of all gradients at the end of a pass.
+    TensorFlow does this by default: one all-reduce of all gradients at the end of a pass.
 
     Args:
-        passes: of the iteration.
-        images: of the batch for each GPU.
-        gpus: how many.
-        accelerator: each of them.
-        cluster: how they are connected.
+        passes: the passes of the iteration.
+        images: images of the batch per GPU.
+        gpus: count of GPUs.
+        accelerator: the kind of every GPU.
+        cluster: their connections.
         parts: accumulation steps.
     """
     return Timing(
@@ -282,17 +291,22 @@ def simulate(
     iterations: int = 64,
     seed: int = 0,
 ) -> Timing:
-    """Returns an iteration's mean time, from a simulation of every GPU's clock.
+    """Returns the mean time of an iteration from a simulation of every GPU's clock.
 
     Args:
-        passes, images, gpus, accelerator, cluster, parts: as in `expected`.
-        bucket_bytes: gradients are sent as soon as so many bytes are complete on every GPU, while
-            the rest is computed; by default all at the end.
-        jitter: coefficient of variation of a pass's time on a GPU (log-normal, mean kept).
-        stall_probability: of a pass on a GPU to take `stall_seconds` longer: a straggler.
-        stall_seconds: see there.
-        iterations: how many are simulated.
-        seed: of the random times.
+        passes: the passes of the iteration.
+        images: images of the batch per GPU.
+        gpus: count of GPUs.
+        accelerator: the kind of every GPU.
+        cluster: their connections.
+        parts: accumulation steps.
+        bucket_bytes: a bucket is sent as soon as it holds this many bytes that are complete on
+            every GPU. By default all gradients are sent at the end.
+        jitter: coefficient of variation of the time of a pass on a GPU (log-normal, same mean).
+        stall_probability: probability that a pass takes `stall_seconds` longer on a GPU.
+        stall_seconds: length of such a stall.
+        iterations: count of simulated iterations.
+        seed: seed of the random times.
     """
     rng = np.random.default_rng(seed)
     clock = np.zeros(gpus)
@@ -310,7 +324,7 @@ def simulate(
             finished = clock + times
             network_free = 0.0
             for share, size in due:
-                # A sum needs every GPU's part, and one is sent after the other.
+                # A sum needs the part of every GPU, and sums are sent one after the other.
                 begin = max(network_free, float(np.max(clock + share * times)))
                 network_free = begin + all_reduce_seconds(size, gpus, cluster)
             last = float(finished.max())
@@ -323,7 +337,7 @@ def simulate(
 
 
 def gradients_ready(entry: Pass, accelerator: Accelerator) -> list[tuple[float, int]]:
-    """Returns (share of the pass's time after which it is complete, bytes) of each gradient."""
+    """Returns (share of the pass's time at which it is complete, bytes) of each gradient."""
     whole, own = seconds_per_image(entry, accelerator), accelerator.seconds(entry.trained)
     found, left = [], own
     for layer in reversed(entry.trained):
@@ -335,8 +349,8 @@ def gradients_ready(entry: Pass, accelerator: Accelerator) -> list[tuple[float, 
 
 def _buckets(
     entry: Pass, accelerator: Accelerator, bucket_bytes: float, parts: int
-) -> list[tuple[float, float]]:
-    """(share of the pass's time, bytes) of each all-reduce; the last part's sweep sends."""
+) -> list[tuple[float, int]]:
+    """Returns (share of the pass's time, bytes) of each all-reduce in the last micro-batch."""
     if math.isinf(bucket_bytes):
         return [(1.0, entry.bytes)]
     ready = gradients_ready(entry, accelerator)
@@ -352,7 +366,7 @@ def _buckets(
 def efficiency(
     timing: Timing, passes: Sequence[Pass], images: float, accelerator: Accelerator
 ) -> float:
-    """Returns the share of the time that large micro-batches on one GPU would need, in [0, 1]."""
+    """Returns the efficiency in [0, 1]: time of large micro-batches on one GPU over this time."""
     needed = sum(
         seconds_per_image(entry, accelerator) * entry.images * images / entry.interval
         for entry in passes
@@ -361,5 +375,5 @@ def efficiency(
 
 
 def days(kimg: float, timing: Timing, images: float, gpus: int) -> float:
-    """Returns how many days `kimg` thousand images take."""
+    """Returns the days that `kimg` thousand images take."""
     return kimg * 1000 / (images * gpus) * timing.total / 86400

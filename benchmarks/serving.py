@@ -1,15 +1,15 @@
-"""The local server under load, against calling the exported model directly in one process.
+"""The local server under load, compared with direct calls of the exported model in one process.
 
     python benchmarks/serving.py --model_dir=models/cards
     python benchmarks/serving.py --model_dir=models/cards --soak=10
 
-The first prints the throughput of many clients and the latency of a single one, as ratios to direct
-calls of the same SavedModel with the same batch size. Direct and served runs take turns, so that a
-drifting machine harms both. The clients are a process of their own but share the cores with the
-server: what they take is printed as well, and is part of every ratio.
+The first command prints the throughput of many clients and the latency of one client. Both are
+ratios to direct calls of the same SavedModel with the same batch size. Direct and served runs take
+turns, so other load affects both. The clients are a separate process, but they share the cores with
+the server. Their processor time is printed as well, and it is part of every ratio.
 
-The second keeps all clients busy for so many minutes, puts a new version into the model's folder
-half-way, and ends with status 1 if a single request failed.
+The second command keeps all clients busy for 10 minutes. Half-way it puts a new version into the
+model's folder. It ends with status 1 if a request failed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ RAMP_SECONDS = 0.5
 
 
 class Load(NamedTuple):
-    """What was measured of requests: seconds each, all together, of processors, and errors."""
+    """The measurements of a load: seconds of each request, wall and processor seconds, errors."""
 
     latencies: list[float]
     wall: float
@@ -48,11 +48,11 @@ class Load(NamedTuple):
     errors: list[str]
 
 
-# The clients' side: no TensorFlow here, so that they start at once and weigh little.
+# The side of the clients. Without TensorFlow they start quickly and take little memory.
 
 
 def grpc_caller(port: int, request: bytes) -> Callable[[], None]:
-    """A function that sends one gRPC request; it raises if that fails."""
+    """Returns a function that sends one gRPC request and raises if that fails."""
     import grpc
 
     channel = grpc.insecure_channel(
@@ -63,13 +63,13 @@ def grpc_caller(port: int, request: bytes) -> Callable[[], None]:
 
     def send() -> None:
         if not call(request, timeout=60):
-            raise RuntimeError("an empty answer")
+            raise RuntimeError("an empty response")
 
     return send
 
 
 def rest_caller(port: int, request: bytes) -> Callable[[], None]:
-    """A function that sends one REST request over a connection that it keeps."""
+    """Returns a function that sends one REST request over a persistent connection."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
 
     def send() -> None:
@@ -86,19 +86,19 @@ CALLERS = {"gRPC": grpc_caller, "REST": rest_caller}
 
 
 def processor_seconds(pid: int) -> float:
-    """What a process has taken of the processors, with all its threads."""
+    """Returns the processor seconds of a process so far, with all its threads."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def load(kinds: dict[str, int], requests: dict, server: tuple, seconds: float) -> Load:
-    """Sends requests from many threads, and measures for so long while all of them are at it.
+    """Sends requests from many threads, and measures while all of them are active.
 
     Args:
-        kinds: how many threads of gRPC and REST.
-        requests: what each of them sends.
-        server: its ports by kind, and its process id.
-        seconds: without the time in which clients start and stop.
+        kinds: threads per protocol, gRPC and REST.
+        requests: the request of each protocol.
+        server: the server's ports per protocol, and its process id.
+        seconds: length of the measurement, without the start and the stop of the clients.
     """
     ports, pid = server
     latencies: list[float] = []
@@ -131,15 +131,20 @@ def load(kinds: dict[str, int], requests: dict, server: tuple, seconds: float) -
     time.sleep(RAMP_SECONDS)
     before = now()
     time.sleep(seconds)
-    wall, count, server_seconds, own_seconds = (b - a for a, b in zip(before, now(), strict=True))
+    after = now()
     stop.set()
     for thread in threads:
         thread.join()
-    kept = latencies[before[1] : before[1] + count]
-    return Load(kept, wall, server_seconds, own_seconds, errors)
+    return Load(
+        latencies=latencies[before[1] : after[1]],
+        wall=after[0] - before[0],
+        server=after[2] - before[2],
+        clients=after[3] - before[3],
+        errors=errors,
+    )
 
 
-# The server's side and the direct calls.
+# The side of the server, and the direct calls.
 
 
 class Server:
@@ -149,42 +154,46 @@ class Server:
         command = [sys.executable, "-m", "tf_sg2.commands.main", "serve", f"--model_dir={folder}"]
         command += [f"--model_name={NAME}", "--port=0", "--rest_port=0", *flags]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None  # Because of PIPE.
         line = self._process.stdout.readline()
         found = re.findall(r"127\.0\.0\.1:(\d+)", line)
         if len(found) != 2:
-            raise SystemExit("the server did not start")
+            raise SystemExit(f"the server did not start; its first line was {line!r}")
         self.ports = {"gRPC": int(found[0]), "REST": int(found[1])}
 
     @property
     def address(self) -> tuple[dict[str, int], int]:
-        """Its ports and its process, for `load`."""
+        """The server's ports and process id, for `load`."""
         return self.ports, self._process.pid
 
     def memory(self) -> float:
-        """Its resident memory in MiB."""
+        """Returns its resident memory in MiB."""
         pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
     def metric(self, pattern: str) -> float:
-        """A number of its metrics page."""
+        """Returns a number of its metrics page."""
         connection = http.client.HTTPConnection("127.0.0.1", self.ports["REST"], timeout=10)
         connection.request("GET", "/monitoring/prometheus/metrics")
         text = connection.getresponse().read().decode()
         return sum(float(value) for value in re.findall(pattern + r"\S* (\S+)", text))
 
     def batches(self) -> list[float]:
-        """The rows that it has computed, and in how many batches."""
+        """Returns the rows and the batches that it has computed."""
         return [self.metric(f"processed_batch_size_{part}") for part in ("sum", "count")]
 
     def stop(self) -> None:
-        """Ends it gracefully."""
+        """Stops it gracefully."""
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(60)
 
 
 def read_request(version: Path, signature: str, rows: int):
-    """A request of the model's own warm-up file, cut or repeated to so many rows: the gRPC message,
-    the REST body, and a function that calls the SavedModel with so many rows.
+    """Returns a request from the model's warm-up file, cut or repeated to `rows` rows.
+
+    Returns:
+        The gRPC message and the REST body by protocol; and a function that takes a count of rows
+        and returns a direct call of the SavedModel.
     """
     import numpy as np
     import tensorflow as tf
@@ -218,7 +227,7 @@ def read_request(version: Path, signature: str, rows: int):
 
 
 def repeated(call: Callable[[], None], seconds: float) -> list[float]:
-    """The times of calls one after another."""
+    """Returns the times of successive calls."""
     times, end = [], time.perf_counter() + seconds
     while (begin := time.perf_counter()) < end:
         call()
@@ -227,22 +236,22 @@ def repeated(call: Callable[[], None], seconds: float) -> list[float]:
 
 
 def percentiles(latencies: list[float]) -> str:
-    """Median, 95th and 99th percentile in milliseconds."""
+    """Returns median, 95th and 99th percentile in milliseconds."""
     ordered = sorted(latencies)
     picked = [ordered[min(len(ordered) - 1, int(len(ordered) * q))] for q in (0.5, 0.95, 0.99)]
     return " / ".join(f"{1e3 * value:.1f}" for value in picked)
 
 
 def newest(folder: Path) -> Path:
-    """The newest version in a model's folder."""
+    """Returns the newest version in a model's folder."""
     numbers = [int(child.name) for child in folder.iterdir() if child.name.isdigit()]
     if not numbers:
-        raise SystemExit(f"{folder} holds no version; tf-sg2 export makes one")
+        raise SystemExit(f"{folder} holds no version; make one with tf-sg2 export")
     return folder / str(max(numbers))
 
 
 def compare(server: Server, requests: dict, direct, pool, options: argparse.Namespace) -> None:
-    """Prints throughput and latency, served and direct."""
+    """Prints throughput and latency of served and direct calls."""
     seconds, rows = options.seconds, options.rows
     batch, row = direct(BATCH), direct(rows)
     found: dict[str, dict[str, list]] = {kind: defaultdict(list) for kind in CALLERS}
@@ -281,10 +290,10 @@ def compare(server: Server, requests: dict, direct, pool, options: argparse.Name
         print(
             f"{kind}, {options.clients} clients of {rows} row(s): {median(here['ratio']):.0f}% of "
             f"direct (middle half of the rounds {quarters[0]:.0f} to {quarters[2]:.0f}), "
-            f"{median(here['processor']):.0f}% of its processor time a row without "
+            f"{median(here['processor']):.0f}% of its processor time per row without "
             f"the clients, which took {median(here['clients']):.2f} of {os.cpu_count()} cores; "
             f"latency p50/p95/p99 {percentiles(here['latency'])} ms; "
-            f"{many / count:.1f} rows a batch"
+            f"{many / count:.1f} rows per batch"
         )
     print(f"direct, {rows} row(s): {1e3 * alone:.2f} ms")
     for kind, here in found.items():
@@ -292,7 +301,7 @@ def compare(server: Server, requests: dict, direct, pool, options: argparse.Name
 
 
 def soak(server: Server, folder: Path, requests: dict, pool, options: argparse.Namespace) -> None:
-    """Load on both ports; a new version half-way; exits with 1 for a single failure."""
+    """Loads both ports and adds a version half-way; exits with status 1 if a request fails."""
     seconds = 60 * options.soak
     kinds = {"gRPC": options.clients // 2, "REST": options.clients // 2}
     before = server.memory()
@@ -309,8 +318,8 @@ def soak(server: Server, folder: Path, requests: dict, pool, options: argparse.N
     print(
         f"{options.soak:g} minutes, {done} rows, {done / wall:.1f} rows/s, {len(errors)} "
         f"errors; latency p50/p95/p99 {percentiles(latencies)} ms; the new version "
-        f"{'was taken up' if swapped else 'WAS NOT TAKEN UP'}; memory {before:.0f} MiB at first, "
-        f"{server.memory():.0f} MiB at last"
+        f"{'was loaded' if swapped else 'WAS NOT LOADED'}; memory {before:.0f} MiB before, "
+        f"{server.memory():.0f} MiB after"
     )
     if errors or not swapped:
         raise SystemExit(f"failed: {errors[:1]}")
@@ -322,11 +331,11 @@ def main() -> None:
     parser.add_argument("--model_dir", type=Path, required=True)
     parser.add_argument("--signature", default="generate")
     parser.add_argument("--clients", type=int, default=16)
-    parser.add_argument("--rows", type=int, default=1, help="rows a request")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each run")
+    parser.add_argument("--rows", type=int, default=1, help="rows per request")
+    parser.add_argument("--seconds", type=float, default=2.0, help="length of each run")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--soak", type=float, default=0.0, metavar="MINUTES")
-    options, flags = parser.parse_known_args()  # What is left is for the server.
+    options, flags = parser.parse_known_args()  # Other flags go to the server.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / NAME

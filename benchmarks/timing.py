@@ -1,4 +1,4 @@
-"""Timing on a machine that is shared and drifts: in turns, against a yardstick run beside it."""
+"""Timing on a machine with other load: in turns, as a ratio to a yardstick that runs in between."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Run = tuple[float, float]  # Wall seconds, processor seconds of all threads.
 
 @dataclass(frozen=True)
 class Timing:
-    """The runs of a function, and for each the mean of the yardstick's runs before and after it.
+    """The runs of a function, each with the mean of the yardstick's runs before and after it.
 
-    Processor time leaves out what other programs took of the machine, but also the cores that
-    stood idle: it is the steadier number, and the more lenient one.
+    Processor time excludes the share of other programs, but also idle cores. It is the steadier
+    number, and the more lenient one.
     """
 
     runs: tuple[Run, ...]
@@ -34,13 +34,13 @@ class Timing:
         return statistics.median(wall for wall, _ in self.runs)
 
     def in_yardsticks(self, kind: int) -> float:
-        """Its time over the yardstick's, median over the pairs; kind 0 is wall, 1 processor."""
+        """Returns the median ratio of its time to the yardstick's; kind 0 is wall, 1 processor."""
         pairs = zip(self.runs, self.yardstick, strict=True)
         return statistics.median(own[kind] / beside[kind] for own, beside in pairs)
 
 
 def time_of(function: Callable[[], object]) -> Run:
-    """Times one call. What it returns must be on the CPU, computed when it returns."""
+    """Times one call. The function must return only when its results are computed, on the CPU."""
     wall, processor = time.perf_counter(), time.process_time()
     function()
     return time.perf_counter() - wall, time.process_time() - processor
@@ -49,7 +49,7 @@ def time_of(function: Callable[[], object]) -> Run:
 def in_turns(
     functions: Sequence[Callable[[], object]], yardstick: Callable[[], object], repeats: int
 ) -> list[Timing]:
-    """Runs yardstick, function, yardstick, function, ... `repeats` times over; each is warm."""
+    """Runs yardstick and functions alternately, `repeats` times each, after one warm-up."""
     for function in functions:
         function()
     own: list[list[Run]] = [[] for _ in functions]
@@ -65,10 +65,13 @@ def in_turns(
 
 
 def others_share(since: tuple[float, float]) -> tuple[float, tuple[float, float]]:
-    """What share of the machine's processors other programs used since the last call (Linux).
+    """Returns the share of the processors that other programs used since the last call (Linux).
 
     Args:
-        since: what the last call returned second; (0, 0) for the first.
+        since: the second result of the last call; (0, 0) for the first call.
+
+    Returns:
+        The share, and the value of `since` for the next call.
     """
     fields = [float(text) for text in Path("/proc/stat").read_text().split("\n")[0].split()[1:9]]
     busy = (sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")  # Not idle, not iowait.
@@ -80,7 +83,7 @@ def others_share(since: tuple[float, float]) -> tuple[float, tuple[float, float]
 
 
 def peak_memory() -> int:
-    """The largest resident size this process has had, in bytes (Linux)."""
+    """Returns the largest resident size of this process so far, in bytes (Linux)."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024

@@ -1,4 +1,4 @@
-"""The scaling model: against the traced training step, closed forms, and published times."""
+"""The scaling model beside the traced training step, closed formulas, and published times."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tf_sg2.training.step import TrainStep
 pytestmark = pytest.mark.slow
 
 GPU = Accelerator("test", 1e12, 1e12, host_seconds=0.0)
-# A network of two layers of 0.5 s each, forward. The passes take 2 and 1 seconds for an image that
-# they run on; the second runs on half the images in every fourth iteration.
+# A network of two layers of 0.5 s each, forward. The passes take 2 s and 1 s per image. The second
+# runs on half the images in every fourth iteration.
 LAYERS = (Layer(0.5e12, 0, 300_000_000), Layer(0, 0.5e12, 100_000_000))
 PASSES = (
     Pass("generator", 1, 1, ((LAYERS, 2),), LAYERS, 1),
@@ -59,7 +59,7 @@ def test_passes_cost_what_the_traced_step_costs(generator, discriminator):
     assert [entry.name for entry in passes] == list(functions)
     for entry in passes:
         traced = count(functions[entry.name].get_concrete_function(*inputs))
-        # Edges differ: the first layer needs no gradient by its input, and its like.
+        # The ends differ: for example, the first layer needs no gradient by its input.
         expected = (traced.convolution + traced.matrix) / 8
         assert entry.operations / 2 * entry.images == pytest.approx(expected, rel=0.03), entry.name
         network = state.discriminator if entry.name in ("discriminator", "R1") else state.generator
@@ -136,7 +136,7 @@ def test_sending_while_computing_hides_what_is_ready_early():
     # The 0.1 s of the last layer pass during the final half second; the first layer's remain.
     overlapped = scaling_model.simulate(*arguments, bucket_bytes=1)
     assert overlapped.sending == pytest.approx(0.3)
-    # One bucket is complete when its last layer is.
+    # A bucket is complete when its last layer is complete.
     assert scaling_model.simulate(*arguments, bucket_bytes=2e8).sending == pytest.approx(0.4)
 
 
@@ -150,7 +150,7 @@ def test_jitter_makes_everybody_wait_for_the_slowest():
     stalled = scaling_model.simulate(
         *arguments, stall_probability=1 / 64, stall_seconds=1.0, iterations=4000
     )
-    # One stall anywhere stops all: 1 - (63/64)^64 of the passes.
+    # A stall of any GPU delays all of them: in 1 - (63/64)^64 of the passes.
     assert stalled.waiting + stalled.compute == pytest.approx(2 + 1 - (63 / 64) ** 64, rel=0.02)
 
 
@@ -178,13 +178,15 @@ def test_published_days_of_config_f(config_f):
         for gpus in (1, 8)
     )
     assert one == pytest.approx(69 + 23 / 24, rel=0.01)
-    # The model knows of no cost but sums of gradients: it is a tenth too fast.
+    # The model has no other cost of distribution than sums of gradients: it is a tenth too fast.
     assert 0.88 < eight / (9 + 18 / 24) < 1
 
 
 def test_published_speed_of_config_e(config_f):
-    """61 images a second on 8 V100 against 31 of config F: the model puts both too high, by 24% and
-    6%, though config E has less than a third of the arithmetic."""
+    """61 images per second on 8 V100, and 31 of config F.
+
+    The model is too fast by 24% and 6%.
+    """
     v100, dgx = scaling_model.ACCELERATORS["v100"], scaling_model.CLUSTERS[0]
     passes = scaling_model.training_passes(presets.get("config-e"))
     speeds = [32 / scaling_model.expected(p, 4, 8, v100, dgx).total for p in (passes, config_f)]

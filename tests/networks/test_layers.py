@@ -301,7 +301,7 @@ def test_minibatch_stddev_of_samples_dealt_by_stride_is_the_same(replicas):
 
 def test_minibatch_stddev_refuses_a_batch_that_does_not_divide():
     x = np.zeros((6, 2, 2, 1), np.float32)
-    with pytest.raises(InputError, match="batch of 6 .*groups of 4; change the batch size"):
+    with pytest.raises(InputError, match=r"batch of 6 .*groups of 4; change the batch size"):
         MinibatchStddev(4)(x)
     unknown = tf.function(MinibatchStddev(4), input_signature=[tf.TensorSpec([None, 2, 2, 1])])
     with pytest.raises(tf.errors.InvalidArgumentError, match="does not divide into"):
@@ -318,5 +318,26 @@ def test_minibatch_stddev_of_equal_samples_has_finite_gradients():
 
 def test_unknown_activation_is_refused_when_the_layer_is_made():
     for layer in (lambda: EqualizedDense(3, "gelu"), lambda: EqualizedConv2D(3, 3, "gelu")):
-        with pytest.raises(InputError, match="no activation 'gelu'; take one of linear, relu"):
+        with pytest.raises(
+            InputError,
+            match=r"Equalized\w+: there is no activation 'gelu'; take one of linear, relu",
+        ):
             layer()
+
+
+@pytest.mark.parametrize(
+    ("layer", "others"),
+    [
+        (EqualizedDense(3, name="layer"), ()),
+        (EqualizedConv2D(3, 3, name="layer"), (4, 4)),
+        (ModulatedConv2D(3, 3, name="layer"), (4, 4)),
+        (StyledConv2D(3, 4, 4, 5, name="layer"), (4, 4)),
+        (ToRGB(3, 5, name="layer"), (4, 4)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_unknown_channels_are_refused(layer, others):
+    with pytest.raises(
+        InputError, match=r"layer layer: the input has shape .*None\), but .* known"
+    ):
+        layer.build((None, *others, None))

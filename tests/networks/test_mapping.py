@@ -158,5 +158,8 @@ def test_labels_of_no_width_are_none():
 def test_truncation_without_a_mean_is_refused():
     layer = mapping(w_avg_beta=None)
     assert layer(Z).shape == (4, 3, 5)
-    with pytest.raises(InputError, match="keeps no mean of w.*truncation_psi"):
+    with pytest.raises(
+        InputError,
+        match=r"truncation_psi is 0\.5, but .* keeps no mean of w .*leave truncation_psi at 1",
+    ):
         layer(Z, truncation_psi=0.5)

@@ -23,7 +23,7 @@ def latents(configuration, count=3):
 
 
 def network(configuration):
-    """With weights at random, the noise strengths among them."""
+    """A network with random weights, including the noise strengths."""
     return randomised(
         lambda: SynthesisNetwork(configuration, name="synthesis"), [latents(configuration)], {}
     )
@@ -183,9 +183,8 @@ def test_layers_of_a_sample_get_independent_noise():
     synthesis = network(config())
     noises = synthesis._noises(latents(synthesis.config), "random", tf.constant([[1, 2]] * 3))
     sizes = [(level.height, level.width) for level in synthesis.config.levels]
-    assert [tuple(noise.shape[1:]) for noise in noises] == sizes[:1] + sum(
-        ([size, size] for size in sizes[1:]), []
-    )
+    twice = [size for size in sizes[1:] for _ in range(2)]
+    assert [tuple(noise.shape[1:]) for noise in noises] == [sizes[0], *twice]
     correlation = np.corrcoef(noises[-1][0].numpy().ravel(), noises[-2][0].numpy().ravel())
     assert abs(correlation[0, 1]) < 0.25
 
@@ -202,8 +201,11 @@ def test_const_noise_differs_from_none_by_the_strength():
 
 
 def test_each_w_reaches_its_own_layers():
-    """The base takes w 0 for its convolution and w 1 for ToRGB, which the next block's first
-    convolution shares, and so on: w 2k and 2k + 1 first show in the image of block k."""
+    """The images of block k and later depend on w 2k and w 2k + 1.
+
+    The base takes w 0 for its convolution and w 1 for ToRGB. The first convolution of the next
+    block shares w 1, and so on.
+    """
     synthesis = network(config())
     w = latents(synthesis.config)
     images = synthesis.images(w, "const")

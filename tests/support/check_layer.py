@@ -1,7 +1,7 @@
-"""One proof for every layer: what Keras and training both count on, on either Keras version.
+"""One proof for every layer of the properties that Keras and training need, on both Keras versions.
 
-`check_layer` proves serialisation, weights, graph = eager, an unknown and an empty batch, dtypes,
-and first and second gradients, these against central differences in float64.
+`check_layer` proves serialisation, weights, equality of graph and eager mode, unknown and empty
+batches, and dtypes. It compares first and second gradients with central differences in float64.
 """
 
 from __future__ import annotations
@@ -55,16 +55,16 @@ def check_layer(
     """Proves a layer.
 
     Args:
-        factory: builds the layer; called anew for each copy that is needed.
-        inputs: arrays that the layer is called with, batch first.
-        weights: attribute path -> (shape, whether it is trained), of every weight; a number in
-            a path is an index.
+        factory: builds the layer; called once per copy.
+        inputs: arrays for the call, batch first.
+        weights: attribute path of every weight -> (shape, whether it is trained). A number in a
+            path is an index.
         output_shape: of `layer(*inputs)`.
         folder: for saved files.
         call: further arguments of the call.
         dtypes: dtype policies that the layer supports.
-        empty_batch: whether a batch of no samples is tried. TensorFlow's own Conv2D gives a
-            result of the wrong shape for one on CPUs, so layers that hold one leave it out.
+        empty_batch: whether a batch without samples is tried. TensorFlow's Conv2D returns the
+            wrong shape for it on CPUs, so layers that hold a Conv2D leave it out.
     """
     call = dict(call or {})
     check_dtypes(factory, inputs, output_shape, call, dtypes)
@@ -82,7 +82,7 @@ def typed(inputs: Sequence[np.ndarray], dtype: Any) -> list[tf.Tensor]:
 
 
 def randomised(factory, inputs, call, dtype=tf.float32) -> keras.layers.Layer:
-    """A built layer in which no weight is left at zero or at one."""
+    """Returns a built layer in which no weight is zero or one."""
     keras.utils.set_random_seed(10)
     layer = factory()
     layer(*typed(inputs, dtype), **call)
@@ -92,7 +92,7 @@ def randomised(factory, inputs, call, dtype=tf.float32) -> keras.layers.Layer:
 
 
 def attribute(layer: Any, path: str) -> Any:
-    """`fc.0.weight` of a layer whose `fc` is a list."""
+    """Returns an attribute by its path, such as `fc.0.weight` where `fc` is a list."""
     return functools.reduce(
         lambda part, name: part[int(name)] if name.isdigit() else getattr(part, name),
         path.split("."),
@@ -152,16 +152,16 @@ def check_dtypes(factory, inputs, output_shape, call, dtypes) -> None:
             layer = factory()
         dtype = layer.compute_dtype
         y = layer(*typed(inputs, dtype), **call)
-        assert y.dtype == dtype and tuple(y.shape) == output_shape, name
+        assert y.dtype == dtype, name
+        assert tuple(y.shape) == output_shape, name
         assert all(w.dtype == layer.variable_dtype for w in layer.weights), name
         assert np.all(np.isfinite(tf.cast(y, tf.float64))), name
 
 
 def check_gradients(factory, inputs, call) -> None:
-    """First and second derivatives along random directions, against central differences.
+    """Compares first and second derivatives along random directions with central differences.
 
-    The loss is a weighted sum of squares: with it every second derivative exists, so a `None`
-    is a gradient that got lost.
+    The loss is a weighted sum of squares, so every second derivative exists: `None` is an error.
     """
     with dtype_policy("float64"):
         layer = randomised(factory, inputs, call, tf.float64)

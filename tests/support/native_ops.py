@@ -1,4 +1,4 @@
-"""Whether the native ops are built here."""
+"""Skipping of tests where the native ops are not built."""
 
 import os
 
@@ -8,8 +8,8 @@ from tf_sg2.ops.implementation import native_missing
 
 
 def require_native():
-    """Skips a test where the native ops are not built; in CI they must be."""
+    """Skips a test where the native ops are not built; fails it in CI, where they must be."""
     if native_missing():
         if os.environ.get("CI"):
-            pytest.fail(f"the native ops are not there: {native_missing()}")
-        pytest.skip(f"the native ops are not there: {native_missing()}")
+            pytest.fail(f"the native ops cannot be used: {native_missing()}")
+        pytest.skip(f"the native ops cannot be used: {native_missing()}")

@@ -1,4 +1,4 @@
-"""Slow and right versions of what the library does fast, written from the definitions alone."""
+"""Slow reference versions of fast functions of the library, written from their definitions."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def upfirdn2d(x, kernel, up, down, padding, gain, flip_kernel):
 def resampled_convolution(x, weight, up=1, down=1, taps=(1, 3, 3, 1)):
     """Low-pass filtered up- or downsampling by 2 and a k x k kernel, as one sum; float64 NHWC.
 
-    Everything is one full convolution whose samples are picked so that pixel centres stay in
-    place: sample 0 of the input lies between the samples 0 and 1 of the doubled image. Even
-    counts of taps only. Plain convolutions correlate with `weight` [k, k, in, out], and the
-    upsampling one spreads it around each sample, as a transposed convolution does.
+    Everything is one full convolution of which some samples are kept. They keep pixel centres in
+    place: sample 0 of the input lies between the samples 0 and 1 of the doubled image. The count
+    of taps must be even. Plain convolutions correlate with `weight` [k, k, in, out]. Upsampling
+    spreads it around each sample, as a transposed convolution does.
     """
     x, weight = np.asarray(x, np.float64), np.asarray(weight, np.float64)
     count, height, width, channels = x.shape
@@ -111,8 +111,10 @@ def unit_second_moment(x):
 
 
 def minibatch_stddev(x, group):
-    """Appends the mean standard deviation of each sample's group: n and n' share one where
-    they are equal modulo the count of groups."""
+    """Appends the mean standard deviation of each sample's group.
+
+    Samples n and n' share a group where they are equal modulo the count of groups.
+    """
     x = np.asarray(x, np.float64)
     groups = len(x) // min(group, len(x))
     y = np.zeros((*x.shape[:3], x.shape[3] + 1))

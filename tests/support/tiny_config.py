@@ -1,4 +1,4 @@
-"""The smallest configuration that has every part: for tests that train."""
+"""The smallest configuration that has every part, for tests that train."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ IMAGE_SIZE = (16, 20)  # Base 4x5, doubled twice.
 
 
 def tiny_config(label_dim: int = 0, **overrides: object) -> config.Config:
-    """Returns it; `overrides` are fields with the dot written as two underscores."""
+    """Returns the configuration; `overrides` are fields with two underscores for the dot."""
     values = {
         "generator.z_dim": 8,
         "generator.w_dim": 8,

@@ -1,6 +1,6 @@
-"""Which of our weights is which of the official PyTorch release, and how its axes lie there.
+"""The official PyTorch name of each weight, and the conversion between the two axis orders.
 
-One table serves both directions, and everything that compares two networks weight by weight.
+One table serves loading, exporting, and every comparison of two networks weight by weight.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tf_sg2.networks.generator import Generator
 
 @dataclass(frozen=True)
 class Entry:
-    """One weight: its official name, our variable, and the way from one layout to the other."""
+    """One weight: its official name, our variable, and the conversions between the layouts."""
 
     name: str
     variable: Any
@@ -30,17 +30,18 @@ def _same(array: np.ndarray) -> np.ndarray:
 
 
 def _copied(name: str, variable: Any) -> Entry:
+    """Returns the entry of a weight that has the same layout on both sides."""
     return Entry(name, variable, _same, _same)
 
 
 def _dense(name: str, layer: Any) -> Iterator[Entry]:
-    """[out, in] there, [in, out] here."""
+    """Yields the weights of a dense layer: official [out, in], ours [in, out]."""
     yield Entry(f"{name}.weight", layer.weight, np.transpose, np.transpose)
     yield _copied(f"{name}.bias", layer.bias)
 
 
 def _convolution(name: str, variable: Any) -> Entry:
-    """[out, in, k, k] there, [k, k, in, out] here. Neither side flips a kernel."""
+    """Returns a kernel: official [out, in, k, k], ours [k, k, in, out]. Neither side flips it."""
     return Entry(
         f"{name}.weight",
         variable,
@@ -49,8 +50,10 @@ def _convolution(name: str, variable: Any) -> Entry:
     )
 
 
-def _flattened_dense(name: str, layer: Any, channels: int, height: int, width: int):
-    """The first dense layer of the discriminator: it reads C, H, W there and H, W, C here."""
+def _flattened_dense(
+    name: str, layer: Any, channels: int, height: int, width: int
+) -> Iterator[Entry]:
+    """Yields the first dense layer of the discriminator: official inputs C, H, W, ours H, W, C."""
     units = layer.weight.shape[1]
 
     def from_official(array: np.ndarray) -> np.ndarray:
@@ -66,6 +69,7 @@ def _flattened_dense(name: str, layer: Any, channels: int, height: int, width: i
 
 
 def _mapping(mapping: Any) -> Iterator[Entry]:
+    """Yields the weights of a mapping network."""
     if mapping.embed is not None:
         yield from _dense("mapping.embed", mapping.embed)
     for i, layer in enumerate(mapping.fc):
@@ -103,6 +107,7 @@ def generator_entries(generator: Generator) -> Iterator[Entry]:
 
 
 def _biased_convolution(name: str, layer: Any) -> Iterator[Entry]:
+    """Yields the kernel and the bias of a convolution, if the layer and its bias exist."""
     if layer is not None:
         yield _convolution(name, layer.weight)
         if layer.bias is not None:

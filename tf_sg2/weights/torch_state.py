@@ -1,8 +1,8 @@
-"""Weights by the names and layouts of the official PyTorch release's state dictionaries."""
+"""Loading and exporting weights with the names and layouts of the official PyTorch release."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from tf_sg2.networks.generator import Generator
 from tf_sg2.ops import resample_kernel
 from tf_sg2.weights.names import Entry, discriminator_entries, generator_entries
 
-# Buffers of the official networks that hold the resampling kernel, which is configuration here.
+# Official buffers with this suffix hold the resampling kernel. Here it is configuration.
 FILTER_SUFFIX = ".resample_filter"
 
 
@@ -23,17 +23,17 @@ def load_torch_state(
 ) -> None:
     """Fills networks from arrays named `G/<official name>` and `D/<official name>`.
 
-    Either half may be missing. Nothing is changed unless everything fits. Keys of neither
-    half are ignored, so that an archive may hold more.
+    Either half may be missing. No weight changes unless all fit. Keys that begin with neither
+    prefix are ignored, so an archive may hold other arrays.
 
     Args:
-        generator: filled from `G/...`; None ignores that half.
-        discriminator: filled from `D/...`; None ignores that half.
+        generator: receives `G/...`; None ignores that half.
+        discriminator: receives `D/...`; None ignores that half.
         arrays: name -> array, official layout (NCHW, kernels [out, in, k, k]).
 
     Raises:
-        InputError: naming every array that is missing, left over or of another shape, or where
-            the official resampling filter is not the configured one.
+        InputError: if an array is missing, left over or of another shape, or if the official
+            resampling filter differs from the configured one. The message names every such array.
     """
     assignments: list[tuple[Entry, np.ndarray]] = []
     problems: list[str] = []
@@ -48,7 +48,10 @@ def load_torch_state(
         for name in [name for name in half if name.endswith(FILTER_SUFFIX)]:
             theirs = np.asarray(arrays[half.pop(name)])
             if theirs.shape != kernel.shape or not np.allclose(theirs, kernel, atol=1e-6):
-                problems.append(f"{letter}/{name} is not the filter of the configuration")
+                problems.append(
+                    f"{letter}/{name} is not the configured filter "
+                    f"{tuple(network.config.resample_filter)}"
+                )
         for entry in entries(network):
             if entry.name not in half:
                 problems.append(f"{letter}/{entry.name} is missing")
@@ -66,7 +69,9 @@ def load_torch_state(
     if problems:
         raise InputError("the weights do not fit the networks: " + "; ".join(problems))
     if not assignments:
-        raise InputError("no array is named G/... or D/... for a network that was given")
+        raise InputError(
+            "the arrays hold no weights of these networks; names must begin with G/ or D/"
+        )
     for entry, value in assignments:
         entry.variable.assign(value.astype(np.float32))
 
@@ -74,8 +79,8 @@ def load_torch_state(
 def export_torch_state(
     generator: Generator | None, discriminator: Discriminator | None
 ) -> dict[str, np.ndarray]:
-    """Returns what `load_torch_state` reads: official names and layouts, without filter buffers."""
-    halves = []
+    """Returns arrays that `load_torch_state` reads: official names and layouts, no filters."""
+    halves: list[tuple[str, Iterator[Entry]]] = []
     if generator is not None:
         halves.append(("G", generator_entries(generator)))
     if discriminator is not None:
