@@ -41,7 +41,7 @@ def tensors(arrays):
 def device(tmp_path_factory):
     require_native()
     library = tmp_path_factory.mktemp("emulation") / "kernels.so"
-    sources = [*sorted(build.SOURCES.glob("*.cu")), EMULATION / "controls.cc"]
+    sources = [*sorted(build.SOURCES.glob("*/*.cu")), EMULATION / "controls.cc"]
     subprocess.run(
         [
             *(*build.compiler(), "-std=c++17", "-O1", "-fPIC", "-shared"),
@@ -49,7 +49,7 @@ def device(tmp_path_factory):
             *("-Wall", "-Wextra", "-Werror"),
             *("-Wno-unknown-pragmas", "-Wno-missing-field-initializers"),
             *("-fsanitize=bounds,signed-integer-overflow", "-fno-sanitize-recover"),
-            *(f"-I{EMULATION}", f"-I{build.SOURCES}", "-x", "c++"),
+            *(f"-I{EMULATION}", "-x", "c++"),
             *(*map(str, sources), "-o", str(library)),
         ],
         check=True,
