@@ -331,7 +331,7 @@ def _commands(work: Path, nvcc: str | None, sanitize: bool, strict: bool) -> dic
 
 
 def _tensorflow_flags() -> list[str]:
-    """Returns TensorFlow's compiler flags. Its headers are a system's, so they cause no warnings."""
+    """Returns TensorFlow's compiler flags. As system headers, its own cause no warnings."""
     import tensorflow as tf
 
     return [
