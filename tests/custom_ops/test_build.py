@@ -129,7 +129,7 @@ def test_a_library_that_does_not_load_is_not_up_to_date(cache, monkeypatch):
     monkeypatch.setattr(build, "_compile", lambda library, *rest: shutil.copy(good, library))
     said = []
     assert build.build(say=said.append).library == broken
-    assert said[0].startswith(f"{broken} is there but cannot be used (")
+    assert said[0].startswith(f"{broken} exists but cannot be used (")
     assert broken.read_bytes() == good.read_bytes()
 
 

@@ -272,5 +272,5 @@ def test_an_nvcc_that_is_too_old_is_named_and_the_cpu_goes_without(tmp_path, mon
     said = []
     with pytest.raises(ZeroDivisionError):
         build.build(say=said.append)
-    assert said == ["nvcc 11.8 is older than CUDA 12.1; the library is for the CPU alone"]
+    assert said == ["nvcc 11.8 is older than CUDA 12.1; the library is for the CPU only"]
     assert compiled[0][1] is None
