@@ -45,7 +45,9 @@ PointTensors point_at(OpKernelContext* context, int first) {
 absl::Status check(const PointTensors& point, const Tensor& parameters, TfSg2BiasAct* s) {
   const auto& [x, scale, noise, bias] = point;
   const auto shape = [](const Tensor& t) { return t.shape().DebugString(); };
-  if (x.dims() < 1) return invalid_argument("bias_act: x is a scalar; its last dimension holds the channels");
+  if (x.dims() < 1) {
+    return invalid_argument("bias_act: x is a scalar; its last dimension must be the channels");
+  }
   const int64_t channels = x.dim_size(x.dims() - 1);
   const bool spatial = present(scale) || present(noise);
   if (spatial && x.dims() != 4) {
@@ -126,7 +128,7 @@ class BiasActBase : public tensorflow::OpKernel {
   }
 
   // Allocates the gradients by x, scale, noise and bias from output `first_output` on. The gradient
-  // by x may use the memory of an input in `reused` that nothing else needs. Returns false on failure.
+  // by x may use the memory of an input in `reused`. Returns false on failure.
   bool allocate_gradients(OpKernelContext* context, int first_input, int first_output,
                           const std::vector<int>& reused, TfSg2BiasActGradient* out) {
     const auto& [x, scale, noise, bias] = point_at(context, first_input);

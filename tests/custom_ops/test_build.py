@@ -206,7 +206,7 @@ def test_a_compiler_of_several_words_is_run_and_its_warnings_shown(strict, cache
 
 def test_an_unbalanced_compiler_is_refused(monkeypatch):
     monkeypatch.setenv("CXX", "g++ '")
-    with pytest.raises(build.NoCompilerError, match="CXX is .*, no command"):
+    with pytest.raises(build.NoCompilerError, match=r"CXX is .*, no command"):
         build.compiler()
 
 
