@@ -264,7 +264,9 @@ def test_an_nvcc_that_is_too_old_is_named_and_the_cpu_goes_without(tmp_path, mon
     old.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setenv("TF_SG2_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(build.BuildError, match=r"nvcc 11\.8 is older than CUDA 12\.1; .* --cuda=off"):
+    with pytest.raises(
+        build.BuildError, match=r"nvcc 11\.8 is older than CUDA 12\.1; .* --cuda=off"
+    ):
         build.build(cuda=True)
     compiled = []
     monkeypatch.setattr(build, "find_builds", lambda: [])

@@ -364,7 +364,10 @@ def test_bias_act_op_refuses_more_memory_than_there_is():
         [sys.executable, "-c", LITTLE_MEMORY], capture_output=True, text=True, timeout=120
     )
     assert found.returncode == 0, found.stderr
-    assert "bias_act: there is no memory for the 134217728 bytes that each thread needs; use fewer" in found.stdout
+    assert (
+        "bias_act: there is no memory for the 134217728 bytes that each thread needs; use fewer"
+        in found.stdout
+    )
 
 
 def test_mismatched_types_are_refused():
