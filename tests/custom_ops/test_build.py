@@ -1,4 +1,4 @@
-"""How builds of the native ops are made, kept, found and trusted, without compiling any."""
+"""Builds of the native ops: how they are made, stored, found and trusted. Nothing is compiled."""
 
 import importlib.metadata
 import os
@@ -19,7 +19,7 @@ from tf_sg2.custom_ops import build, loader
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     """An empty cache, no prebuilt libraries and no nvcc."""
-    loader.load()  # What the process uses is found before the cache is empty.
+    loader.load()  # The process loads its library before the cache is empty.
     monkeypatch.setenv("TF_SG2_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(build, "PREBUILT", tmp_path / "prebuilt")
     monkeypatch.setattr(build, "cuda_compiler", lambda: None)
@@ -28,7 +28,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def compiled(monkeypatch):
-    """Builds take no time: the library is a line of text, which TensorFlow is said to load."""
+    """Builds take no time: the library is a line of text, and counts as loaded by TensorFlow."""
 
     def compile_library(library, nvcc, sanitize, strict, say):
         library.write_text("a library\n")
@@ -173,7 +173,7 @@ echo "some.h:1: warning: of each source" >&2
 
 @pytest.fixture
 def noisy(tmp_path, monkeypatch):
-    """A compiler of two words that warns; returns the file of its commands."""
+    """A compiler command of two words, which warns. Returns the file with its commands."""
     script, log = tmp_path / "ccache", tmp_path / "commands"
     script.write_text(COMPILER.format(log=log))
     script.chmod(0o755)

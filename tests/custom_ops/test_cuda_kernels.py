@@ -1,6 +1,6 @@
-"""The CUDA kernels' sources, compiled for an emulated device: their results against oracles.
+"""The CUDA kernels' sources, compiled for an emulated device, and compared with oracles.
 
-What a GPU does with them, and how fast, is for `benchmarks/ops_cuda.py`, on a machine that has one.
+`benchmarks/ops_cuda.py` checks and times them on a machine with a GPU.
 """
 
 import ctypes
@@ -45,7 +45,7 @@ def device(tmp_path_factory):
     subprocess.run(
         [
             *(*build.compiler(), "-std=c++17", "-O1", "-fPIC", "-shared"),
-            # Of what a thread holds, arrays are filled later.
+            # Some members of a thread's state are arrays, which are filled later.
             *("-Wall", "-Wextra", "-Werror"),
             *("-Wno-unknown-pragmas", "-Wno-missing-field-initializers"),
             *("-fsanitize=bounds,signed-integer-overflow", "-fno-sanitize-recover"),
