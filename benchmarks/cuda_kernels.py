@@ -46,7 +46,7 @@ def four_pointers(addresses: Mapping[str, int | None]) -> FourPointers:
 
 def build_with_nvcc(nvcc: str, architecture: str, library: Path) -> ctypes.CDLL:
     """Compiles the kernels for one architecture, such as "sm_90", and loads them."""
-    sources = map(str, sorted(SOURCES.glob("*.cu")))
+    sources = map(str, sorted(SOURCES.glob("*/*.cu")))
     subprocess.run(
         [
             *(nvcc, "-std=c++17", "-O3", f"-arch={architecture}", "-shared"),

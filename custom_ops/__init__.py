@@ -1,1 +1,1 @@
-"""Native TensorFlow ops are built here; imports TensorFlow alone."""
+"""Builds and loads the native TensorFlow ops. Imports only TensorFlow."""

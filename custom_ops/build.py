@@ -22,13 +22,14 @@ import stat
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from tf_sg2.custom_ops.cache import user_cache
 
 SOURCES = Path(__file__).parent
-PREBUILT = SOURCES / "prebuilt"  # Filled before a wheel is made that works without a compiler.
+PREBUILT = SOURCES / "prebuilt"  # For wheels that work without a compiler.
 OLDEST_CUDA = (12, 1)
 
 COMMON = ["-std=c++17", "-fPIC", "-fvisibility=hidden", "-O3", "-DNDEBUG", "-Wall", "-Wextra"]
@@ -44,15 +45,15 @@ if platform.machine() in ("x86_64", "AMD64"):
             "-mprefer-vector-width=512",
         ],
     }
-# Virtual architectures that TensorFlow 2.21's own wheels name, and code for those that come after.
+# The virtual architectures of TensorFlow 2.21's wheels. PTX of the last one is for later devices.
 CUDA_ARCHITECTURES = (80, 90)
 SANITIZERS = ["-fsanitize=address", "-g", "-O1"]
-# TensorFlow's headers do not compile with this one.
+# TensorFlow's headers do not compile with these.
 KERNEL_SANITIZERS = ["-fsanitize=undefined", "-fno-sanitize-recover=undefined"]
 
 
 class BuildError(Exception):
-    """The ops cannot be built here; the message says why, and what to do."""
+    """The ops cannot be built here. The message says why, and what to do."""
 
 
 class NoCompilerError(BuildError):
@@ -61,7 +62,7 @@ class NoCompilerError(BuildError):
 
 @dataclass(frozen=True)
 class Build:
-    """A library of native ops and what it was made for."""
+    """A library of native ops, and what it was built for."""
 
     library: Path
     tensorflow: str
@@ -69,7 +70,7 @@ class Build:
 
 
 def tensorflow_version() -> str:
-    """Returns TensorFlow's own version: package metadata may name another, or several."""
+    """Returns TensorFlow's own version, because package metadata may name several packages."""
     try:
         import tensorflow as tf
     except ImportError as error:
@@ -80,14 +81,14 @@ def tensorflow_version() -> str:
 
 
 def source_files() -> list[Path]:
-    """Returns every file that a build depends on, this one included."""
+    """Returns every file that a build depends on, including this one."""
     kinds = {".cc", ".cu", ".cuh", ".h"}
     sources = [path for path in SOURCES.glob("*/*") if path.suffix in kinds]
     return sorted([*sources, SOURCES / Path(__file__).name])
 
 
 def build_key() -> str:
-    """Returns what a build is for: TensorFlow's version, the platform, and the sources."""
+    """Returns the key of a build: TensorFlow's version, the platform, and a hash of the sources."""
     digest = hashlib.sha256()
     for path in source_files():
         name = path.relative_to(SOURCES).as_posix()
@@ -97,10 +98,10 @@ def build_key() -> str:
 
 
 def cache_folder() -> Path:
-    """Returns where builds are kept: $TF_SG2_CACHE, else `tf_sg2` in the user's cache folder.
+    """Returns the folder of builds: $TF_SG2_CACHE, else `tf_sg2` in the user's cache folder.
 
     Raises:
-        BuildError: if there is neither, nor a home folder.
+        BuildError: if the user has no home folder and no variable names the cache.
     """
     folder = user_cache()
     if folder is None:
@@ -118,8 +119,8 @@ def library_name(cuda: bool) -> str:
 def find_builds() -> list[Build]:
     """Returns the builds that fit this TensorFlow and these sources, the preferred one first.
 
-    CUDA kernels come before none, the user's cache before what the package brought along. Folders
-    that cannot be read hold no builds.
+    Builds with CUDA kernels come first. Then the user's cache comes before the package. A folder
+    that cannot be read has no builds.
     """
     key, folders = build_key(), [PREBUILT]
     with contextlib.suppress(BuildError):
@@ -133,9 +134,9 @@ def find_builds() -> list[Build]:
 
 
 def distrusted(path: Path) -> str | None:
-    """Returns why another user may have written `path`, or None; what the package holds is trusted.
+    """Returns why another user may have written `path`, or None. The package is trusted.
 
-    Only a library that nobody else can exchange is loaded, since loading it runs it.
+    Loading a library runs it. So only a library that no other user can replace is loaded.
     """
     if PREBUILT in path.parents:
         return None
@@ -155,7 +156,7 @@ def compiler() -> list[str]:
     """Returns the C++ compiler's command: $CXX, else the first of g++, c++, clang++.
 
     Raises:
-        NoCompilerError: where there is none.
+        NoCompilerError: if there is none.
     """
     try:
         given = shlex.split(os.environ.get("CXX", ""))
@@ -169,18 +170,18 @@ def compiler() -> list[str]:
     names = ", ".join(shlex.join(command) for command in commands)
     raise NoCompilerError(
         f"there is no C++ compiler ({names}); install g++ (Debian: apt install g++), "
-        "or go on without: everything works on the TensorFlow implementation"
+        "or go on without it: the TensorFlow implementation does everything, slower"
     )
 
 
 def cuda_compiler() -> str | None:
-    """Returns nvcc's path: from PATH, else from $CUDA_HOME or /usr/local/cuda; None without one."""
+    """Returns nvcc's path from PATH, $CUDA_HOME or /usr/local/cuda, or None."""
     home = os.environ.get("CUDA_HOME", "/usr/local/cuda")
     return shutil.which("nvcc") or shutil.which("nvcc", path=f"{home}/bin")
 
 
 def _too_old(nvcc: str) -> str | None:
-    """Why this nvcc cannot compile the kernels, or None: they want C++17 and sm_90 of 12.1."""
+    """Returns why this nvcc cannot compile the kernels, or None. They need CUDA 12.1."""
     told = subprocess.run([nvcc, "--version"], capture_output=True, text=True).stdout
     release = re.search(r"release (\d+)\.(\d+)", told)
     if release and (int(release[1]), int(release[2])) < OLDEST_CUDA:
@@ -195,32 +196,32 @@ def build(
     force: bool = False,
     sanitize: bool = False,
     warnings_as_errors: bool = False,
-    say=print,
+    say: Callable[[str], object] = print,
 ) -> Build:
-    """Builds the library unless one that fits is there and can be loaded.
+    """Builds the library, unless a build fits and can be loaded.
 
     Args:
-        cuda: whether the CUDA kernels are built; None: where there is an nvcc, or a build has them.
-        into_package: put the result beside the sources, so that a wheel made next carries it,
-            and not into the user's cache.
-        force: build even where a build fits.
+        cuda: whether to build the CUDA kernels. None: if there is an nvcc, or a build has them.
+        into_package: put the result beside the sources, not into the user's cache. A wheel made
+            after that contains it.
+        force: build even if a build fits.
         sanitize: build with AddressSanitizer and UndefinedBehaviorSanitizer, for tests.
-        warnings_as_errors: a warning of the C++ compiler fails the build, and is not only shown.
+        warnings_as_errors: a warning of a compiler fails the build. Otherwise it is only shown.
         say: receives lines of progress, and the compilers' warnings.
 
     Returns:
         The build, old or new.
 
     Raises:
-        BuildError: without a compiler, without nvcc where demanded, for a cache that cannot be
-            used, or when compiling fails.
+        BuildError: if there is no compiler, or no nvcc although `cuda` is true. Also if the cache
+            cannot be used, or compiling fails.
     """
     nvcc = cuda_compiler()
     reason = "there is no nvcc" if nvcc is None else _too_old(nvcc)
     if cuda and reason:
         raise BuildError(f"{reason}; install a newer CUDA toolkit, or say --cuda=off")
     if nvcc is not None and cuda is None and reason:
-        say(f"{reason}; the library is for the CPU alone")
+        say(f"{reason}; the library is for the CPU only")
     nvcc = None if reason else nvcc
     with_cuda = (nvcc is not None if cuda is None else cuda) and any(SOURCES.glob("*/*.cu"))
     found = next(iter(find_builds()), None)
@@ -231,10 +232,10 @@ def build(
             if problem is None:
                 say(f"up to date: {found.library}")
                 return found
-            say(f"{found.library} is there but cannot be used ({problem}); building another")
+            say(f"{found.library} exists but cannot be used ({problem}); building another")
     base = PREBUILT if into_package else cache_folder() / "ops"
     folder = base / (build_key() + ("-sanitized" if sanitize else ""))
-    # Several builders may be at work: each in a folder of its own, and the last one's file stays.
+    # Each builder works in its own folder. The file of the last one stays.
     with _work_folder(folder) as work:
         built = work / library_name(with_cuda)
         _compile(built, nvcc if with_cuda else None, sanitize, warnings_as_errors, say)
@@ -242,14 +243,15 @@ def build(
         if problem:
             raise BuildError(f"the library was built, but TensorFlow cannot load it: {problem}")
         os.replace(built, folder / built.name)
-    if cuda is False:  # It would be preferred.
+    if cuda is False:  # Otherwise it would be preferred.
         (folder / library_name(True)).unlink(missing_ok=True)
     say(f"built: {folder / built.name}")
     return Build(folder / built.name, tensorflow_version(), with_cuda)
 
 
 @contextlib.contextmanager
-def _work_folder(folder: Path):
+def _work_folder(folder: Path) -> Iterator[Path]:
+    """Yields an empty folder inside of `folder`, and removes it after."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         problem = distrusted(folder)
@@ -263,8 +265,10 @@ def _work_folder(folder: Path):
 
 
 def _load_failure(library: Path) -> str | None:
-    """Why TensorFlow cannot load the library, or None. Tried by a process of its own: a library
-    that ends its process ends only that one, and no process can register the ops twice.
+    """Returns why TensorFlow cannot load the library, or None.
+
+    A separate process tries it: a crash ends only that process, and no process can register the
+    ops twice.
     """
     code = "import sys, tensorflow as tf; tf.load_op_library(sys.argv[1])"
     result = subprocess.run(
@@ -279,7 +283,9 @@ def _load_failure(library: Path) -> str | None:
     return lines[-1] if lines else f"loading it ends the process with code {result.returncode}"
 
 
-def _compile(library: Path, nvcc: str | None, sanitize: bool, strict: bool, say) -> None:
+def _compile(
+    library: Path, nvcc: str | None, sanitize: bool, strict: bool, say: Callable[[str], object]
+) -> None:
     """Compiles all sources in parallel, and links them to `library`."""
     import tensorflow as tf
 
@@ -330,7 +336,7 @@ def _commands(work: Path, nvcc: str | None, sanitize: bool, strict: bool) -> dic
 
 
 def _tensorflow_flags() -> list[str]:
-    """Returns TensorFlow's compiler flags. Its headers are a system's, so they cause no warnings."""
+    """Returns TensorFlow's compiler flags. As system headers, its own cause no warnings."""
     import tensorflow as tf
 
     return [
@@ -351,7 +357,7 @@ def cuda_command(nvcc: str, strict: bool = False) -> list[str]:
 
 
 def _cuda_libraries(nvcc: str) -> list[Path]:
-    # Where nvcc is a link or a script that starts the real one, only itself knows its home.
+    # nvcc may be a link or a script that starts the real one. Only nvcc knows its home folder.
     told = subprocess.run([nvcc, "--dryrun", "-c", "x.cu"], capture_output=True, text=True)
     homes = [line[len("#$ TOP=") :] for line in told.stderr.splitlines() if "#$ TOP=" in line]
     home = Path(homes[0] if homes else Path(nvcc).resolve().parents[1])

@@ -1,4 +1,4 @@
-"""Loads the native ops that fit the running TensorFlow, once, and says why where there are none."""
+"""Loads the native ops that fit the running TensorFlow, once, or says why there are none."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ import tensorflow as tf
 from tf_sg2.custom_ops.build import Build, distrusted, find_builds
 
 COMMAND = "tf-sg2 build-ops"
-# A path here is loaded in place of the build that fits, whatever it was made for: for tests.
+# The library at this path is loaded instead of the build that fits, without a check (for tests).
 OVERRIDE = "TF_SG2_OPS_LIBRARY"
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """The native ops, or why there are none.
+    """The native ops, or the reason why there are none.
 
     ops: the module that `tf.load_op_library` makes, or None.
-    instruction_set: what the CPU kernels in use are compiled for.
-    reason: one clause, fit to follow "because" where `ops` is None.
+    instruction_set: the target of the CPU kernels in use.
+    reason: one clause, which can follow "because" if `ops` is None.
     """
 
     ops: ModuleType | None
@@ -35,7 +35,7 @@ class Loaded:
 
 @functools.lru_cache(maxsize=1)
 def load() -> Loaded:
-    """Loads the preferred build of those that fit and can be loaded; never raises without one."""
+    """Loads the preferred build of those that fit. Without one, says why, and never raises."""
     override = os.environ.get(OVERRIDE)
     if override:
         return _load(Build(Path(override), tf.__version__, cuda=False), trusted=True)

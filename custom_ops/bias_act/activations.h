@@ -36,7 +36,7 @@ TF_SG2_FUNCTION A logistic(A t) {
 constexpr double kSeluScale = 1.0507009873554804934193349852946;
 constexpr double kSeluScaleAlpha = 1.7580993408473768599402175208123;
 
-/* The smooth activations. They are chosen at run time, because the choice costs little beside them. */
+/* The smooth activations. They are chosen at run time, because the choice costs little. */
 template <typename A>
 TF_SG2_FUNCTION A smooth_value(int32_t activation, A t) {
   switch (activation) {

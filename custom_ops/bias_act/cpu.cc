@@ -85,6 +85,7 @@ class Worker {
 
   void gradient(const T* dy, const TfSg2BiasActGradient& out, A* partials, void* scratch,
                 int64_t first, int64_t last) {
+    const F f = f_;  // A local copy: the compiler knows that no store changes it.
     T* dx = static_cast<T*>(out.x);
     T* dnoise = static_cast<T*>(out.noise);
     const int64_t width = pixels_per_row(s_, noise_ != nullptr || dnoise != nullptr);
@@ -97,7 +98,7 @@ class Worker {
         LaneSum<A> noise_sum;
         for_lanes<A>(n, [&](auto lanes, int64_t i) TF_SG2_INLINE_LAMBDA {
           const auto x = load(lanes, x_ + offset + i), t = argument(lanes, x, i, noise, rows);
-          const auto g = f_.pass(f_.compared(t), load(lanes, dy + offset + i)) * f_.slope(t);
+          const auto g = f.pass(f.compared(t), load(lanes, dy + offset + i)) * f.slope(t);
           if constexpr (kScaled) {
             store(lanes, g * load(lanes, rows[kScale] + i), dx + offset + i);
             store(lanes, load(lanes, scale_sum + i) + g * x, scale_sum + i);
@@ -116,6 +117,7 @@ class Worker {
   void gradient2(const T* dy, const TfSg2BiasActCotangent& u, T* out_dy,
                  const TfSg2BiasActGradient& out, A* partials, void* scratch, int64_t first,
                  int64_t last) {
+    const F f = f_;
     const T* ux = static_cast<const T*>(u.x);
     const T* uscale = static_cast<const T*>(u.scale);
     const T* unoise = static_cast<const T*>(u.noise);
@@ -136,31 +138,31 @@ class Worker {
       for_each_row(task, width, rows, [&](int64_t pixel, int64_t n, A noise) {
         const int64_t offset = pixel * s_.channels;
         const A shift = unoise ? widen(unoise[pixel]) : A(0);
+        A *const scale = rows[kScale], *const scale_cotangent = rows[kScaleCotangent];
+        A *const scale_sum = rows[kScaleSum], *const bias_sum = rows[kBiasSum];
+        A* const bias_cotangent = rows[kBiasCotangent];
         LaneSum<A> noise_sum;
         for_lanes<A>(n, [&](auto lanes, int64_t i) TF_SG2_INLINE_LAMBDA {
           typedef typename decltype(lanes)::type V;
           const V x = load(lanes, x_ + offset + i), t = argument(lanes, x, i, noise, rows);
-          const V m = f_.slope(t), v = f_.compared(t);
-          const V d = f_.pass(v, load(lanes, dy + offset + i));
+          const V m = f.slope(t), v = f.compared(t);
+          const V d = f.pass(v, load(lanes, dy + offset + i));
           const V cotangent = ux ? load(lanes, ux + offset + i) : V{};
           V tangent = cotangent;
           if constexpr (kScaled) {
-            tangent = cotangent * load(lanes, rows[kScale] + i) +
-                      load(lanes, rows[kScaleCotangent] + i) * x;
+            tangent = cotangent * load(lanes, scale + i) + load(lanes, scale_cotangent + i) * x;
           }
-          tangent += load(lanes, rows[kBiasCotangent] + i) + shift;
-          store(lanes, f_.pass(v, V(tangent * m)), out_dy + offset + i);
+          tangent += load(lanes, bias_cotangent + i) + shift;
+          store(lanes, f.pass(v, V(tangent * m)), out_dy + offset + i);
           // Linear pieces have no curvature, even where the factors are infinite.
-          const V h = F::kCurved ? V(d * tangent * f_.curvature(t)) : V{};
+          const V h = F::kCurved ? V(d * tangent * f.curvature(t)) : V{};
           V to_x = h;
           if constexpr (kScaled) {
-            to_x = h * load(lanes, rows[kScale] + i) +
-                   load(lanes, rows[kScaleCotangent] + i) * d * m;
-            store(lanes, load(lanes, rows[kScaleSum] + i) + h * x + cotangent * d * m,
-                  rows[kScaleSum] + i);
+            to_x = h * load(lanes, scale + i) + load(lanes, scale_cotangent + i) * d * m;
+            store(lanes, load(lanes, scale_sum + i) + h * x + cotangent * d * m, scale_sum + i);
           }
           store(lanes, to_x, out_x + offset + i);
-          store(lanes, load(lanes, rows[kBiasSum] + i) + h, rows[kBiasSum] + i);
+          store(lanes, load(lanes, bias_sum + i) + h, bias_sum + i);
           noise_sum.add(lanes, h);
         });
         if (out_noise != nullptr) narrow(noise_sum.total(), out_noise + pixel);
@@ -172,6 +174,7 @@ class Worker {
  private:
   template <bool kNonTemporal>
   void forward(T* y, void* scratch, int64_t first, int64_t last) {
+    const F f = f_;
     const int64_t width = pixels_per_row(s_, noise_ != nullptr);
     const Rows<A> rows(0, width * s_.channels, scratch);
     for (int64_t task = first; task < last; ++task) {
@@ -179,7 +182,7 @@ class Worker {
         const T* x = x_ + pixel * s_.channels;
         T* out = y + pixel * s_.channels;
         for_lanes<A>(n, [&](auto lanes, int64_t i) TF_SG2_INLINE_LAMBDA {
-          const auto v = f_.value(argument(lanes, load(lanes, x + i), i, noise, rows));
+          const auto v = f.value(argument(lanes, load(lanes, x + i), i, noise, rows));
           kNonTemporal ? store_non_temporal(lanes, v, out + i) : store(lanes, v, out + i);
         });
       });

@@ -32,10 +32,22 @@ bool present(const Tensor& term) { return !(term.dims() == 1 && term.NumElements
 
 const void* data_of(const Tensor& term) { return present(term) ? term.data() : nullptr; }
 
-absl::Status check(const Tensor& x, const Tensor& scale, const Tensor& noise, const Tensor& bias,
-                   const Tensor& parameters, TfSg2BiasAct* s) {
+struct PointTensors {
+  const Tensor &x, &scale, &noise, &bias;
+};
+
+// The inputs x, scale, noise and bias of an op. x is input `first`.
+PointTensors point_at(OpKernelContext* context, int first) {
+  return {context->input(first), context->input(first + 1), context->input(first + 2),
+          context->input(first + 3)};
+}
+
+absl::Status check(const PointTensors& point, const Tensor& parameters, TfSg2BiasAct* s) {
+  const auto& [x, scale, noise, bias] = point;
   const auto shape = [](const Tensor& t) { return t.shape().DebugString(); };
-  if (x.dims() < 1) return invalid_argument("bias_act: x is a scalar; its last dimension holds the channels");
+  if (x.dims() < 1) {
+    return invalid_argument("bias_act: x is a scalar; its last dimension must be the channels");
+  }
   const int64_t channels = x.dim_size(x.dims() - 1);
   const bool spatial = present(scale) || present(noise);
   if (spatial && x.dims() != 4) {
@@ -95,15 +107,14 @@ class BiasActBase : public tensorflow::OpKernel {
  protected:
   // Reads and checks the inputs from index `first` on. Returns false if they are invalid.
   bool read_point(OpKernelContext* context, int first, TfSg2BiasAct* s, TfSg2BiasActPoint* at) {
-    const Tensor &x = context->input(first), &scale = context->input(first + 1),
-                 &noise = context->input(first + 2), &bias = context->input(first + 3);
-    const absl::Status status = check(x, scale, noise, bias, context->input(first + 4), s);
+    const PointTensors point = point_at(context, first);
+    const absl::Status status = check(point, context->input(first + 4), s);
     if (!status.ok()) {
       context->CtxFailure(__FILE__, __LINE__, status);
       return false;
     }
     s->activation = activation_;
-    *at = {x.data(), data_of(scale), data_of(noise), data_of(bias)};
+    *at = {point.x.data(), data_of(point.scale), data_of(point.noise), data_of(point.bias)};
     return true;
   }
 
@@ -117,11 +128,10 @@ class BiasActBase : public tensorflow::OpKernel {
   }
 
   // Allocates the gradients by x, scale, noise and bias from output `first_output` on. The gradient
-  // by x may use the memory of an input in `reused` that nothing else needs. Returns false on failure.
+  // by x may use the memory of an input in `reused`. Returns false on failure.
   bool allocate_gradients(OpKernelContext* context, int first_input, int first_output,
                           const std::vector<int>& reused, TfSg2BiasActGradient* out) {
-    const Tensor &x = context->input(first_input), &scale = context->input(first_input + 1),
-                 &noise = context->input(first_input + 2), &bias = context->input(first_input + 3);
+    const auto& [x, scale, noise, bias] = point_at(context, first_input);
     const TensorShape shapes[] = {x.shape(), scale.shape(), noise_gradient_shape(x, noise),
                                   bias.shape()};
     void** const targets[] = {&out->x, &out->scale, &out->noise, &out->bias};
@@ -266,9 +276,7 @@ class BiasActGradient2Op : public BiasActBase {
     TfSg2BiasAct s;
     TfSg2BiasActPoint at;
     if (!read_point(context, kGradient2Point, &s, &at)) return;
-    const Tensor &x = context->input(kGradient2Point), &scale = context->input(kGradient2Point + 1),
-                 &noise = context->input(kGradient2Point + 2),
-                 &bias = context->input(kGradient2Point + 3);
+    const auto& [x, scale, noise, bias] = point_at(context, kGradient2Point);
     if (!same_shape(context, 0, x.shape(), "the incoming gradient of x") ||
         !same_shape(context, 1, scale.shape(), "the incoming gradient of scale") ||
         !same_shape(context, 2, noise_gradient_shape(x, noise), "the incoming gradient of noise") ||
@@ -299,9 +307,15 @@ TF_SG2_REGISTER_ALL(DEVICE_CPU, Cpu)
 TF_SG2_REGISTER_ALL(DEVICE_GPU, Gpu)
 #endif
 
-#define TF_SG2_ACTIVATIONS                                                                   \
-  "activation: {'linear', 'relu', 'lrelu', 'tanh', 'sigmoid', 'elu', 'selu', 'softplus', " \
-  "'swish'}"
+#define TF_SG2_ATTRIBUTES                                                                      \
+  Attr("T: {half, bfloat16, float, double}")                                                  \
+      .Attr("activation: {'linear', 'relu', 'lrelu', 'tanh', 'sigmoid', 'elu', 'selu', "      \
+            "'softplus', 'swish'}")
+
+#define TF_SG2_POINT \
+  Input("x: T").Input("scale: T").Input("noise: T").Input("bias: T").Input("parameters: double")
+#define TF_SG2_GRADIENTS \
+  Output("dx: T").Output("dscale: T").Output("dnoise: T").Output("dbias: T")
 
 // Sets the shapes of the gradients by x, scale, noise and bias. x is input `from`.
 void set_gradient_shapes(InferenceContext* c, int from, int to) {
@@ -343,14 +357,9 @@ absl::Status gradient2_shape(InferenceContext* c) {
 }  // namespace
 
 REGISTER_OP("TfSg2>BiasAct")
-    .Input("x: T")
-    .Input("scale: T")
-    .Input("noise: T")
-    .Input("bias: T")
-    .Input("parameters: double")
+    .TF_SG2_POINT
     .Output("y: T")
-    .Attr("T: {half, bfloat16, float, double}")
-    .Attr(TF_SG2_ACTIVATIONS)
+    .TF_SG2_ATTRIBUTES
     .SetShapeFn(forward_shape)
     .Doc(R"doc(
 Computes clip(activation(x * scale + noise + bias) * gain, -clamp, clamp) in one pass.
@@ -365,17 +374,9 @@ y: The shape of x.
 
 REGISTER_OP("TfSg2>BiasActGradient")
     .Input("dy: T")
-    .Input("x: T")
-    .Input("scale: T")
-    .Input("noise: T")
-    .Input("bias: T")
-    .Input("parameters: double")
-    .Output("dx: T")
-    .Output("dscale: T")
-    .Output("dnoise: T")
-    .Output("dbias: T")
-    .Attr("T: {half, bfloat16, float, double}")
-    .Attr(TF_SG2_ACTIVATIONS)
+    .TF_SG2_POINT
+    .TF_SG2_GRADIENTS
+    .TF_SG2_ATTRIBUTES
     .SetShapeFn(gradient_shape)
     .Doc(R"doc(
 The gradient of BiasAct by x, scale, noise and bias, given the gradient by its result.
@@ -389,18 +390,10 @@ REGISTER_OP("TfSg2>BiasActGradient2")
     .Input("unoise: T")
     .Input("ubias: T")
     .Input("dy: T")
-    .Input("x: T")
-    .Input("scale: T")
-    .Input("noise: T")
-    .Input("bias: T")
-    .Input("parameters: double")
+    .TF_SG2_POINT
     .Output("ddy: T")
-    .Output("dx: T")
-    .Output("dscale: T")
-    .Output("dnoise: T")
-    .Output("dbias: T")
-    .Attr("T: {half, bfloat16, float, double}")
-    .Attr(TF_SG2_ACTIVATIONS)
+    .TF_SG2_GRADIENTS
+    .TF_SG2_ATTRIBUTES
     .SetShapeFn(gradient2_shape)
     .Doc(R"doc(
 The gradient of BiasActGradient by dy, x, scale, noise and bias, given the gradients by its results.

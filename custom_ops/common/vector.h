@@ -69,7 +69,9 @@ TF_SG2_ALWAYS_INLINE typename Lanes<A, N>::type load(Lanes<A, N>, const T* from)
   } else if constexpr (N == 1) {
     v = widen(*from);
   } else {
-    for (int i = 0; i < N; ++i) v[i] = widen(from[i]);
+    A values[N];  // The compiler vectorizes this loop, but not one over v[i].
+    for (int i = 0; i < N; ++i) values[i] = widen(from[i]);
+    memcpy(&v, values, sizeof(v));
   }
   return v;
 }
@@ -82,7 +84,9 @@ TF_SG2_ALWAYS_INLINE void store(Lanes<A, N>, typename Lanes<A, N>::type v, T* to
   } else if constexpr (N == 1) {
     narrow(v, to);
   } else {
-    for (int i = 0; i < N; ++i) narrow(v[i], to + i);
+    A values[N];
+    memcpy(values, &v, sizeof(v));
+    for (int i = 0; i < N; ++i) narrow(values[i], to + i);
   }
 }
 

@@ -52,7 +52,7 @@ struct Tile {
   static constexpr int kInRows = (kHeight - Rows) * D / U + kWindowRows;
   static constexpr int kInColumns = (kWidth - Columns) * D / U + kWindowColumns;
   static_assert(Rows * D % U == 0 && Columns * D % U == 0, "all windows begin with the same phase");
-  static_assert(kInRows * kInColumns * kLanes * 16 <= 48 << 10, "fits in the shared memory of any device");
+  static_assert(kInRows * kInColumns * kLanes * 16 <= 48 << 10, "fits in shared memory");
 };
 
 typedef Tile<1, 1, 4, 2, 4> Same;

@@ -33,7 +33,8 @@ absl::Status check_factors(const std::vector<int32_t>& factors, const char* name
   }
   for (const int32_t factor : factors) {
     if (factor < 1 || factor > kMaximumFactor) {
-      return invalid_argument("upfirdn2d: ", name, " is ", factor, "; it must be 1 to ", kMaximumFactor);
+      return invalid_argument("upfirdn2d: ", name, " is ", factor, "; it must be 1 to ",
+                              kMaximumFactor);
     }
   }
   return absl::OkStatus();
@@ -47,7 +48,8 @@ absl::Status check_padding(const Tensor& padding) {
   const auto values = padding.flat<int64_t>();
   for (int i = 0; i < 4; ++i) {
     if (values(i) < -kMaximumPadding || values(i) > kMaximumPadding) {
-      return invalid_argument("upfirdn2d: padding is ", values(i), "; it must be within ", kMaximumPadding);
+      return invalid_argument("upfirdn2d: padding is ", values(i), "; it must be within ",
+                              kMaximumPadding);
     }
   }
   return absl::OkStatus();

@@ -80,27 +80,30 @@ void sum_lines_unrolled(const WeightedSum<A, A>& s, A* y, bool non_temporal,
   }
 }
 
-/* N elements of a sum of any number of lines of any type. */
-template <int N, typename T, typename A>
-TF_SG2_ALWAYS_INLINE void sum_block(const WeightedSum<T, A>& s, int64_t offset, A* y) {
-  A sums[N] = {};
+/* A sum of any number of lines of any type, for K vectors, or K lanes. */
+template <int K, typename L, typename T, typename A>
+TF_SG2_ALWAYS_INLINE void sum_block(L lanes, const WeightedSum<T, A>& s, int64_t offset, A* y) {
+  typename L::type sums[K] = {};
   for (int64_t m = 0; m < s.count; ++m) {
     const T* line = s.lines[m] + offset;
     const A weight = s.weights[m];
-    for (int k = 0; k < N; ++k) sums[k] += weight * widen(line[k]);
+    for (int k = 0; k < K; ++k) sums[k] += load(lanes, line + k * L::kCount) * weight;
   }
-  memcpy(y, sums, sizeof(sums));
+  for (int k = 0; k < K; ++k) store(lanes, sums[k], y + k * L::kCount);
 }
 
 /* A sum of any number of lines of any type. No lines give zeros. */
 template <typename T, typename A>
 void sum_any_lines(const WeightedSum<T, A>& s, A* y) {
-  constexpr int kBlock = 4 * FullVector<A>::kCount;
+  constexpr int kVectors = 4;
+  constexpr int kBlock = kVectors * FullVector<A>::kCount;
   for (int64_t r = 0; r < s.repeats; ++r) {
     const int64_t offset = r * s.line_step;
     int64_t i = 0;
-    for (; i + kBlock <= s.n; i += kBlock) sum_block<kBlock>(s, offset + i, y + i);
-    for (; i < s.n; ++i) sum_block<1>(s, offset + i, y + i);
+    for (; i + kBlock <= s.n; i += kBlock) {
+      sum_block<kVectors>(FullVector<A>(), s, offset + i, y + i);
+    }
+    for (; i < s.n; ++i) sum_block<1>(OneLane<A>(), s, offset + i, y + i);
     y += s.y_step;
   }
 }

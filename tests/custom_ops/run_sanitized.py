@@ -2,7 +2,7 @@
 
     python tests/custom_ops/run_sanitized.py
 
-A program of its own, since the sanitizers must be loaded before Python is.
+A separate program, because the sanitizers must be loaded before Python.
 """
 
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 from tf_sg2.custom_ops import build, loader
 
 TESTS = ("custom_ops/test_native_ops.py", "ops/test_upfirdn2d.py", "ops/test_bias_act.py")
-# These start programs of their own, whose output the sanitizers' would join.
+# These tests start programs, whose output would contain that of the sanitizers.
 LEFT_OUT = "not instruction_set and not missing"
 
 
@@ -27,14 +27,14 @@ def main() -> int:
             text=True,
             check=True,
         ).stdout.strip()
-        # The C++ library too: AddressSanitizer looks for its exceptions when it starts.
+        # The C++ library too: AddressSanitizer looks up its exceptions when it starts.
         for name in ("libasan.so", "libubsan.so", "libstdc++.so")
     ]
     environment = {
         **os.environ,
         loader.OVERRIDE: str(library),
         "LD_PRELOAD": " ".join(runtimes),
-        # Python and TensorFlow never free some of what they allocate once.
+        # Python and TensorFlow do not free some memory that they allocate only once.
         "ASAN_OPTIONS": "detect_leaks=0",
         "UBSAN_OPTIONS": "halt_on_error=1,print_stacktrace=1",
         "CI": "true",  # A skipped test would prove nothing.

@@ -1,4 +1,4 @@
-"""How builds of the native ops are made, kept, found and trusted, without compiling any."""
+"""Builds of the native ops: how they are made, stored, found and trusted. Nothing is compiled."""
 
 import importlib.metadata
 import os
@@ -19,7 +19,7 @@ from tf_sg2.custom_ops import build, loader
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     """An empty cache, no prebuilt libraries and no nvcc."""
-    loader.load()  # What the process uses is found before the cache is empty.
+    loader.load()  # The process loads its library before the cache is empty.
     monkeypatch.setenv("TF_SG2_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(build, "PREBUILT", tmp_path / "prebuilt")
     monkeypatch.setattr(build, "cuda_compiler", lambda: None)
@@ -28,7 +28,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def compiled(monkeypatch):
-    """Builds take no time: the library is a line of text, which TensorFlow is said to load."""
+    """Builds take no time: the library is a line of text, and counts as loaded by TensorFlow."""
 
     def compile_library(library, nvcc, sanitize, strict, say):
         library.write_text("a library\n")
@@ -129,7 +129,7 @@ def test_a_library_that_does_not_load_is_not_up_to_date(cache, monkeypatch):
     monkeypatch.setattr(build, "_compile", lambda library, *rest: shutil.copy(good, library))
     said = []
     assert build.build(say=said.append).library == broken
-    assert said[0].startswith(f"{broken} is there but cannot be used (")
+    assert said[0].startswith(f"{broken} exists but cannot be used (")
     assert broken.read_bytes() == good.read_bytes()
 
 
@@ -173,7 +173,7 @@ echo "some.h:1: warning: of each source" >&2
 
 @pytest.fixture
 def noisy(tmp_path, monkeypatch):
-    """A compiler of two words that warns; returns the file of its commands."""
+    """A compiler command of two words, which warns. Returns the file with its commands."""
     script, log = tmp_path / "ccache", tmp_path / "commands"
     script.write_text(COMPILER.format(log=log))
     script.chmod(0o755)
@@ -191,7 +191,12 @@ def test_a_compiler_of_several_words_is_run_and_its_warnings_shown(strict, cache
     commands = noisy.read_text().splitlines()
     assert all(command.startswith("g++ 12 ") for command in commands)
     compilations = [command for command in commands if " -c " in command]
-    assert len(compilations) >= 3 * len(build.TARGETS) - 2
+    sources = list(build.SOURCES.glob("*/*.cc"))
+    kernels = [path for path in sources if path.name == "cpu.cc"]
+    assert len(kernels) >= 2
+    expected = len(sources) + len(kernels) * (len(build.TARGETS) - 1)
+    outputs = {command.split(" -o ")[1] for command in compilations}
+    assert len(compilations) == len(outputs) == expected
     for command in compilations:
         assert "-Wall -Wextra" in command
         assert ("-Werror" in command) == strict
@@ -201,7 +206,7 @@ def test_a_compiler_of_several_words_is_run_and_its_warnings_shown(strict, cache
 
 def test_an_unbalanced_compiler_is_refused(monkeypatch):
     monkeypatch.setenv("CXX", "g++ '")
-    with pytest.raises(build.NoCompilerError, match="CXX is .*, no command"):
+    with pytest.raises(build.NoCompilerError, match=r"CXX is .*, no command"):
         build.compiler()
 
 

@@ -1,6 +1,6 @@
-"""The CUDA kernels' sources, compiled for an emulated device: their results against oracles.
+"""The CUDA kernels' sources, compiled for an emulated device, and compared with oracles.
 
-What a GPU does with them, and how fast, is for `benchmarks/ops_cuda.py`, on a machine that has one.
+`benchmarks/ops_cuda.py` checks and times them on a machine with a GPU.
 """
 
 import ctypes
@@ -41,15 +41,15 @@ def tensors(arrays):
 def device(tmp_path_factory):
     require_native()
     library = tmp_path_factory.mktemp("emulation") / "kernels.so"
-    sources = [*sorted(build.SOURCES.glob("*.cu")), EMULATION / "controls.cc"]
+    sources = [*sorted(build.SOURCES.glob("*/*.cu")), EMULATION / "controls.cc"]
     subprocess.run(
         [
             *(*build.compiler(), "-std=c++17", "-O1", "-fPIC", "-shared"),
-            # Of what a thread holds, arrays are filled later.
+            # Some members of a thread's state are arrays, which are filled later.
             *("-Wall", "-Wextra", "-Werror"),
             *("-Wno-unknown-pragmas", "-Wno-missing-field-initializers"),
             *("-fsanitize=bounds,signed-integer-overflow", "-fno-sanitize-recover"),
-            *(f"-I{EMULATION}", f"-I{build.SOURCES}", "-x", "c++"),
+            *(f"-I{EMULATION}", "-x", "c++"),
             *(*map(str, sources), "-o", str(library)),
         ],
         check=True,
@@ -264,7 +264,9 @@ def test_an_nvcc_that_is_too_old_is_named_and_the_cpu_goes_without(tmp_path, mon
     old.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setenv("TF_SG2_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(build.BuildError, match="nvcc 11.8 is older than CUDA 12.1; .* --cuda=off"):
+    with pytest.raises(
+        build.BuildError, match=r"nvcc 11\.8 is older than CUDA 12\.1; .* --cuda=off"
+    ):
         build.build(cuda=True)
     compiled = []
     monkeypatch.setattr(build, "find_builds", lambda: [])
@@ -272,5 +274,5 @@ def test_an_nvcc_that_is_too_old_is_named_and_the_cpu_goes_without(tmp_path, mon
     said = []
     with pytest.raises(ZeroDivisionError):
         build.build(say=said.append)
-    assert said == ["nvcc 11.8 is older than CUDA 12.1; the library is for the CPU alone"]
+    assert said == ["nvcc 11.8 is older than CUDA 12.1; the library is for the CPU only"]
     assert compiled[0][1] is None

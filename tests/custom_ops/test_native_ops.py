@@ -1,8 +1,8 @@
-"""The native ops against NumPy and SciPy over generated arguments, their refusals, and where they
-are chosen."""
+"""The native ops: compared with NumPy and SciPy, invalid arguments, and where they are used."""
 
 import dataclasses
 import os
+import shutil
 import subprocess
 import sys
 
@@ -364,7 +364,10 @@ def test_bias_act_op_refuses_more_memory_than_there_is():
         [sys.executable, "-c", LITTLE_MEMORY], capture_output=True, text=True, timeout=120
     )
     assert found.returncode == 0, found.stderr
-    assert "bias_act: there is no memory for the 134217728 bytes" in found.stdout
+    assert (
+        "bias_act: there is no memory for the 134217728 bytes that each thread needs; use fewer"
+        in found.stdout
+    )
 
 
 def test_mismatched_types_are_refused():
@@ -556,19 +559,25 @@ def test_results_do_not_depend_on_the_number_of_threads(tmp_path):
 
 
 def test_a_build_for_another_tensorflow_or_other_sources_is_not_found(monkeypatch, tmp_path):
-    assert build.find_build() is not None
+    assert build.find_builds()
     with monkeypatch.context() as other:
         other.setattr(build, "tensorflow_version", lambda: "1.0")
-        assert build.find_build() is None
-    changed = tmp_path / "types.h"
-    changed.write_text("// other")
-    sources = [*build.source_files(), changed]
-    monkeypatch.setattr(build, "source_files", lambda: sources)
-    assert build.find_build() is None
+        assert not build.find_builds()
+    sources = tmp_path / "custom_ops"
+    shutil.copytree(build.SOURCES, sources)
+    monkeypatch.setattr(build, "SOURCES", sources)
+    assert build.find_builds()
+    (sources / "common" / "types.h").rename(sources / "bias_act" / "types.h")
+    assert not build.find_builds()
+    (sources / "bias_act" / "types.h").rename(sources / "common" / "types.h")
+    assert build.find_builds()
+    with (sources / "upfirdn2d" / "cpu.cc").open("a") as file:
+        file.write("// other")
+    assert not build.find_builds()
 
 
 def test_building_again_does_nothing(monkeypatch):
-    found = build.find_build()
+    found = build.find_builds()[0]
     monkeypatch.setattr(build, "_compile", None)  # Not callable.
     said = []
     assert build.build(cuda=found.cuda, say=said.append) == found

@@ -1,4 +1,4 @@
-// Lets tests choose how the emulated device runs.
+// Sets the order of threads and the size of grids of the emulated device.
 
 #include "cuda_runtime.h"
 

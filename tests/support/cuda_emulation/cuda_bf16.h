@@ -13,7 +13,7 @@ inline float __bfloat162float(__nv_bfloat16 value) {
   memcpy(&wide, &bits, sizeof(wide));
   return wide;
 }
-/* To nearest, ties to even; numbers only. */
+/* Rounds to nearest, ties to even. A NaN is not supported. */
 inline __nv_bfloat16 __float2bfloat16_rn(float value) {
   uint32_t bits;
   memcpy(&bits, &value, sizeof(bits));

@@ -1,7 +1,9 @@
-/* A CUDA device for tests, on the host and slow: what the kernels of custom_ops use of CUDA, so that
- * g++ compiles them and their results can be checked without a GPU. The threads of a block are
- * fibers which run up to the next barrier one after another, in either order, so that a missing
- * barrier shows. It says nothing of speed, of memory spaces or of warps that diverge.
+/* A CUDA device that is emulated on the host, for tests.
+ *
+ * It has the parts of CUDA that the kernels of custom_ops use. So g++ compiles them, and tests check
+ * their results without a GPU. The threads of a block are fibers. Each runs up to the next barrier,
+ * then the next one runs, in either order. So a missing barrier changes the results. The emulation
+ * says nothing about speed, memory spaces or divergent warps.
  */
 #ifndef TF_SG2_CUDA_EMULATION_H_
 #define TF_SG2_CUDA_EMULATION_H_
@@ -39,9 +41,9 @@ namespace cuda_emulation {
 
 constexpr size_t kStackBytes = 256 << 10;
 
-inline bool backwards = false;    // The order in which fibers run between barriers.
-inline unsigned maximum_grid = 0; // Limits the blocks of a grid, so that each takes several turns.
-inline double exchanged[1024];    // What shuffles pass on.
+inline bool backwards = false;    // The order of the fibers between barriers.
+inline unsigned maximum_grid = 0; // Limits the blocks of a grid, so that each loops several times.
+inline double exchanged[1024];    // The values of a shuffle.
 
 inline ucontext_t scheduler;
 inline std::vector<ucontext_t> fibers;
@@ -58,7 +60,7 @@ inline void fiber() {
 
 inline void barrier() { swapcontext(&fibers[current], &scheduler); }
 
-/* Runs one block; false where some threads ended while others wait at a barrier. */
+/* Runs one block. Returns false if some threads ended while others wait at a barrier. */
 inline bool run_block(unsigned threads) {
   if (stacks.size() < threads) {
     stacks.resize(threads, std::vector<char>(kStackBytes));
@@ -89,7 +91,7 @@ inline bool run_block(unsigned threads) {
 
 inline void __syncthreads() { cuda_emulation::barrier(); }
 
-/* All threads of the block must call it, which is more than CUDA asks for. */
+/* All threads of the block must call it. CUDA requires only those of the warp. */
 template <typename A>
 A __shfl_down_sync(unsigned, A value, int distance, int width) {
   const unsigned thread = threadIdx.x;
