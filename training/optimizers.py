@@ -58,9 +58,9 @@ def build_optimizer(config: OptimizerConfig, interval: int) -> Any:
     Raises:
         InputError: for an unknown optimiser or an argument that it does not accept.
     """
-    kind = _optimizer_class(config.name)
+    kind: Any = _optimizer_class(config.name)
     c = lazy_factor(interval)
-    accepted = inspect.signature(kind).parameters
+    accepted = inspect.signature(kind.__init__).parameters
     arguments: dict[str, Any] = {"learning_rate": config.learning_rate * c}
     offered = {
         "beta_1": config.beta_1**c,

@@ -10,10 +10,12 @@ import tensorflow as tf
 from tf_sg2.runs.directory import RunDirectory
 from tf_sg2.training import loop, step
 from tf_sg2.training.loop import train
+from tf_sg2.training.monitor.reporter import Reporter
 from tf_sg2.training.run import checkpoint, divergence, rollback
 from tf_sg2.training.run.divergence import DivergenceError
 from tiny_config import tiny_config
 
+SPOILED = {1, 4, 5, 9}  # Iterations.
 FAST = {  # No lazy terms: their passes take time to compile.
     "training__path_length_weight": 0,
     "training__r1_gamma": 0,
@@ -29,12 +31,42 @@ def ticks_of(run):
     return [line for line in lines_of(run) if "iteration" in line]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def without_samples():
+    """No test here looks at the samples, which take time to compile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Reporter, "sample", lambda self: None)
+        yield
+
+
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A run of 12 iterations, with checkpoints after 6 and 12."""
+def skipped(tmp_path_factory):
+    """A run of 12 iterations, four of them with skipped updates, and its state at the end."""
     run = tmp_path_factory.mktemp("trained") / "run"
-    train(tiny_config(**FAST), run, progress=False)
-    return run
+    with pytest.MonkeyPatch.context() as patch:
+        spoil_gradients(patch, SPOILED)
+        state = train(tiny_config(**FAST), run, progress=False)
+    return run, state
+
+
+@pytest.fixture(scope="module")
+def trained(skipped):
+    """The same run, with checkpoints after iterations 6 and 12."""
+    return skipped[0]
+
+
+@pytest.fixture
+def without_passes(monkeypatch):
+    """Iterations that compute nothing, for tests of what the loop does with their results."""
+
+    def run(self, number, inputs):
+        self.state.iteration.assign_add(1)
+        self.state.images_seen.assign_add(self.config.training.batch_size)
+        names = ("loss/generator", "loss/discriminator")
+        names += ("skipped_in_a_row/generator", "skipped_in_a_row/discriminator")
+        return dict.fromkeys(names, tf.constant(0.0))
+
+    monkeypatch.setattr(loop.TrainStep, "run", run)
 
 
 def copy_of(trained, tmp_path):
@@ -65,26 +97,25 @@ def spoil_gradients(monkeypatch, iterations, stream_seed=None):
     monkeypatch.setattr(loop.TrainStep, "run", run)
 
 
-def test_skipped_steps_are_counted_in_the_log_and_across_a_resume(tmp_path, monkeypatch):
-    spoil_gradients(monkeypatch, {1, 4, 5, 9})
-    settings = tiny_config(**FAST)
-    whole = train(settings, tmp_path / "whole", progress=False)
-    counts = [tick["skipped_steps/discriminator"] for tick in ticks_of(tmp_path / "whole")]
+def test_skipped_steps_are_counted_in_the_log_and_across_a_resume(skipped, tmp_path, monkeypatch):
+    run, whole = skipped
+    counts = [tick["skipped_steps/discriminator"] for tick in ticks_of(run)]
     assert counts == [1, 1, 3, 3, 4, 4]
-    assert {tick["skipped_steps/generator"] for tick in ticks_of(tmp_path / "whole")} == {0}
+    assert {tick["skipped_steps/generator"] for tick in ticks_of(run)} == {0}
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    events = EventAccumulator(str(tmp_path / "whole"), size_guidance={"tensors": 0}).Reload()
+    events = EventAccumulator(str(run), size_guidance={"tensors": 0}).Reload()
     shown = [
         float(tf.make_ndarray(event.tensor_proto))
         for event in events.Tensors("skipped_steps/discriminator")
     ]
     assert shown == counts
     # From the checkpoint after iteration 6, which is in the middle of it.
-    resumed = shutil.copytree(tmp_path / "whole", tmp_path / "resumed")
+    resumed = copy_of(run, tmp_path)
     for path in resumed.glob("checkpoints/checkpoint-12*"):
         path.unlink()
-    again = train(settings, resumed, progress=False)
+    spoil_gradients(monkeypatch, SPOILED)
+    again = train(tiny_config(**FAST), resumed, progress=False)
     assert ticks_of(resumed)[-1]["skipped_steps/discriminator"] == 4
     for name, variable in whole.variables().items():
         np.testing.assert_array_equal(variable, again.variables()[name], err_msg=name)
@@ -118,7 +149,7 @@ def spoil_weights(monkeypatch, iteration):
     monkeypatch.setattr(loop.TrainStep, "run", run)
 
 
-def test_checkpoint_with_a_nan_is_not_written(trained, tmp_path, monkeypatch):
+def test_checkpoint_with_a_nan_is_not_written(trained, tmp_path, without_passes, monkeypatch):
     spoil_weights(monkeypatch, 15)
     run = copy_of(trained, tmp_path)
     before = sorted(path.name for path in (run / "checkpoints").iterdir())
@@ -166,7 +197,9 @@ def test_rollback_takes_the_checkpoint_before_if_the_newest_diverges_at_once(
         np.testing.assert_array_equal(variable, again.variables()[name], err_msg=name)
 
 
-def test_only_checkpoint_is_kept_though_the_run_diverges_at_once(trained, tmp_path, monkeypatch):
+def test_only_checkpoint_is_kept_though_the_run_diverges_at_once(
+    trained, tmp_path, without_passes, monkeypatch
+):
     poison_loss(monkeypatch, 6)
     monkeypatch.setattr(loop.rollback, "MOST", 1)
     run = copy_of(trained, tmp_path)

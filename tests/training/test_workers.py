@@ -19,6 +19,7 @@ from processes import (
     words_of,
 )
 from tf_sg2 import InputError
+from tf_sg2.config import to_json
 from tf_sg2.runs.directory import RunDirectory
 from tf_sg2.training.cluster.failures import LOST_STATUS
 from tf_sg2.training.cluster.tf_config import SINGLE_WORKER, read_cluster
@@ -38,13 +39,15 @@ def settings(**overrides):
     full step; a large epsilon keeps it from that, and its slots in the comparison.
     """
     return tiny_config(
-        training__total_kimg=ITERATIONS * 8 / 1000,
-        training__checkpoint_kimg=2 * 8 / 1000,
-        training__sample_kimg=1000,
-        training__checkpoints_kept=2,
-        generator_optimizer__epsilon=0.01,
-        discriminator_optimizer__epsilon=0.01,
-        **overrides,
+        **{
+            "training__total_kimg": ITERATIONS * 8 / 1000,
+            "training__checkpoint_kimg": 2 * 8 / 1000,
+            "training__sample_kimg": 1000,
+            "training__checkpoints_kept": 2,
+            "generator_optimizer__epsilon": 0.01,
+            "discriminator_optimizer__epsilon": 0.01,
+            **overrides,
+        }
     )
 
 
@@ -215,6 +218,70 @@ def test_workers_with_different_commands_are_refused_on_both_sides():
     assert ours.startswith("error: the colour of worker 1 (127.0.0.1:")
     assert "differs from that of worker 0" in ours
     assert ours in theirs
+
+
+# argv: a configuration. Two iterations, in which worker 1 gets a NaN gradient first, then none.
+SPOILED = """
+import hashlib, sys
+import numpy as np
+import tensorflow as tf
+from tf_sg2 import config
+from tf_sg2.training import losses, loop
+spoiled = tf.Variable(False, trainable=False)
+real_loss, real_run = losses.generator_loss, loop.TrainStep.run
+
+@tf.custom_gradient
+def poison(values):
+    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+    bad = tf.logical_and(spoiled, tf.equal(replica, 1))
+    return values, lambda upstream: tf.where(bad, np.nan, upstream)
+
+def run(self, iteration, inputs):
+    spoiled.assign(iteration == 0)
+    scalars = real_run(self, iteration, inputs)
+    print(iteration, self.state.generator_skips.numpy().tolist(), digest(self.state), flush=True)
+    return scalars
+
+def digest(state):
+    weights = [np.asarray(variable) for variable in state.generator.trainable_variables]
+    assert all(np.isfinite(weight).all() for weight in weights)
+    return hashlib.sha256(b"".join(weight.tobytes() for weight in weights)).hexdigest()
+
+losses.generator_loss = lambda scores: poison(real_loss(scores))
+loop.TrainStep.run = run
+loop.train(config.load(sys.argv[1]), sys.argv[2], progress=False)
+"""
+
+
+def test_nan_gradient_of_one_worker_skips_the_update_of_both(tmp_path):
+    path = tmp_path / "config.json"
+    short = settings(
+        training__path_length_weight=0, training__r1_gamma=0, training__total_kimg=2 * 8 / 1000
+    )
+    path.write_text(to_json(short))
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", SPOILED, str(path), str(tmp_path / "run")],
+            env=environment(task),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for task in tasks(2)
+    ]
+    try:
+        (ours, said), (theirs, _) = [process.communicate(timeout=240) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], said
+    first, second = ours.splitlines()
+    assert ours == theirs, "both workers have the same weights"
+    assert first.startswith("0 [1, 1] ")
+    assert second.startswith("1 [1, 0] ")
+    assert first.split()[-1] != second.split()[-1], "the second update is applied"
+    values = checkpoint_values(tmp_path / "run", 2)
+    assert list(values["generator_skips/.ATTRIBUTES/VARIABLE_VALUE"]) == [1, 0]
 
 
 def given(cluster, task):

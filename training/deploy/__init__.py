@@ -1,1 +1,1 @@
-"""Running training on clusters: container, Kubernetes and Slurm files, and their launcher."""
+"""Training on clusters: files for containers, Kubernetes and Slurm, and their launcher."""

@@ -1,1 +1,1 @@
-"""What a run reports while it trains: log, TensorBoard, sample pictures and profiles."""
+"""What a run reports during training: log, TensorBoard, sample pictures and profiles."""

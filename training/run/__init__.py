@@ -1,1 +1,1 @@
-"""What a run needs around the algorithm: start, checkpoints, rollback, signals and devices."""
+"""What a run needs besides the algorithm: start, checkpoints, rollback, signals, lock, devices."""
