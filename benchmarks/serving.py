@@ -1,15 +1,15 @@
-"""The local server under load, against calling the exported model directly in one process.
+"""Measures the local server under load, relative to direct calls of the exported model.
 
     python benchmarks/serving.py --model_dir=models/cards
     python benchmarks/serving.py --model_dir=models/cards --soak=10
 
-The first prints the throughput of many clients and the latency of a single one, as ratios to direct
-calls of the same SavedModel with the same batch size. Direct and served runs take turns, so that a
-drifting machine harms both. The clients are a process of their own but share the cores with the
-server: what they take is printed as well, and is part of every ratio.
+The first command prints the throughput of many clients and the latency of one client. Both are
+ratios to direct calls of the same SavedModel with the same batch size. Direct and served runs
+alternate, so that a change of the machine's speed affects both. The clients run in another process,
+but share the cores with the server. Their processor time is printed too, and is part of each ratio.
 
-The second keeps all clients busy for so many minutes, puts a new version into the model's folder
-half-way, and ends with status 1 if a single request failed.
+The second command keeps all clients busy for 10 minutes and adds a new version after half of the
+time. Its exit status is 1 if a request failed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ RAMP_SECONDS = 0.5
 
 
 class Load(NamedTuple):
-    """What was measured of requests: seconds each, all together, of processors, and errors."""
+    """A measurement: latencies, wall time, processor time of server and clients, and errors."""
 
     latencies: list[float]
     wall: float
@@ -48,7 +48,7 @@ class Load(NamedTuple):
     errors: list[str]
 
 
-# The clients' side: no TensorFlow here, so that they start at once and weigh little.
+# The clients; without TensorFlow, so that they start at once and need little memory.
 
 
 def grpc_caller(port: int, request: bytes) -> Callable[[], None]:
@@ -139,7 +139,7 @@ def load(kinds: dict[str, int], requests: dict, server: tuple, seconds: float) -
     return Load(kept, wall, server_seconds, own_seconds, errors)
 
 
-# The server's side and the direct calls.
+# The server and the direct calls.
 
 
 class Server:
@@ -166,25 +166,27 @@ class Server:
         return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
     def metric(self, pattern: str) -> float:
-        """A number of its metrics page."""
+        """Returns the sum of the metrics that match."""
         connection = http.client.HTTPConnection("127.0.0.1", self.ports["REST"], timeout=10)
         connection.request("GET", "/monitoring/prometheus/metrics")
         text = connection.getresponse().read().decode()
         return sum(float(value) for value in re.findall(pattern + r"\S* (\S+)", text))
 
     def batches(self) -> list[float]:
-        """The rows that it has computed, and in how many batches."""
+        """Returns the numbers of computed rows and batches."""
         return [self.metric(f"processed_batch_size_{part}") for part in ("sum", "count")]
 
     def stop(self) -> None:
-        """Ends it gracefully."""
+        """Stops the server gracefully."""
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(60)
 
 
 def read_request(version: Path, signature: str, rows: int):
-    """A request of the model's own warm-up file, cut or repeated to so many rows: the gRPC message,
-    the REST body, and a function that calls the SavedModel with so many rows.
+    """Returns a request from the model's warm-up file, with a number of rows.
+
+    Returns:
+        The gRPC message and the REST body by kind, and a function that calls the SavedModel.
     """
     import numpy as np
     import tensorflow as tf

@@ -120,9 +120,7 @@ def _tcp_socket(host: str) -> socket.socket:
 def _start_grpc(settings: Settings, predictor: Predictor) -> GrpcServer:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     try:
-        return GrpcServer(
-            f"{host}:{settings.port}", predictor, settings.token, settings.as_content
-        )
+        return GrpcServer(f"{host}:{settings.port}", predictor, settings.token, settings.as_content)
     except RuntimeError as error:
         raise InputError(
             f"cannot listen on {settings.host}:{settings.port}: is it in use?"

@@ -175,7 +175,10 @@ class Metrics:
             ":tf_sg2:rest_connections", "HTTP connections that are open now.", "gauge"
         )
         self.refused = Metric(
-            ":tf_sg2:refused", "Refused requests and connections, by reason.", "counter", ("reason",)
+            ":tf_sg2:refused",
+            "Refused requests and connections, by reason.",
+            "counter",
+            ("reason",),
         )
 
     def text(self) -> str:

@@ -49,6 +49,7 @@ class Services:
         self._as_content = as_content
 
     async def predict(self, request: Message, context: Context, hold: Hold) -> bytes:
+        """Answers Predict."""
         convert = self._predictor.convert
         lease = self._lease(request)
         hold.at_release(lease.release)
@@ -80,6 +81,7 @@ class Services:
         return made
 
     async def metadata(self, request: Message, *_: object) -> Message:
+        """Answers GetModelMetadata."""
         if not request.HasField("model_spec"):
             raise invalid_argument("Missing ModelSpec")
         if not request.metadata_field:
@@ -108,6 +110,7 @@ class Services:
         raise ServingError("UNIMPLEMENTED", f"{what} is not served here")
 
     async def status(self, request: Message, *_: object) -> Message:
+        """Answers GetModelStatus."""
         if not request.HasField("model_spec"):
             raise invalid_argument("Missing ModelSpec")
         spec = request.model_spec
@@ -121,6 +124,7 @@ class Services:
         return answer
 
     async def reload(self, request: Message, *_: object) -> Message:
+        """Answers HandleReloadConfigRequest."""
         if request.config.WhichOneof("config") != "model_config_list":
             raise invalid_argument(
                 "ServerModelConfig type not supported by HandleReloadConfigRequest. "

@@ -110,19 +110,23 @@ class Connection(H11Protocol):
         self._half_closed = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:
+        """Counts the connection."""
         super().connection_made(transport)
         self._connections.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Stops counting the connection."""
         super().connection_lost(exc)
         self._connections.closed(self)
 
     def data_received(self, data: bytes) -> None:
+        """Reads data; a complete request stops the client's time."""
         super().data_received(data)
         if self._serves() and not self.cycle.response_started:
             self._connections.busy(self)
 
     def handle_events(self) -> None:
+        """Closes the connection after a request with an ambiguous length."""
         super().handle_events()
         names = {name for name, _ in self.headers or ()}
         if {b"content-length", b"transfer-encoding"} <= names:
@@ -151,6 +155,7 @@ class Connection(H11Protocol):
             self.loop.call_later(CONTINUE_SECONDS, self._probe_client)
 
     def on_response_complete(self) -> None:
+        """Starts the client's time, or closes a half-closed connection."""
         super().on_response_complete()
         if self._serves():  # The next request of the pipeline has started.
             return
@@ -160,6 +165,7 @@ class Connection(H11Protocol):
             self._connections.wait(self)
 
     def pause_writing(self) -> None:
+        """Starts the time of a client that does not read its answer."""
         super().pause_writing()
         self._connections.stalled(self)
 
@@ -173,9 +179,10 @@ class Connection(H11Protocol):
 
     def dismiss(self, reason: bytes) -> None:
         """Closes the connection at once; sends `reason` first if no other answer has started."""
-        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            if not self.transport.get_write_buffer_size() and not self.transport.is_closing():
-                self.transport.write(reason)
+        unsent = self.transport.get_write_buffer_size()
+        may_answer = self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE) and not unsent
+        if may_answer and not self.transport.is_closing():
+            self.transport.write(reason)
         if self.transport.get_write_buffer_size():
             self.transport.abort()
         else:

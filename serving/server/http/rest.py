@@ -215,9 +215,7 @@ def _route(pattern: re.Pattern, method: str, path: str) -> tuple[str, int | None
     return name, version, label, match["rest"]
 
 
-async def _unless_disconnected(
-    work: Coroutine[Any, Any, bytearray], receive: Receive
-) -> bytearray:
+async def _unless_disconnected(work: Coroutine[Any, Any, bytearray], receive: Receive) -> bytearray:
     """Returns the result of the work; cancels it if the client disconnects first.
 
     Raises:
