@@ -1,4 +1,4 @@
-"""The token of the local server, which its clients bear: one file, read by both."""
+"""The bearer token of the local server: one file, read by server and client."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tf_sg2.errors import InputError
 
 
 def read_token(path: str | None) -> str | None:
-    """Returns the token in the file that `--token_file` names; None where it names none.
+    """Returns the token in the file of `--token_file`; None without a path.
 
     Raises:
         InputError: if the file cannot be read or is empty.
@@ -21,10 +21,10 @@ def read_token(path: str | None) -> str | None:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"--token_file {path} cannot be read: {error}") from error
     if not token:
-        raise InputError(f"--token_file {path} is empty; put a token into it")
+        raise InputError(f"--token_file {path} is empty; write a token into it")
     return token
 
 
 def is_borne(token: str | None, authorization: bytes) -> bool:
-    """Whether an `Authorization` header bears the token; any does where none is asked for."""
+    """Returns whether an `Authorization` header has the token; True if no token is needed."""
     return token is None or hmac.compare_digest(authorization, b"Bearer " + token.encode())

@@ -18,71 +18,70 @@ if TYPE_CHECKING:
     from tf_sg2.serving.server.settings import Settings
 
 USAGE = """
-tf-sg2 serve: answers TensorFlow Serving's protocol on this machine. Needs the extra [serve].
+tf-sg2 serve: serves exported models with TensorFlow Serving's protocol. Needs the extra [serve].
 
   tf-sg2 serve --model_dir=models/cards
   tf-sg2 serve --model_config_file=models.config --model_config_file_poll_wait_seconds=60
 
-The first serves the newest version in models/cards as the model `cards`, and takes up newer ones as
-they are exported. The second takes TensorFlow Serving's file: several models, which of their
-versions, and labels for them. Flags that tensorflow_model_server has too have its names; its
---rest_api_port and --model_base_path are known as well.
+The first command serves the newest version in models/cards as the model `cards`, and loads newer
+versions when they are exported. The second command reads TensorFlow Serving's file, with several
+models, their version policies and version labels. Flags have the names of tensorflow_model_server
+where it has them; --rest_api_port and --model_base_path work too.
 """
 
 
 def define_flags(flags: CommandFlags) -> None:
     """Defines the flags of the command."""
     limits = Limits()
-    flags.string("model_dir", None, "the model's folder, as exported")
+    flags.string("model_dir", None, "the model's folder, made by tf-sg2 export")
     flags.alias("model_base_path", "model_dir")
-    flags.string("model_name", None, "its name; default: the folder's")
-    flags.string("model_config_file", None, "instead: which models, a ModelServerConfig in text")
+    flags.string("model_name", None, "name of the model; default: the name of its folder")
+    flags.string(
+        "model_config_file", None, "instead of --model_dir: a ModelServerConfig in text format"
+    )
     flags.number(
         "model_config_file_poll_wait_seconds",
         0.0,
-        "how often that file is read again; 0 reads it once",
+        "seconds between two reads of --model_config_file; 0 reads it only at the start",
         lower_bound=0.0,
     )
     flags.number(
         "file_system_poll_wait_seconds",
         1.0,
-        "how often to look for new versions; 0 looks once",
+        "seconds between two searches for new versions; 0 searches only at the start",
         lower_bound=0.0,
     )
     flags.boolean(
         "allow_version_labels_for_unavailable_models",
         False,
-        "let labels name versions that are not loaded yet, at the start too",
+        "allow labels for versions that are not loaded, also at the start",
     )
     flags.integer("port", 8500, "gRPC port; 0 takes a free one", 0, 65535)
     flags.integer("rest_port", 8501, "REST port; 0 takes a free one", 0, 65535)
     flags.alias("rest_api_port", "rest_port")
     flags.string("host", "127.0.0.1", "address to listen on")
-    flags.string("token_file", None, "file with a token; requests must then bear it")
+    flags.string("token_file", None, "file with a bearer token that all requests must have")
     flags.strings(
         "allowed_hosts",
         [],
-        "names, separated by commas, by which REST clients may ask without a token; --host, "
-        "localhost and IP addresses always may, others could be a page's that is led here",
+        "values of the Host header, separated by commas, accepted without a token; --host, "
+        "localhost and IP addresses always are; this protects against DNS rebinding",
     )
-    flags.boolean("page", True, "a page to try the models on, at / of the REST port")
-    flags.boolean("enable_batching", True, "compute requests of many clients at once")
-    flags.string("batching_parameters_file", None, "how: BatchingParameters in text")
+    flags.boolean("page", True, "serve a page for trying the models, at / of the REST port")
+    flags.boolean("enable_batching", True, "run requests of many clients in one batch")
+    flags.string("batching_parameters_file", None, "a file with BatchingParameters in text format")
     flags.string(
         "monitoring_config_file",
         None,
-        "whether and where the REST port has metrics: MonitoringConfig in text",
+        "a file with a MonitoringConfig in text format: the path of the metrics on the REST port",
     )
     flags.integer(
-        "tensorflow_session_parallelism",
-        0,
-        "threads a model computes with; 0: one a core",
-        lower_bound=0,
+        "tensorflow_session_parallelism", 0, "threads per model; 0: one per core", lower_bound=0
     )
     flags.boolean(
         "enable_serialization_as_tensor_content",
         False,
-        "send gRPC tensors as bytes; a client that reads float_val or int_val does not find them",
+        "send gRPC tensors as bytes; clients that read float_val or int_val do not find them",
     )
     _define_limits(flags, limits)
 
@@ -91,33 +90,40 @@ def _define_limits(flags: CommandFlags, limits: Limits) -> None:
     flags.integer(
         "rest_api_timeout_in_ms",
         int(1000 * limits.rest_seconds),
-        "a REST request is given up after so long",
+        "time limit of a REST request, in milliseconds",
         lower_bound=1,
     )
-    flags.integer("rest_max_body_bytes", limits.body_bytes, "longest REST body, inflated", 1)
-    flags.integer("grpc_max_message_bytes", limits.message_bytes, "longest gRPC request", 1)
+    flags.integer(
+        "rest_max_body_bytes",
+        limits.body_bytes,
+        "largest REST body in bytes, after decompression",
+        1,
+    )
+    flags.integer(
+        "grpc_max_message_bytes", limits.message_bytes, "largest gRPC request in bytes", 1
+    )
     flags.integer(
         "max_request_memory_bytes",
         limits.memory_bytes,
-        "what all requests in work may hold; beyond, they are refused (503, RESOURCE_EXHAUSTED)",
+        "memory of all running requests; over it they are refused (503, RESOURCE_EXHAUSTED)",
         1,
     )
     flags.number(
         "request_arrival_seconds",
         limits.arrival_seconds,
-        "a request must have arrived within so long",
+        "time in which a request must arrive",
         lower_bound=0.1,
     )
     flags.integer(
         "rest_max_connections",
         limits.connections,
-        "connections at a time; beyond, idle ones are closed",
+        "open REST connections, at most; over it, idle ones are closed",
         1,
     )
     flags.integer(
         "grpc_max_connections",
         limits.grpc_connections,
-        "gRPC connections at a time; beyond, new ones are closed",
+        "open gRPC connections, at most; over it, new ones are closed",
         1,
     )
 
@@ -127,20 +133,24 @@ def main(arguments: Sequence[str]) -> None:
     values = parse("serve", arguments, define_flags, USAGE)
     if bool(values.model_dir) == bool(values.model_config_file):
         raise InputError(
-            "--model_dir, the model's folder as exported, or --model_config_file is needed, and "
-            "not both"
+            "give either --model_dir, the model's folder made by tf-sg2 export, or "
+            "--model_config_file, and not both"
         )
     if values.model_config_file and values.model_name:
         raise InputError(
-            "--model_name goes with --model_dir; --model_config_file has its own names"
+            "--model_name needs --model_dir; --model_config_file contains the names of its models"
         )
     if values.batching_parameters_file and not values.enable_batching:
-        raise InputError("--batching_parameters_file has no use with --noenable_batching")
+        raise InputError(
+            "--batching_parameters_file has no effect with --noenable_batching; remove one of them"
+        )
     token = read_token(values.token_file)
     try:
         from tf_sg2.serving.server.app import serve
     except ModuleNotFoundError as error:
-        raise InputError(f"{error.name} is missing; pip install 'tf-sg2[serve]'") from error
+        raise InputError(
+            f"{error.name} is not installed; run pip install 'tf-sg2[serve]'"
+        ) from error
     handler = logging.StreamHandler()
     handler.setFormatter(OneLineFormatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(handlers=[handler])

@@ -1,4 +1,4 @@
-"""What one client may take of the server, in bytes and seconds; the flags' defaults."""
+"""Limits on what clients may use, in bytes and seconds; the defaults of the flags."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds against clients that are greedy, slow or hostile.
+    """Limits against greedy, slow and hostile clients.
 
     Attributes:
-        body_bytes: of one REST body, inflated where it comes compressed.
-        message_bytes: of one gRPC message, and of one tensor in it.
-        memory_bytes: of all requests in work together: bodies, documents, arrays and answers until
-            they are sent. gRPC messages that have not come whole may hold as much again.
-        rest_seconds: a REST request's time in the queue and in the model.
-        grpc_seconds: the same for a gRPC call that has no deadline, or a later one.
-        arrival_seconds: in which a request must have arrived whole; a gRPC message too.
-        answer_seconds: in which an answer must have been fetched.
-        connections: HTTP connections at a time; beyond, the one that has been waiting longest for
-            its client goes.
-        calls: gRPC calls at a time.
-        grpc_connections: beyond, new ones are closed. Most clients need one.
+        body_bytes: largest REST body, after decompression.
+        message_bytes: largest gRPC message, and largest tensor in it.
+        memory_bytes: memory of all running requests together: bodies, documents, arrays, and
+            answers until they are sent. Incomplete gRPC messages may take as much again.
+        rest_seconds: time of a REST request in the queue and in the model.
+        grpc_seconds: the same for a gRPC call, unless its deadline is earlier.
+        arrival_seconds: time in which a request or a gRPC message must arrive.
+        answer_seconds: time in which a client must fetch its answer.
+        connections: open HTTP connections. Over this limit, the connection that has waited longest
+            for its client is closed.
+        calls: running gRPC calls.
+        grpc_connections: open gRPC connections. Over this limit, new ones are closed.
     """
 
     body_bytes: int = 8 << 20

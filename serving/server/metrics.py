@@ -1,4 +1,7 @@
-"""Counters, gauges and histograms in Prometheus' text format, under TensorFlow Serving's names."""
+"""Counters, gauges and histograms in Prometheus' text format, under TensorFlow Serving's names.
+
+They are written here, because it takes a few lines, and a library would be one more dependency.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +20,14 @@ def _label(value: str) -> str:
 
 
 class Metric:
-    """One named metric, with a value or a histogram for each set of label values.
+    """One metric, with a value or a histogram per set of label values.
 
     Args:
-        name: as Prometheus sees it.
-        help: one line.
+        name: name in Prometheus.
+        help: a description of one line.
         kind: "counter", "gauge" or "histogram".
-        labels: their names.
-        buckets: upper bounds of a histogram.
+        labels: names of the labels.
+        buckets: upper bounds of a histogram's buckets.
     """
 
     def __init__(
@@ -41,7 +44,7 @@ class Metric:
         self._lock = threading.Lock()
 
     def _cell(self, labels: tuple[str, ...]) -> list[float]:
-        # A histogram's cell: a count for each bucket and the rest, then the sum.
+        # A histogram's cell: a count per bucket, the count above the last one, and the sum.
         return self._cells.setdefault(labels, [0.0] * (len(self._buckets) + 2))
 
     def add(self, *labels: str, amount: float = 1) -> None:
@@ -55,25 +58,25 @@ class Metric:
             self._cell(labels)[0] = value
 
     def observe(self, *labels: str, value: float) -> None:
-        """Puts a value into a histogram."""
+        """Adds a value to a histogram."""
         with self._lock:
             cell = self._cell(labels)
             cell[bisect.bisect_left(self._buckets, value)] += 1
             cell[-1] += value
 
     def remove(self, *labels: str) -> None:
-        """Forgets what was known under the labels."""
+        """Removes the value of a set of labels."""
         with self._lock:
             self._cells.pop(labels, None)
 
     def value(self, *labels: str) -> float:
-        """A counter's or gauge's value; of a histogram, how many values it holds."""
+        """Returns the value of a counter or gauge, or the number of values in a histogram."""
         with self._lock:
             cell = self._cells.get(labels, [0.0, 0.0])
             return sum(cell[:-1])
 
     def text(self) -> str:
-        """The metric in Prometheus' text format."""
+        """Returns the metric in Prometheus' text format."""
         with self._lock:
             cells = {labels: list(cell) for labels, cell in self._cells.items()}
         lines = [f"# HELP {self.name} {self.help}", f"# TYPE {self.name} {self.kind}"]
@@ -106,7 +109,7 @@ def _number(value: float) -> str:
 
 
 class Metrics:
-    """What one server counts. Latencies are in microseconds."""
+    """The metrics of one server. Latencies are in microseconds."""
 
     def __init__(self):
         serving, core = ":tensorflow:serving:", ":tensorflow:core:"
@@ -123,7 +126,7 @@ class Metrics:
         )
         self.runtime_latency = Metric(
             serving + "runtime_latency",
-            "Microseconds in the TensorFlow runtime, a value a batch.",
+            "Microseconds in the TensorFlow runtime, per batch.",
             "histogram",
             ("model_name", "API", "runtime"),
             LATENCY_BUCKETS,
@@ -137,14 +140,14 @@ class Metrics:
         )
         self.batch_size = Metric(
             batching + "processed_batch_size",
-            "Rows of a batch, padding included.",
+            "Rows per batch, padding included.",
             "histogram",
             ("model_name",),
             BATCH_BUCKETS,
         )
         self.padding_size = Metric(
             batching + "padding_size",
-            "Rows of a batch that are padding.",
+            "Rows of padding per batch.",
             "histogram",
             ("model_name",),
             BATCH_BUCKETS,
@@ -153,7 +156,7 @@ class Metrics:
             batching + "queued_rows", "Rows that wait for a batch now.", "gauge", ("model_name",)
         )
         self.loaded = Metric(
-            core + "loaded_versions", "1 for each version that answers.", "gauge",
+            core + "loaded_versions", "1 per available version.", "gauge",
             ("model_name", "version"),
         )  # fmt: skip
         self.load_latency = Metric(
@@ -172,9 +175,12 @@ class Metrics:
             ":tf_sg2:rest_connections", "HTTP connections that are open now.", "gauge"
         )
         self.refused = Metric(
-            ":tf_sg2:refused", "Refused before they were read, by reason.", "counter", ("reason",)
+            ":tf_sg2:refused",
+            "Refused requests and connections, by reason.",
+            "counter",
+            ("reason",),
         )
 
     def text(self) -> str:
-        """All metrics in Prometheus' text format."""
+        """Returns all metrics in Prometheus' text format."""
         return "".join(metric.text() for metric in vars(self).values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tf_sg2.serving.server.limits import Limits
@@ -47,9 +47,9 @@ class Settings:
     host: str = "127.0.0.1"
     token: str | None = None
     allowed_hosts: Sequence[str] = ()
-    batching: BatchingParameters | None = BatchingParameters()
+    batching: BatchingParameters | None = field(default_factory=BatchingParameters)
     metrics_path: str | None = PROMETHEUS_PATH
     threads: int = 0
     as_content: bool = False
     page: bool = True
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)

@@ -148,10 +148,12 @@ def test_any_path_is_answered(local, path, method):
 
 
 def check_rpc(local, call):
+    code = details = ""
     try:
         call()
     except grpc.RpcError as error:
-        assert error.code().name not in ("INTERNAL", "UNKNOWN"), error.details()
+        code, details = error.code().name, error.details()
+    assert code not in ("INTERNAL", "UNKNOWN"), details
     answer = local.predict.Predict(request(), timeout=10)
     assert tf.make_ndarray(answer.outputs["scaled"]).tolist() == [[1, 2]]
 

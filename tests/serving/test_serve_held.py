@@ -3,6 +3,7 @@ keep."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import gzip
 import json
@@ -20,7 +21,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import predict_pb2
 
 from local_server import PREDICT, ROW, ask, request, serving, wait_for, write_version
-from tf_sg2.serving.server.grpc import services
+from tf_sg2.serving.server.grpc import health, services
 from tf_sg2.serving.server.limits import Limits
 from tf_sg2.serving.server.wire import json_requests
 from tf_sg2.serving.server.wire.config_files import ModelConfig
@@ -56,7 +57,8 @@ def post(port, body, headers=""):
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)  # Else it takes megabytes.
     client.settimeout(20)
     client.connect(("127.0.0.1", port))
-    head = f"POST {PREDICT} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Length: {len(body)}\r\n\r\n"
+    headers += f"Host: localhost\r\nContent-Length: {len(body)}\r\n"
+    head = f"POST {PREDICT} HTTP/1.1\r\n{headers}\r\n"
     client.sendall(head.encode() + body)
     return client
 
@@ -222,6 +224,43 @@ def test_health_calls_take_only_a_part_of_the_calls(model):
                 return False
 
         wait_for(may_watch)
+
+
+class Watcher:
+    """The context of a health call, of a client that reads only if `reads`."""
+
+    def __init__(self, reads):
+        self.reads, self.statuses, self.aborted = reads, [], None
+
+    async def read(self):
+        return health_pb2.HealthCheckRequest()
+
+    async def write(self, response):
+        if not self.reads:
+            await asyncio.Event().wait()
+        self.statuses.append(response.status)
+
+    async def abort(self, code, _):
+        self.aborted = code
+
+
+def test_a_watcher_that_does_not_read_delays_others_by_a_second_at_most(monkeypatch):
+    monkeypatch.setattr(health, "WRITE_SECONDS", 0.1)
+
+    async def watch():
+        service = health.Health(Limits())
+        stuck, good = Watcher(reads=False), Watcher(reads=True)
+        calls = [asyncio.ensure_future(service.watch(None, context)) for context in (stuck, good)]
+        await asyncio.wait_for(calls[0], 10)
+        await asyncio.sleep(0.05)
+        await asyncio.wait_for(service.stop(), 10)
+        await asyncio.wait_for(calls[1], 10)  # It ends after the last status.
+        return stuck, good
+
+    stuck, good = asyncio.run(watch())
+    assert stuck.aborted == grpc.StatusCode.DEADLINE_EXCEEDED
+    response = health_pb2.HealthCheckResponse
+    assert good.statuses == [response.SERVING, response.NOT_SERVING]
 
 
 def test_slow_messages_make_room_for_others(model):

@@ -196,5 +196,5 @@ def test_the_text_of_a_large_answer_takes_little_more_than_itself(row_format):
 def test_a_text_without_room_is_refused(budget):
     with budget.hold("UNAVAILABLE") as hold:
         hold.add(63 * MIB)
-        with pytest.raises(ServingError, match="fill the memory|a smaller one"):
+        with pytest.raises(ServingError, match=r"fill the memory|a smaller one"):
             json_answers.predictions({"a": np.zeros(400_000)}, False, hold)

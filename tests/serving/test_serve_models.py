@@ -99,7 +99,7 @@ def test_a_folder_that_cannot_be_listed_keeps_its_models(tables, tmp_path, monke
 def test_a_folder_that_cannot_be_listed_at_the_start_is_said(tables, tmp_path, monkeypatch):
     write(tmp_path / "m" / "1")
     Listing(monkeypatch, tmp_path / "m").refused = True
-    with pytest.raises(InputError, match="model m: .*cannot be listed: Too many open files"):
+    with pytest.raises(InputError, match=r"model m: .*cannot be listed: Too many open files"):
         tables().start([ModelConfig("m", tmp_path / "m")])
 
 

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import weakref
 
 import grpc
@@ -191,10 +192,24 @@ def test_a_folder_with_a_number_beyond_int64_is_no_version(three, tmp_path):
         assert ask(local.port, "POST", PREDICT, ROW) == (200, {"predictions": [[1, 2]]})
 
 
+def test_folders_that_name_the_same_version_are_reported_once(three, tmp_path, caplog):
+    for name in ("7", "007", "0007"):
+        shutil.copytree(three / "1", tmp_path / name)
+    shutil.copytree(three / "2", tmp_path / "8")
+    with serving(ModelConfig("stub", tmp_path, Policy(latest=None))) as local:
+        assert local.predictor.models.names() == {"stub": [7, 8]}
+        time.sleep(0.3)  # Several polls.
+    lines = [record.getMessage() for record in caplog.records if "version 7, and" in record.message]
+    assert lines == [
+        f"model stub: {tmp_path}/7, {tmp_path}/007, {tmp_path}/0007 are all version 7, and "
+        f"{tmp_path}/7 is served; remove the other folders"
+    ]
+
+
 def test_the_home_of_nobody_is_refused_in_a_sentence(tmp_path):
     text = 'model_config_list { config { name: "a" base_path: "~nosuchuser/x" } }'
     (tmp_path / "models").write_text(text)
-    with pytest.raises(InputError, match="Model a: base_path ~nosuchuser/x: .*no such user"):
+    with pytest.raises(InputError, match=r"Model a: base_path ~nosuchuser/x: .*no such user"):
         read_models(tmp_path / "models")
 
 
@@ -335,9 +350,10 @@ def test_warm_up_keeps_to_the_message_limit_of_the_server(one):
     write_warmup(one / "1", [warmup_request(tf.zeros([16, 2]))])
     with serving(ModelConfig("stub", one), limits=Limits(message_bytes=128)) as local:
         assert answered(local) == 1
-    with pytest.raises(InputError, match="takes 128 bytes, over the limit of 127"):
-        with serving(ModelConfig("stub", one), limits=Limits(message_bytes=127)):
-            pass
+    limits = Limits(message_bytes=127)
+    refused = pytest.raises(InputError, match="takes 128 bytes, over the limit of 127")
+    with refused, serving(ModelConfig("stub", one), limits=limits):
+        pass
 
 
 def test_warm_up_takes_what_a_raised_message_limit_allows(one):
@@ -371,8 +387,8 @@ def test_an_unloaded_version_leaves_memory_although_the_collector_is_frozen(one,
 
 def test_labels_at_the_start_ask_for_the_flag(three):
     config = ModelConfig("stub", three, labels={"stable": 3})
-    with pytest.raises(InputError, match="allow_version_labels_for_unavailable_models"):
-        with serving(config):
-            pass
+    refused = pytest.raises(InputError, match="allow_version_labels_for_unavailable_models")
+    with refused, serving(config):
+        pass
     with serving(config, labels_need_no_version=True) as local:
         assert answered(local, label="stable") == 3

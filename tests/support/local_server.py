@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import grpc
 import numpy as np
@@ -75,7 +76,7 @@ class Gate(SavedModel):
     """A model that computes when it is let, and remembers what."""
 
     opened = threading.Event()
-    ran: list[dict[str, np.ndarray]] = []
+    ran: ClassVar[list[dict[str, np.ndarray]]] = []
     entered = threading.Semaphore(0)
 
     def run(self, feeds, fetches):

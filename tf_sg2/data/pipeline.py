@@ -153,8 +153,8 @@ def batches(
                     _put(images[row], image, flipped)
         except InputError as error:
             # A file name that is not UTF-8 would not survive TensorFlow's strings.
-            sentence = printable(str(error), keep="\n")
-            raise InputError(f"{_BEGIN}{sentence}{_END}") from error
+            message = printable(str(error), keep="\n")
+            raise InputError(f"{_BEGIN}{message}{_END}") from error
         return images, labels
 
     def load_in_graph(batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

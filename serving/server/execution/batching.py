@@ -1,8 +1,9 @@
-"""Requests of many clients run as one batch: after TensorFlow's SharedBatchScheduler.
+"""Batching: requests of many clients run together, as in TensorFlow's SharedBatchScheduler.
 
-A few threads serve all queues in turn. A queue holds requests that can run together: of one
-signature of one version, and of the same types and inner shapes, so that a request of another shape
-harms nobody. All queues of a signature share one bound: clients can invent any number of shapes.
+A few threads serve all queues in turn. A queue holds requests that can run together: of the same
+signature of one version, with the same types and inner shapes. So a request of another shape does
+not fail the others. All queues of a signature share one limit, because clients can send any number
+of shapes. It is written here, because queues, memory and cancellation belong together.
 """
 
 from __future__ import annotations
@@ -37,23 +38,23 @@ class _Task:
     entered: float = field(default_factory=time.monotonic)
 
     def forget(self, _: Future[dict[str, np.ndarray]]) -> None:
-        """Lets the inputs go."""
+        """Frees the inputs."""
         self.inputs = {}
 
 
 @dataclass
 class _Batch:
-    ready: float  # When it may start though not full, on the monotonic clock.
+    ready: float  # Time on the monotonic clock when it may start before it is full.
     tasks: list[_Task] = field(default_factory=list)
     rows: int = 0
 
 
 @dataclass
 class _Queue:
-    key: Hashable  # Queues of one key differ in types and inner shapes, and share their bound.
+    key: Hashable  # Queues of one key differ in types and inner shapes, and share one limit.
     model: str
     run: Run
-    parameters: BatchingParameters | None  # None: every request runs alone.
+    parameters: BatchingParameters | None  # None: each request runs on its own.
     batches: deque[_Batch] = field(default_factory=deque)
 
     @property
@@ -61,11 +62,11 @@ class _Queue:
         return self.parameters.max_batch_size if self.parameters else 1
 
     def _room(self) -> int:
-        """Rows that the open batch still takes; -1 if there is none."""
+        """Returns the free rows of the open batch; -1 if there is no batch."""
         return self._most_rows - self.batches[-1].rows if self.batches else -1
 
     def new_batches(self, tasks: list[_Task]) -> int:
-        """How many batches the tasks open."""
+        """Returns the number of batches that the tasks would add."""
         count, room = 0, self._room()
         for task in tasks:
             if room < task.rows:
@@ -74,7 +75,7 @@ class _Queue:
         return count
 
     def add(self, task: _Task) -> None:
-        """Puts a task into the open batch, or into a new one."""
+        """Adds a task to the open batch, or to a new one."""
         if self._room() < task.rows:
             wait = self.parameters.batch_timeout_micros / 1e6 if self.parameters else 0.0
             self.batches.append(_Batch(task.entered + wait))
@@ -82,7 +83,7 @@ class _Queue:
         self.batches[-1].rows += task.rows
 
     def wait(self, now: float) -> float:
-        """Seconds until the first batch may start: 0 if it is full or its time is up."""
+        """Returns the seconds until the first batch may start; 0 if it may start now."""
         first = self.batches[0]
         full = self.parameters is None or first.rows >= self.parameters.max_batch_size
         if full or len(self.batches) > 1:
@@ -96,7 +97,7 @@ class Batcher:
     def __init__(self, threads: int, metrics: Metrics):
         self._metrics = metrics
         self._queues: OrderedDict[Hashable, _Queue] = OrderedDict()
-        self._batches: Counter[Hashable] = Counter()  # Key -> batches in all its queues.
+        self._batches: Counter[Hashable] = Counter()  # Key -> number of batches in all its queues.
         self._changed = threading.Condition()
         self._closing = False
         self._threads = [
@@ -117,16 +118,16 @@ class Batcher:
     ) -> Future[dict[str, np.ndarray]]:
         """Queues one request; its future gives the outputs by name.
 
-        A future that is cancelled in time is not run.
+        A request whose future is cancelled before it starts does not run.
 
         Args:
             key: equal for requests that may share a batch; types and inner shapes are added to it.
             model: name, for the metrics.
             run: computes a batch.
             inputs: arrays by name; with `parameters`, dimension 0 is the batch.
-            parameters: None runs the request alone.
-            release: called once, when nothing of the request runs or will run. It is not called if
-                this raises.
+            parameters: None runs the request on its own.
+            release: called once, when no part of the request runs or will run. It is not called if
+                this method raises.
 
         Raises:
             ServingError: INVALID_ARGUMENT for inputs that cannot be batched; UNAVAILABLE if the
@@ -135,7 +136,7 @@ class Batcher:
         if parameters is None:
             return self._enqueue(_Queue(key, model, run, None), "", [_Task(inputs, 1)], release)[0]
         rows = _rows(inputs)
-        if rows > parameters.most_rows:  # The million tasks it may take are not made.
+        if rows > parameters.most_rows:  # Before it is split into too many tasks.
             raise task_too_large(rows, parameters.most_rows)
         most = parameters.max_batch_size
         shapes = [(name, array.dtype, array.shape[1:]) for name, array in sorted(inputs.items())]
@@ -151,7 +152,7 @@ class Batcher:
     def _enqueue(
         self, fresh: _Queue, shapes: str, tasks: list[_Task], release: Callable[[], None]
     ) -> list[Future[dict[str, np.ndarray]]]:
-        """Queues all tasks of a request or none; `fresh` is used if there is no such queue yet."""
+        """Queues all tasks of a request or none; `fresh` becomes the queue if there is none yet."""
         most = (fresh.parameters or BatchingParameters()).max_enqueued_batches
         with self._changed:
             if self._closing:
@@ -170,13 +171,13 @@ class Batcher:
                 self._metrics.queued.add(queue.model, amount=task.rows)
             self._changed.notify(len(tasks))
         futures = [task.future for task in tasks]
-        for task in tasks:  # A cancelled task waits on in its queue: not with its arrays.
+        for task in tasks:  # A cancelled task stays in its queue, without its arrays.
             task.future.add_done_callback(task.forget)
         _when_all_done(futures, release)
         return futures
 
     def close(self) -> None:
-        """Runs what is queued, then ends the threads. Requests that come later are refused."""
+        """Runs the queued requests, then ends the threads. Later requests are refused."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -195,7 +196,7 @@ class Batcher:
             self._process(*taken)
 
     def _take(self) -> tuple[_Queue, _Batch] | None:
-        """The next batch that may start; its queue goes to the end of the line."""
+        """Returns the next batch that may start; its queue becomes the last one."""
         now = time.monotonic()
         for place, queue in self._queues.items():
             if self._closing or queue.wait(now) == 0:
@@ -280,7 +281,7 @@ def _rows(inputs: Arrays) -> int:
 
 
 def _merged(tasks: list[_Task], padding: int) -> Arrays:
-    """The tasks' inputs one after another; padding repeats the first row of the last task."""
+    """Returns the concatenated inputs; padding repeats the first row of the last task."""
     if len(tasks) == 1 and not padding:
         return tasks[0].inputs
     merged = {}
@@ -310,7 +311,7 @@ def _when_all_done(futures: list[Future[dict[str, np.ndarray]]], call: Callable[
 
 
 def _joined(parts: list[Future[dict[str, np.ndarray]]]) -> Future[dict[str, np.ndarray]]:
-    """A future for the parts of one request that was too large for a batch."""
+    """Returns the future of a request that was split into parts."""
     whole: Future[dict[str, np.ndarray]] = Future()
 
     def finish() -> None:

@@ -1,4 +1,4 @@
-"""A bound on the memory that requests in work may take together, whatever their number."""
+"""A limit on the memory of all running requests together."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from tf_sg2.serving.server.wire.errors import ServingError
 
 
 class Budget:
-    """Bytes that all requests share.
+    """The memory that all requests share.
 
     Args:
-        most_bytes: what they may hold together.
+        most_bytes: the limit.
     """
 
     def __init__(self, most_bytes: int):
         self.most_bytes = self.left = most_bytes
-        self.lock = threading.Lock()  # Of `left`, and of all holds.
+        self.lock = threading.Lock()  # Guards `left` and all holds.
 
     def hold(self, code: str) -> Hold:
-        """An empty share; `code` is the error of the request for which there is no room."""
+        """Returns an empty hold; `code` is the error code when the memory is full."""
         return Hold(self, code)
 
 
 class Hold:
-    """One request's share. Leaving the `with` block gives it back, and so does `release`.
+    """The memory of one request; `release`, or the end of the `with` block, gives it back.
 
-    Work on the request may go on in another thread after that, because its client went away. It
-    ends at its next `add`.
+    After a client has disconnected, work on its request may go on in another thread. It ends at its
+    next `add`.
     """
 
     def __init__(self, budget: Budget, code: str):
@@ -37,10 +37,10 @@ class Hold:
         self._released = False
 
     def add(self, size: int) -> None:
-        """Takes `size` bytes more; gives some back, if `size` is negative.
+        """Takes `size` more bytes; a negative `size` gives bytes back.
 
         Raises:
-            ServingError: of the share's code, if there is no room; CANCELLED after `release`.
+            ServingError: with the hold's code, if the memory is full; CANCELLED after `release`.
         """
         with self._budget.lock:
             if self._released:
@@ -52,11 +52,11 @@ class Hold:
             self._size += size
 
     def resize(self, size: int) -> None:
-        """Makes it a share of `size` bytes. Raises as `add` does."""
+        """Changes the hold to `size` bytes; raises like `add`."""
         self.add(size - self._size)
 
     def at_release(self, call: Callable[[], None]) -> None:
-        """Has `call` called once, when the share is given back: at once, if it has been."""
+        """Calls `call` once at the release; at once, if the hold has been released."""
         with self._budget.lock:
             if not self._released:
                 self._at_release.append(call)
@@ -64,7 +64,7 @@ class Hold:
         call()
 
     def hand_over(self, size: int) -> Hold:
-        """A new share that takes over `size` of the bytes, and all calls."""
+        """Returns a new hold, which takes over `size` bytes and all calls at release."""
         other = Hold(self._budget, self._code)
         with self._budget.lock:
             other._size, self._size = size, self._size - size
@@ -72,7 +72,7 @@ class Hold:
         return other
 
     def release(self) -> None:
-        """Gives everything back, for good. A second call does nothing."""
+        """Gives all memory back; a second call does nothing."""
         with self._budget.lock:
             self._budget.left += self._size
             self._size, self._released = 0, True

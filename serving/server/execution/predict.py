@@ -1,4 +1,4 @@
-"""What gRPC and REST share: a model with its signatures, and one request run on it."""
+"""The part that gRPC and REST share: it runs one request on a model."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DEFAULT_SIGNATURE = "serving_default"
 Signature = meta_graph_pb2.SignatureDef
 
 
-# A conversion of less is quicker done than handed to another thread.
+# A smaller conversion takes less time than a change of threads.
 SMALL_BYTES = 1 << 15
 
 
@@ -42,12 +42,12 @@ class Predictor:
     """Runs requests on models.
 
     Args:
-        metrics: told of each request.
-        batching: None runs every request alone.
-        poll_seconds: how often the models' folders are looked at; 0 looks once.
-        limits: what a client may take.
-        labels_need_no_version: lets labels name versions that are not there.
-        threads: that a model computes with; 0 lets TensorFlow choose.
+        metrics: counts each request.
+        batching: None runs each request on its own.
+        poll_seconds: time between two polls of the models' folders; 0 reads them once.
+        limits: limits on what clients may use.
+        labels_need_no_version: allows labels for versions that are not loaded.
+        threads: threads per model; 0 lets TensorFlow choose.
     """
 
     def __init__(
@@ -80,13 +80,13 @@ class Predictor:
             return model
 
         self.models = ModelManager(load, metrics, poll_seconds, labels_need_no_version)
-        alone = max(2, os.cpu_count() or 1)  # Requests that run side by side, each by itself.
-        self._batcher = Batcher(batching.num_batch_threads if batching else alone, metrics)
-        # Two: a third would take time from the models, and hold the memory of a third body.
+        threads = batching.num_batch_threads if batching else max(2, os.cpu_count() or 1)
+        self._batcher = Batcher(threads, metrics)
+        # A third thread would take time from the models, and memory for a third body.
         self._pool = ThreadPoolExecutor(2, "convert")
 
     async def convert(self, size: int, function: Callable, *arguments: Any) -> Any:
-        """`function(*arguments)`, which works on `size` bytes: elsewhere, if that takes long."""
+        """Returns `function(*arguments)`; runs it in another thread if `size` bytes are many."""
         if size <= SMALL_BYTES:
             return function(*arguments)
         loop = asyncio.get_running_loop()
@@ -102,13 +102,14 @@ class Predictor:
         api: str,
         hold: Hold,
     ) -> dict[str, np.ndarray]:
-        """Outputs by alias. A request that is cancelled, or late, while it waits is not run.
+        """Returns the outputs by alias.
 
-        `hold` holds the inputs, and releases the lease. Both are given back when nothing of the
-        request runs any more. It is charged for the outputs.
+        A request that is cancelled or late in the queue never runs.
+        `hold` holds the inputs and the lease, until no part of the request runs any more. It is
+        charged for the outputs.
 
         Raises:
-            ServingError: what is wrong with the request, or DEADLINE_EXCEEDED after `timeout` s.
+            ServingError: if the request is wrong; DEADLINE_EXCEEDED after `timeout` seconds.
         """
         started = time.monotonic()
         status = "OK"
@@ -132,8 +133,9 @@ class Predictor:
             )
 
     def count_refusal(self, model: str, failure: ServingError) -> None:
-        """Counts a request that did not come as far as `predict`. Names that no model has are not
-        put into the metrics: a client could invent any number of them.
+        """Counts a request that failed before `predict`.
+
+        Unknown model names are not counted by name, because clients can send any number of them.
         """
         self.metrics.refused.add(failure.code)
         if model in self.models.names():
@@ -167,14 +169,14 @@ class Predictor:
             raise
 
     def close(self) -> None:
-        """Answers what is queued, then closes the models."""
+        """Answers the queued requests, then closes the models."""
         self._batcher.close()
         self._pool.shutdown()
         self.models.close()
 
 
 def signature_of(lease: Lease, name: str) -> Signature | None:
-    """A signature of the leased version; None if it has none of the name."""
+    """Returns a signature of the leased version; None if the version has no such signature."""
     return None if name.startswith("__") else lease.model.signatures.get(name)
 
 

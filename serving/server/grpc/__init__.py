@@ -1,1 +1,1 @@
-"""The gRPC half of the server."""
+"""The gRPC server: its services, health checks and limits."""

@@ -1,8 +1,8 @@
-"""How many gRPC messages may be on their way at a time.
+"""A limit on the number of gRPC messages that arrive at the same time.
 
-gRPC hands over whole messages. The bytes of one that has not come whole are not seen here, so what
-bounds them is the number of calls that are read at once. A call that is not read yet gets no more
-than its first window from the client, which is 64 KiB.
+gRPC delivers whole messages, so the bytes of an incomplete one cannot be counted here. The number
+of calls that are read at the same time bounds them. A call that is not read yet receives at most
+its first window, which is 64 KiB.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from typing import Any
 from tf_sg2.serving.server.limits import Limits
 from tf_sg2.serving.server.wire.errors import TIMEOUTS, ServingError
 
-PATIENCE_SECONDS = 1.0  # After that, a slow message makes room where another waits.
+PATIENCE_SECONDS = 1.0  # A slower message is given up if another one waits.
 
 
 class Arrivals:
-    """Reads the messages of calls, within `limits`. All methods are for one event loop.
+    """Reads the messages of calls, within `limits`. Call all methods in one event loop.
 
-    As many are read at once as fit into the memory of all requests; the others wait. Where one
-    waits, the one that has been on its way longest is given up.
+    As many are read at the same time as fit into the memory of all requests; the others wait. While
+    others wait, the message that has taken longest is given up.
     """
 
     def __init__(self, limits: Limits):
         self._seconds = limits.arrival_seconds
         self._free = max(1, limits.memory_bytes // limits.message_bytes)
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._reading: dict[object, None] = {}  # The longest comes first.
+        self._reading: dict[object, None] = {}  # The oldest is first.
 
     async def read(self, receive: Callable[[], Awaitable[Any]]) -> Any:
-        """Returns what `receive` does.
+        """Returns the result of `receive`.
 
         Raises:
-            ServingError: DEADLINE_EXCEEDED, if that takes too long.
+            ServingError: DEADLINE_EXCEEDED, if it takes too long.
         """
         end = time.monotonic() + self._seconds
         await self._enter()
@@ -65,7 +65,7 @@ class Arrivals:
         try:
             await asyncio.wait_for(asyncio.shield(turn), self._seconds)
         except BaseException as error:
-            if turn.done():  # The turn came, and nobody takes it.
+            if turn.done():  # The turn came at the same moment; pass it on.
                 self._leave()
             else:
                 self._waiting.remove(turn)

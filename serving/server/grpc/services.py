@@ -1,4 +1,4 @@
-"""The gRPC half: PredictionService, ModelService and health, with TensorFlow Serving's stubs."""
+"""The gRPC services PredictionService and ModelService, with TensorFlow Serving's stubs."""
 
 from __future__ import annotations
 
@@ -42,13 +42,14 @@ Answer = Callable[[Message, Context, Hold], Awaitable[Message | bytes]]
 
 
 class Services:
-    """What is answered to each call. A request is bytes until there is room for it."""
+    """The methods of both services. A request stays bytes until there is memory for it."""
 
     def __init__(self, predictor: Predictor, as_content: bool):
         self._predictor, self._models = predictor, predictor.models
         self._as_content = as_content
 
     async def predict(self, request: Message, context: Context, hold: Hold) -> bytes:
+        """Answers Predict."""
         convert = self._predictor.convert
         lease = self._lease(request)
         hold.at_release(lease.release)
@@ -69,7 +70,7 @@ class Services:
         size = sum(outputs[alias].nbytes for alias in aliases)
 
         def answer() -> bytes:
-            hold.add(2 * size)  # The message, and its bytes.
+            hold.add(2 * size)  # The message and its bytes.
             made = predict_pb2.PredictResponse(model_spec=_spec(lease, name))
             for alias in aliases:
                 made.outputs[alias].CopyFrom(to_proto(outputs[alias], self._as_content))
@@ -80,6 +81,7 @@ class Services:
         return made
 
     async def metadata(self, request: Message, *_: object) -> Message:
+        """Answers GetModelMetadata."""
         if not request.HasField("model_spec"):
             raise invalid_argument("Missing ModelSpec")
         if not request.metadata_field:
@@ -101,13 +103,14 @@ class Services:
             lease.release()
 
     async def unserved(self, request: Message, *_: object) -> Message:
-        """Classify, Regress and MultiInference: no signature of an export is of their kind."""
+        """Refuses Classify, Regress and MultiInference; no exported signature is of their kind."""
         if not isinstance(request, inference_pb2.MultiInferenceRequest):
             self._lease(request).release()
         what = type(request).__name__.removesuffix("Request")
         raise ServingError("UNIMPLEMENTED", f"{what} is not served here")
 
     async def status(self, request: Message, *_: object) -> Message:
+        """Answers GetModelStatus."""
         if not request.HasField("model_spec"):
             raise invalid_argument("Missing ModelSpec")
         spec = request.model_spec
@@ -121,6 +124,7 @@ class Services:
         return answer
 
     async def reload(self, request: Message, *_: object) -> Message:
+        """Answers HandleReloadConfigRequest."""
         if request.config.WhichOneof("config") != "model_config_list":
             raise invalid_argument(
                 "ServerModelConfig type not supported by HandleReloadConfigRequest. "
@@ -140,7 +144,7 @@ class Services:
         return self._models.acquire(spec.name, number, label)
 
     def handlers(self, token: str | None) -> list[grpc.GenericRpcHandler]:
-        """The services, in the form that a server takes them."""
+        """Returns the services as gRPC's server takes them."""
         services = {
             "tensorflow.serving.PredictionService": {
                 "Predict": (predict_pb2.PredictRequest, self.predict),
@@ -177,10 +181,10 @@ def _handler(
     kind: type[Message],
     answer: Answer,
 ) -> grpc.RpcMethodHandler:
-    """The handler of a call with one request and one answer.
+    """Returns the handler of a call with one request and one answer.
 
-    For gRPC it takes a stream of requests, which looks the same to a client, and lets the server
-    check the token before it receives the message, and stop waiting for it.
+    It is registered with a stream of requests, which is the same to clients. So the server can
+    check the token before it receives the message, and has a time limit for the message.
     """
 
     async def answered(context: Context) -> bytes | ServingError:
@@ -193,8 +197,8 @@ def _handler(
             if not isinstance(raw, bytes):
                 raise invalid_argument("The call holds no request")
             hold = predictor.budget.hold("RESOURCE_EXHAUSTED")
-            context.add_done_callback(lambda _: hold.release())  # When the answer is sent, too.
-            hold.add(2 * len(raw))  # The bytes, and the message.
+            context.add_done_callback(lambda _: hold.release())  # After the answer is sent.
+            hold.add(2 * len(raw))  # The bytes and the message.
             try:
                 request = await predictor.convert(len(raw), kind.FromString, raw)
             except DecodeError as error:
@@ -215,7 +219,7 @@ def _handler(
         made = await answered(context)
         if isinstance(made, bytes):
             return made
-        # gRPC keeps this frame in a cycle, so it holds nothing of the request.
+        # gRPC keeps this frame in a reference cycle, so it must not refer to the request.
         await context.abort(getattr(grpc.StatusCode, made.code), made.message)
 
     return grpc.stream_unary_rpc_method_handler(call)

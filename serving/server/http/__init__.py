@@ -1,1 +1,1 @@
-"""The HTTP half: connections, REST and the page."""
+"""The HTTP server: connections, the REST API and the page."""

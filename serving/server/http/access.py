@@ -1,8 +1,8 @@
-"""Who may ask over HTTP: who bears the token, or where none is set, who is no page of another site.
+"""Access over HTTP: requests with the token, or without a token, no cross-origin requests.
 
-Every page that somebody visits can make the browser send requests to this machine. A page of
-another site shows in `Origin`. With DNS rebinding the page's own name leads to this machine, so
-`Origin` and `Host` agree; but then `Host` holds that name.
+Any web page can make its visitor's browser send requests to this machine. `Origin` shows a page of
+another site. DNS rebinding makes the page's own name resolve to this machine, so `Origin` and
+`Host` agree. Then `Host` contains that name, which is not a known host.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tf_sg2.serving.token_file import is_borne
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a request is refused: HTTP status, sentence, and the reason that the metrics count."""
+    """The refusal of a request: HTTP status, error text, and the reason in the metrics."""
 
     status: int
     sentence: str
@@ -25,19 +25,19 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Access:
-    """The rule of one server.
+    """The access rule of one server.
 
     Attributes:
-        token: what requests must bear, if any.
-        hosts: names by which the server may be asked without a token. IP addresses and
-            "localhost" always may: no other site can have them.
+        token: bearer token that requests must have; None needs no token.
+        hosts: values of `Host` that are accepted without a token. IP addresses and "localhost" are
+            always accepted, because no other site can have them as its name.
     """
 
     token: str | None = None
     hosts: Collection[str] = ()
 
     def refusal(self, headers: Mapping[bytes, bytes]) -> Refusal | None:
-        """Returns why a request with these headers is refused; None if it is not."""
+        """Returns the refusal of a request with these headers; None if it is allowed."""
         if self.token is not None:
             borne = is_borne(self.token, headers.get(b"authorization", b""))
             return None if borne else Refusal(401, "A valid token is needed", "token")
@@ -56,7 +56,7 @@ class Access:
 
 
 def _name(host: str) -> str:
-    """A `Host` without its port."""
+    """Returns a `Host` without its port."""
     name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
     return name.lower()
 

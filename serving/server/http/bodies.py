@@ -29,7 +29,7 @@ async def read(
     """Returns the body as sent; `hold` is charged for each piece as it arrives.
 
     Raises:
-        BodyTooLargeError: for a body over `most_bytes`. A declared length is checked before reading.
+        BodyTooLargeError: for a body over `most_bytes`; before reading, if its length is given.
         ClientDisconnect: if the client disconnected.
         ServingError: if the memory for all requests is full.
     """

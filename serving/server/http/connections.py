@@ -1,7 +1,7 @@
-"""HTTP connections that wait for their clients: how many there may be, and for how long.
+"""Limits on HTTP connections: how many may be open, and how long they may wait for their clients.
 
-uvicorn has no time limit for headers or bodies, and answers the connection over its limit with an
-error, so that idle connections shut everybody else out. Here the one that has waited longest goes.
+uvicorn has no time limit for headers or bodies. Over its limit it refuses new connections, so idle
+ones would block all other clients. Here the connection that has waited longest is closed.
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ TOO_MANY = _refusal("503 Service Unavailable", "There are too many connections")
 
 
 class Connections:
-    """The connections of one server. All methods are for its event loop.
+    """The connections of one server. Call all methods in its event loop.
 
     Args:
-        limits: `connections`, `arrival_seconds` and `answer_seconds` hold here.
-        metrics: told how many there are, and which were refused.
+        limits: of which `connections`, `arrival_seconds` and `answer_seconds` apply here.
+        metrics: counts open and refused connections.
     """
 
     def __init__(self, limits: Limits, metrics: Metrics):
         self._limits, self._metrics = limits, metrics
-        self._waiting: OrderedDict[Connection, float] = OrderedDict()  # -> since when.
+        self._waiting: OrderedDict[Connection, float] = OrderedDict()  # Connection -> since when.
         self._open = 0
         self._sweep: asyncio.TimerHandle | None = None
 
     def protocol(self) -> functools.partial[Connection]:
-        """What uvicorn makes a connection with: for its setting `http`."""
+        """Returns the protocol factory for uvicorn's setting `http`."""
         return functools.partial(Connection, self)
 
     def opened(self, connection: Connection) -> None:
-        """Counts a connection in; one that waits makes room where there is none."""
+        """Counts an opened connection; over the limit, closes the one that has waited longest."""
         self._open += 1
         self._metrics.connections.set(value=self._open)
         if self._open > self._limits.connections:
@@ -64,25 +64,25 @@ class Connections:
         self.wait(connection)
 
     def closed(self, connection: Connection) -> None:
-        """Counts a connection out."""
+        """Counts a closed connection."""
         self._open -= 1
         self._metrics.connections.set(value=self._open)
         self._waiting.pop(connection, None)
 
     def wait(self, connection: Connection) -> None:
-        """From now on it is the client's turn: to send a request, and to fetch the last answer."""
+        """Starts the time of the client: to send a request, and to fetch the last answer."""
         self._waiting.pop(connection, None)
         self._waiting[connection] = time.monotonic()
         if self._sweep is None:
             self._sweep = connection.loop.call_later(1.0, self._end_slow, connection.loop)
 
     def stalled(self, connection: Connection) -> None:
-        """The client does not fetch its answer as fast as it is sent: its time begins, once."""
+        """Starts the time of a client that reads its answer slowly, unless it has started."""
         if connection not in self._waiting:
             self.wait(connection)
 
     def busy(self, connection: Connection) -> None:
-        """Its request is complete: it is the server's turn."""
+        """Stops the time of the client, because its request is complete."""
         self._waiting.pop(connection, None)
 
     def _end_slow(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -102,69 +102,75 @@ class Connections:
 
 
 class Connection(H11Protocol):
-    """uvicorn's connection, which tells `Connections` whose turn it is."""
+    """uvicorn's connection, which reports its state to `Connections`."""
 
     def __init__(self, connections: Connections, *arguments: Any, **named: Any):
         super().__init__(*arguments, **named)
-        self._all = connections
+        self._connections = connections
         self._half_closed = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:
+        """Counts the connection."""
         super().connection_made(transport)
-        self._all.opened(self)
+        self._connections.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Stops counting the connection."""
         super().connection_lost(exc)
-        self._all.closed(self)
+        self._connections.closed(self)
 
     def data_received(self, data: bytes) -> None:
+        """Reads data; a complete request stops the client's time."""
         super().data_received(data)
         if self._serves() and not self.cycle.response_started:
-            self._all.busy(self)
+            self._connections.busy(self)
 
     def handle_events(self) -> None:
+        """Closes the connection after a request with an ambiguous length."""
         super().handle_events()
         names = {name for name, _ in self.headers or ()}
         if {b"content-length", b"transfer-encoding"} <= names:
-            # Another server on the way may see the request end elsewhere, and let what follows
-            # pass as part of it (RFC 9112, section 6.3).
+            # A proxy may see another end of this request, and forward the next request as a part
+            # of it (request smuggling; RFC 9112, section 6.3).
             self.cycle.keep_alive = False
 
     def eof_received(self) -> bool:
-        """Keeps the connection open while a client that sends no more waits for its answer."""
+        """Keeps a half-closed connection open until its answer is sent."""
         self._half_closed = self._serves()
         if self._half_closed:
-            self._show_who_left()
+            self._probe_client()
         return self._half_closed
 
-    def _show_who_left(self) -> None:
-        """Sends an interim answer again and again until the answer is there.
+    def _probe_client(self) -> None:
+        """Sends interim answers until the answer is ready, to notice a client that has gone.
 
-        A client that left altogether looks like one that only sends no more, until the server
-        writes: TCP then resets the connection, which the next write finds out.
+        A closed connection looks like a half-closed one until the server writes. TCP then resets
+        the connection, and the next write fails.
         """
         cycle = self.cycle
         if cycle.response_started or self.transport.is_closing():
             return
-        if self.scope["http_version"] == "1.1":  # HTTP/1.0 knows no interim answers.
+        if self.scope["http_version"] == "1.1":  # HTTP/1.0 has no interim answers.
             self.transport.write(CONTINUE)
-            self.loop.call_later(CONTINUE_SECONDS, self._show_who_left)
+            self.loop.call_later(CONTINUE_SECONDS, self._probe_client)
 
     def on_response_complete(self) -> None:
+        """Starts the client's time, or closes a half-closed connection."""
         super().on_response_complete()
-        if self._serves():  # A request that was sent ahead is begun at once.
+        if self._serves():  # The next request of the pipeline has started.
             return
         if self._half_closed:
             self.transport.close()
         else:
-            self._all.wait(self)
+            self._connections.wait(self)
 
     def pause_writing(self) -> None:
+        """Starts the time of a client that does not read its answer."""
         super().pause_writing()
-        self._all.stalled(self)
+        self._connections.stalled(self)
 
     def is_fetched(self) -> bool:
-        """Whether an answer is on its way, and the client has not all of it."""
+        """Returns whether the client has not yet got the whole answer."""
         return self._serves() or self.transport.get_write_buffer_size() > 0
 
     def _serves(self) -> bool:
@@ -172,10 +178,11 @@ class Connection(H11Protocol):
         return cycle is not None and not cycle.response_complete and not cycle.more_body
 
     def dismiss(self, reason: bytes) -> None:
-        """Ends the connection at once; with an answer, where one is due and fits."""
-        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            if not self.transport.get_write_buffer_size() and not self.transport.is_closing():
-                self.transport.write(reason)
+        """Closes the connection at once; sends `reason` first if no other answer has started."""
+        unsent = self.transport.get_write_buffer_size()
+        may_answer = self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE) and not unsent
+        if may_answer and not self.transport.is_closing():
+            self.transport.write(reason)
         if self.transport.get_write_buffer_size():
             self.transport.abort()
         else:

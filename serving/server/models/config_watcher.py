@@ -1,4 +1,4 @@
-"""Follows the file that says which models are served, while the server runs."""
+"""Watches the configuration file that lists the served models."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ log = logging.getLogger(__name__)
 
 
 class ConfigWatcher:
-    """Reads a `ModelServerConfig` file again and again, and hands on what has changed.
+    """Polls a `ModelServerConfig` file, and reloads the models when it has changed.
 
-    What cannot be used is said in the log, once, and the models stay as they are. A label whose
-    version is not there yet is tried again each time.
+    A file that cannot be used changes nothing, and is reported once in the log. A label whose
+    version is not loaded yet is tried again at each poll.
 
     Args:
-        path: the file; None follows nothing.
-        seconds: between two looks; 0 follows nothing.
-        reload: takes the models, as `ModelManager.reload` does.
+        path: the file; None watches nothing.
+        seconds: time between two polls; 0 watches nothing.
+        reload: replaces the models, for example `ModelManager.reload`.
     """
 
     def __init__(
@@ -33,36 +33,36 @@ class ConfigWatcher:
         self._closing = threading.Event()
         self._known: list[ModelConfig] | None = None
         self._said = ""
-        self._thread = threading.Thread(target=self._follow, name="config", daemon=True)
+        self._thread = threading.Thread(target=self._poll, name="config", daemon=True)
 
     def start(self, known: list[ModelConfig]) -> None:
-        """Begins; `known` is what the file said when the models were started."""
+        """Starts the thread; `known` is the content of the file when the models were started."""
         if self._path is None or self._seconds <= 0:
             return
         self._known = known
         self._thread.start()
 
     def close(self) -> None:
-        """Ends; waits for a reload under way."""
+        """Ends the thread, after a running reload."""
         self._closing.set()
         if self._thread.is_alive():
             self._thread.join()
 
-    def _follow(self) -> None:
+    def _poll(self) -> None:
         while not self._closing.wait(self._seconds):
             try:
                 configs = read_models(self._path)
                 if configs != self._known:
                     self._reload(configs)
                     self._known = configs
-                    log.info("models as %s says now", self._path)
+                    log.info("models reloaded from %s", self._path)
                 said = ""
             except InputError as error:
                 said = str(error)
             except ServingError as error:
                 said = f"{self._path}: {error.message}"
-            except Exception as error:  # The server must not stop for it.
-                said = f"{self._path} could not be followed: {error!r}"
+            except Exception as error:  # The server goes on.
+                said = f"models could not be reloaded from {self._path}: {error!r}"
             if said and said != self._said:
                 log.error("%s", said)
             self._said = said

@@ -1,7 +1,7 @@
-"""A SavedModel in a session of its own: what TensorFlow Serving's C++ loader does, in Python.
+"""Loads a SavedModel into a session of its own, like TensorFlow Serving's C++ loader.
 
-Graph, variables and initialisers are loaded, and nothing of the Keras or `tf.function` objects
-around them. A session is closed without touching another, so a version's memory goes when it does.
+It loads graph, variables and initialisers, without the Keras and `tf.function` objects around them.
+Closing the session frees the memory of one version and does not affect others.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ def _meta_graph(directory: Path) -> meta_graph_pb2.MetaGraphDef:
 
 
 def _forget_shapes(meta_graph: meta_graph_pb2.MetaGraphDef) -> None:
-    """Lets inputs have any shape, as the C++ session does: there only operations check shapes.
+    """Allows inputs of any shape, because in the C++ session only operations check shapes.
 
-    Python's session would refuse what TensorFlow Serving computes; its public example feeds [3] to
-    an input declared as [?, 1].
+    Python's session would refuse requests that TensorFlow Serving answers. Its public example feeds
+    [3] to an input declared as [?, 1].
     """
     fed = {
         tensor.name.split(":")[0]
@@ -57,11 +57,11 @@ class SavedModel:
     """A loaded SavedModel.
 
     Args:
-        directory: holds `saved_model.pb`, `variables/` and perhaps `assets/`.
+        directory: a folder with `saved_model.pb`, `variables/` and optionally `assets/`.
         session_config: threads and devices.
 
     Attributes:
-        signatures: name -> SignatureDef, all that the file has.
+        signatures: name -> SignatureDef, for all signatures in the file.
 
     Raises:
         InputError: if the directory holds no SavedModel that can be loaded.
@@ -111,15 +111,15 @@ class SavedModel:
         """Computes tensors from tensors, both by their names in the graph.
 
         Raises:
-            tf.errors.OpError: what an operation has to say against its inputs.
+            tf.errors.OpError: if an operation refuses its inputs.
         """
         return self._session.run(list(fetches), feeds)
 
     def close(self) -> None:
-        """Frees variables and graph. No `run` may be under way or follow."""
+        """Frees variables and graph. No `run` may be running or follow."""
         self._session.close()
         del self._session, self._graph
-        if gc.get_freeze_count():  # The graph has cycles, and what is frozen is never collected.
+        if gc.get_freeze_count():  # The graph has cycles, and frozen objects are never collected.
             gc.unfreeze()
             gc.collect()
             gc.freeze()

@@ -1,7 +1,7 @@
-"""Replays the warm-up requests that a version brings along, before it answers anybody.
+"""Replays the warm-up requests of a version before it becomes available.
 
-As in TensorFlow Serving: the file assets.extra/tf_serving_warmup_requests holds PredictionLogs, at
-most 1000, and one that fails fails the version.
+As in TensorFlow Serving, the file assets.extra/tf_serving_warmup_requests holds at most 1000
+PredictionLogs. If one fails, the version is not loaded.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ def warm_up(
     run: Callable[[str, Mapping[str, np.ndarray]], Mapping[str, np.ndarray]],
     most_bytes: int,
 ) -> int:
-    """Runs a version's warm-up requests on it; returns how many there were.
+    """Runs the warm-up requests of a version; returns their number.
 
     Args:
         model: the loaded version.
         run: runs a signature, by its name, on arrays.
-        most_bytes: of one tensor, as for the requests of clients.
+        most_bytes: limit on one tensor, as for requests of clients.
 
     Raises:
-        InputError: for a file that cannot be read, too many records, or one that fails.
+        InputError: if the file cannot be read, has too many records, or a request fails.
     """
     path = model.directory / WARMUP_PATH
     if not path.exists():

@@ -1,1 +1,1 @@
-"""What goes over the wire: errors, tensors, JSON, and TensorFlow Serving's configuration files."""
+"""Wire formats: errors, tensors, JSON, and TensorFlow Serving's configuration files."""

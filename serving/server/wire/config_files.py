@@ -1,4 +1,4 @@
-"""TensorFlow Serving's configuration files: models, batching, monitoring, in protobuf text."""
+"""Reads TensorFlow Serving's configuration files: models, batching, monitoring."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ PROMETHEUS_PATH = "/monitoring/prometheus/metrics"
 
 @dataclass(frozen=True)
 class Policy:
-    """Which of the versions on disk are served: the `latest` so many, or `specific`, or all."""
+    """The served versions: the `latest` ones by number, the `specific` ones, or all."""
 
     latest: int | None = 1
     specific: tuple[int, ...] = ()
 
     def choose(self, versions: Iterable[int]) -> set[int]:
-        """The versions to serve, of those that are there."""
-        there = set(versions)
+        """Returns the versions to serve, out of the existing ones."""
+        existing = set(versions)
         if self.specific:
-            return there & set(self.specific)
-        return there if self.latest is None else set(sorted(there)[-self.latest :])
+            return existing & set(self.specific)
+        return existing if self.latest is None else set(sorted(existing)[-self.latest :])
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """One model: its name, the folder of its versions, which are served, and labels of versions."""
+    """One model: its name, the folder of its versions, the version policy and version labels."""
 
     name: str
     base_path: Path
@@ -50,11 +50,11 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class BatchingParameters:
-    """How requests are put together; fields as in TensorFlow Serving's BatchingParameters.
+    """The parameters of batching; fields as in TensorFlow Serving's BatchingParameters.
 
-    The defaults are this server's: a batch does not wait for company, and holds what has come
-    when a thread is free for it. There are two threads, because one leaves cores idle: TensorFlow
-    has no work for all of them all through a batch, and none while Python has its turn.
+    With this server's defaults a batch does not wait until it is full. It holds the requests that
+    have arrived when a thread is free. There are two threads, because one leaves cores idle: while
+    Python prepares the next batch, and in parts of the model that use few cores.
     """
 
     max_batch_size: int = 8
@@ -66,19 +66,19 @@ class BatchingParameters:
 
     @property
     def most_rows(self) -> int:
-        """The rows that a request may have: a batch, or where it is split, what the queue holds."""
+        """Returns the most rows per request: a batch, or if requests are split, the queue."""
         splits = self.enable_large_batch_splitting
         return self.max_batch_size * (self.max_enqueued_batches if splits else 1)
 
     def padded(self, rows: int) -> int:
-        """The batch size that `rows` rows are brought to."""
+        """Returns the size of a batch of `rows` rows after padding."""
         return next((size for size in self.allowed_batch_sizes if size >= rows), rows)
 
 
 def _message_classes(
     schema: Mapping[str, Mapping[str, tuple[int, str]]],
 ) -> dict[str, type[Message]]:
-    """Message classes for schemas that no package holds: message -> field -> (number, type)."""
+    """Returns message classes for schemas: message -> field -> (number, type)."""
     kinds = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(
         name="tf_sg2/serving/configuration.proto", package="tf_sg2.serving", syntax="proto3"
@@ -102,7 +102,7 @@ def _message_classes(
     }
 
 
-# tensorflow-serving-api holds no code for these. The field numbers are Serving's.
+# tensorflow-serving-api has no classes for these. The field numbers are Serving's.
 _MESSAGES = _message_classes(
     {
         "BatchingParameters": {
@@ -125,7 +125,7 @@ def _read(path: str | os.PathLike[str], message: Message) -> Message:
     """Fills a message from a text file.
 
     Raises:
-        InputError: if the file cannot be read, or holds something else.
+        InputError: if the file cannot be read, or is no such message.
     """
     try:
         return text_format.Parse(Path(path).read_text(encoding="utf-8"), message)
@@ -138,7 +138,7 @@ def _read(path: str | os.PathLike[str], message: Message) -> Message:
 
 
 def read_models(path: str | os.PathLike[str]) -> list[ModelConfig]:
-    """The models of a `ModelServerConfig` file. Relative paths start where the server does.
+    """Returns the models of a `ModelServerConfig` file; paths are relative to the working folder.
 
     Raises:
         InputError: if the file cannot be used.
@@ -150,11 +150,10 @@ def read_models(path: str | os.PathLike[str]) -> list[ModelConfig]:
 
 
 def models(config: model_server_config_pb2.ModelServerConfig) -> list[ModelConfig]:
-    """The models of a `ModelServerConfig`.
+    """Returns the models of a `ModelServerConfig`.
 
     Raises:
-        ServingError: INVALID_ARGUMENT for a configuration that contradicts itself, or that this
-            server does not know.
+        ServingError: INVALID_ARGUMENT for an inconsistent or unsupported configuration.
     """
     if config.WhichOneof("config") != "model_config_list":
         raise invalid_argument("Invalid ServerModelConfig: a model_config_list is needed")
@@ -199,8 +198,10 @@ def _policy(model: model_server_config_pb2.ModelConfig) -> Policy:
 
 
 def read_batching(path: str | os.PathLike[str]) -> BatchingParameters:
-    """A `BatchingParameters` file. What it leaves out is TensorFlow Serving's default, except that
-    oversized requests are split only where the file says so.
+    """Reads a `BatchingParameters` file.
+
+    Missing fields get TensorFlow Serving's defaults, except that large requests are split only if
+    the file enables it.
 
     Raises:
         InputError: if the file cannot be used.
@@ -230,7 +231,9 @@ def read_batching(path: str | os.PathLike[str]) -> BatchingParameters:
         raise InputError(f"{path}: batch_timeout_micros must not be negative")
     sizes = parameters.allowed_batch_sizes
     if list(sizes) != sorted(set(sizes)) or (sizes and sizes[0] < 1):
-        raise InputError(f"{path}: allowed_batch_sizes must increase, and {list(sizes)} do not")
+        raise InputError(
+            f"{path}: allowed_batch_sizes must be positive and increase, not {list(sizes)}"
+        )
     if sizes and sizes[-1] != parameters.max_batch_size:
         raise InputError(
             f"{path}: the last of allowed_batch_sizes must be max_batch_size, "
@@ -238,14 +241,14 @@ def read_batching(path: str | os.PathLike[str]) -> BatchingParameters:
         )
     if message.pad_variable_length_inputs:
         raise InputError(
-            f"{path}: pad_variable_length_inputs is not known here; requests of other shapes go "
-            "into batches of their own"
+            f"{path}: pad_variable_length_inputs is not supported; remove it. Requests of other "
+            "shapes run in batches of their own"
         )
     return parameters
 
 
 def read_monitoring(path: str | os.PathLike[str]) -> str | None:
-    """The metrics' path by a `MonitoringConfig` file; None if they are off.
+    """Returns the path of the metrics from a `MonitoringConfig` file; None if they are off.
 
     Raises:
         InputError: if the file cannot be used.

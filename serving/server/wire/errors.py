@@ -1,4 +1,4 @@
-"""Errors as both protocols know them: a canonical code and a sentence."""
+"""Errors in both protocols: a canonical code and a message."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ NAMES = {number: name for name, (number, _) in CODES.items()}
 
 
 class ServingError(Exception):
-    """A request that cannot be answered, for a reason that its sender is told.
+    """A request that cannot be answered, with the reason for its sender.
 
     Attributes:
         code: name of the canonical code, such as "INVALID_ARGUMENT".
-        message: the sentence, at most `LONGEST_MESSAGE` bytes and a mark of the cut.
-        counted: whether the metrics know of it.
+        message: the reason, cut after `LONGEST_MESSAGE` bytes.
+        counted: whether the metrics have counted it.
     """
 
     counted = False
 
     def __init__(self, code: str, message: str):
-        encoded = message.encode(errors="replace")  # A request may name lone surrogates.
+        encoded = message.encode(errors="replace")  # A request may contain lone surrogates.
         message = encoded[:LONGEST_MESSAGE].decode(errors="ignore")
         if len(encoded) > LONGEST_MESSAGE:
             message += "...TRUNCATED"
@@ -54,49 +54,49 @@ class ServingError(Exception):
 
     @property
     def number(self) -> int:
-        """The canonical code as gRPC and TensorFlow number it."""
+        """Returns the number of the canonical code in gRPC and TensorFlow."""
         return CODES[self.code][0]
 
     @property
     def http_status(self) -> int:
-        """The HTTP status that TensorFlow Serving gives the code."""
+        """Returns TensorFlow Serving's HTTP status for the code."""
         return CODES[self.code][1]
 
 
 def invalid_argument(message: str) -> ServingError:
-    """The error for a request that is wrong in itself."""
+    """Returns the error for a request that is wrong."""
     return ServingError("INVALID_ARGUMENT", message)
 
 
 def task_too_large(rows: int, most: int) -> ServingError:
-    """The error for a request of more rows than can be computed."""
+    """Returns the error for a request with too many rows."""
     return invalid_argument(f"Task size {rows} is larger than maximum input batch size {most}")
 
 
 def from_exception(error: BaseException) -> ServingError:
-    """What a sender is told about any exception.
+    """Returns the error for the sender of a request that raised an exception.
 
-    TensorFlow's own errors keep code and text; of others only the kind is told, because their text
-    may speak of the server rather than of the request.
+    TensorFlow's errors keep code and text. Of other exceptions only the type is told, because their
+    text may be about the server instead of the request.
     """
     if isinstance(error, ServingError):
         return error
     number = getattr(error, "error_code", None)  # tf.errors.OpError
     if number in NAMES:
-        # Python's session puts a heading over what the C++ runtime says.
+        # Python's session adds a heading to the message of the C++ runtime.
         return ServingError(NAMES[number], error.message.removeprefix(SESSION_HEADING))
     if isinstance(error, MemoryError):
         return ServingError("RESOURCE_EXHAUSTED", "Not enough memory to answer the request")
-    # Before Python 3.11 the timeouts of either kind of future are classes of their own.
+    # Before Python 3.11, each kind of future has its own timeout class.
     if isinstance(error, TIMEOUTS):
         return ServingError("DEADLINE_EXCEEDED", "Timed out")
     return ServingError("INTERNAL", f"Internal error: {type(error).__name__}")
 
 
 def without_frames(error: BaseException) -> None:
-    """Drops an error's traceback and causes, once it is dealt with.
+    """Removes the traceback and the causes of a handled error.
 
-    Their frames hold the data of the request, often in a cycle with the error, so that only the
-    garbage collector would free it.
+    Their frames refer to the data of the request, often in a reference cycle with the error. Only
+    the garbage collector would free such data.
     """
     error.__traceback__ = error.__cause__ = error.__context__ = None

@@ -1,7 +1,7 @@
-"""Arrays to the JSON of REST answers, in TensorFlow Serving's two formats.
+"""Converts arrays to the JSON of REST answers, in TensorFlow Serving's two formats.
 
-Texts are made of a piece of an array at a time: a Python string for each element of a large one
-would take many times its memory.
+The text is made from a piece of an array at a time. `json.dumps` would need a Python object per
+element at the same time, which takes many times the memory of a large array.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from tf_sg2.serving.server.wire.errors import invalid_argument
 from tf_sg2.serving.server.wire.tensors import held_bytes, type_name
 
 UNSERVED = ("float16", "bfloat16", "uint16")
-PIECE_BYTES = 1 << 20  # That the strings of a piece take, about.
-ELEMENT_BYTES = 200  # Of a number, as an array of characters and as a string.
+PIECE_BYTES = 1 << 20  # Memory for the strings of a piece, about.
+ELEMENT_BYTES = 200  # Memory per number, as an array of characters and as a string.
 
 
 def predictions(outputs: Mapping[str, np.ndarray], row_format: bool, hold: Hold) -> bytearray:
-    """The body of a predict answer.
+    """Returns the body of a predict answer.
 
     Args:
         outputs: arrays by output alias; strings as arrays of `bytes`.
-        row_format: `{"predictions": [...]}`, one element a row; else `{"outputs": ...}`.
+        row_format: `{"predictions": [...]}`, one element per row; else `{"outputs": ...}`.
         hold: is charged for the body as it grows.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, if a type has no JSON form, or rows do not fit together; or
-            if there is no room for the body, or nobody waits for it any more.
+        ServingError: INVALID_ARGUMENT, if a type has no JSON form, or numbers of rows differ. Also
+            if the memory for all requests is full, or the request was cancelled.
     """
     if not outputs:
         raise invalid_argument("Cannot convert empty tensor map to JSON")
@@ -60,7 +60,7 @@ class _Body:
         self._hold, self.text = hold, bytearray()
 
     def add(self, piece: str) -> None:
-        """Appends a piece, if there is room."""
+        """Appends a piece, if there is memory for it."""
         self._hold.add(len(piece))
         self.text += piece.encode()
 
@@ -94,13 +94,13 @@ def _rows_in_a_piece(size: int, arrays: Iterable[np.ndarray]) -> int:
 
 
 def _text_bytes(array: np.ndarray) -> int:
-    """What the strings of an array's elements take, about."""
+    """Returns the memory of the strings of an array's elements, about."""
     size = 4 * held_bytes([array]) if array.dtype == object else 0
     return size + ELEMENT_BYTES * array.size
 
 
 def _row_texts(outputs: Mapping[str, np.ndarray]) -> list[str]:
-    """The text of each row of some small arrays."""
+    """Returns the text of each row of small arrays."""
     columns = {}
     for name, array in outputs.items():
         elements = _elements(name, array)
@@ -120,7 +120,7 @@ def _row_texts(outputs: Mapping[str, np.ndarray]) -> list[str]:
 
 
 def _add_object(body: _Body, outputs: Mapping[str, np.ndarray]) -> None:
-    """Appends arrays by name; of a single one only the value."""
+    """Appends arrays by name; a single array without its name."""
     if len(outputs) == 1:
         ((name, array),) = outputs.items()
         _add_array(body, name, array)
@@ -150,12 +150,12 @@ def _add_array(body: _Body, name: str, array: np.ndarray) -> None:
 
 
 def _row(array: np.ndarray, index: int) -> np.ndarray:
-    """A row, as an array even where it is a single element."""
+    """Returns a row as an array, even if it is a single element."""
     return array[index : index + 1].reshape(array.shape[1:])
 
 
 def _nested(elements: list[str], shape: tuple[int, ...]) -> str:
-    """Elements in the brackets of a shape."""
+    """Returns elements in nested brackets of a shape."""
     for axis in range(len(shape) - 1, -1, -1):
         size = shape[axis]
         count = int(np.prod(shape[:axis], dtype=np.int64))
@@ -166,7 +166,7 @@ def _nested(elements: list[str], shape: tuple[int, ...]) -> str:
 
 
 def _elements(name: str, array: np.ndarray) -> list[str]:
-    """Each element's JSON text, in the array's order."""
+    """Returns the JSON text of each element, in the order of the array."""
     flat = array.reshape(-1)
     dtype = tf.dtypes.as_dtype(array.dtype)
     if dtype.is_floating:
@@ -181,7 +181,7 @@ def _elements(name: str, array: np.ndarray) -> list[str]:
 
 
 def _decimals(flat: np.ndarray) -> list[str]:
-    """The shortest decimals that give the same float of the same width: 0.1, not 0.10000000149."""
+    """Returns the shortest decimals that give the same float of the same width."""
     texts = flat.astype("U32").tolist()
     for index in np.flatnonzero(~np.isfinite(flat)).tolist():
         value = flat[index]

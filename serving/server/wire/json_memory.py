@@ -1,27 +1,27 @@
-"""How much memory the document of a JSON body takes, so that it is charged before it is made."""
+"""Bounds the memory of a parsed JSON body, so that it is charged before parsing."""
 
 from __future__ import annotations
 
-# Bytes that CPython takes at most. tests/serving/test_serve_memory.py measures them.
-SLOT = 10  # Of a list, in its container; lists grow by an eighth.
-LIST = 88  # With room for four.
+# Bytes in CPython, at most. tests/serving/test_serve_memory.py measures them.
+SLOT = 10  # A slot in a list; lists grow by an eighth.
+LIST = 88  # With four slots.
 OBJECT = 64
-MEMBER = 125  # A table of a single member is the most for one.
+MEMBER = 125  # The most per member is a table with one member.
 NUMBER = 32
-STRING = 120  # Without its characters; twice: as text, and as bytes for a tensor.
+STRING = 120  # Text and bytes, both without their characters.
 ESCAPE = b"\\u"
 
 
 def document_bytes(body: bytes) -> int:
-    """Returns a bound on what the text and the document of a body take, together.
+    """Returns an upper bound on the memory of a body's text and document together.
 
-    It counts brackets, commas and quotes, which is quick; those inside strings count too, so text
-    that is full of them seems larger than it is.
+    It counts brackets, commas and quotes, which is fast. Those inside strings count too, so the
+    bound of text with many of them is high.
     """
     lists, objects = body.count(b"["), body.count(b"{")
     members, strings = body.count(b":"), body.count(b'"') // 2
     values = body.count(b",") + lists + objects + 1
-    width = 1 if body.isascii() else 4  # Of a character, if the widest is in one string.
+    width = 1 if body.isascii() else 4  # Bytes per character, at most.
     inner = 4 if ESCAPE in body else width
     return (
         values * SLOT

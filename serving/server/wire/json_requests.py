@@ -1,4 +1,7 @@
-"""REST bodies to arrays, by the rules and in the words of TensorFlow Serving's `json_tensor`."""
+"""Converts REST bodies to arrays, by the rules of TensorFlow Serving's `json_tensor`.
+
+No JSON library has its rules and messages, so the parsed document is checked here.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ from tf_sg2.serving.server.wire.tensors import type_name
 
 JSON = Any  # What `json` parses to.
 
-# Python's parser's complaints in RapidJSON's words.
+# Messages of Python's parser -> messages of RapidJSON.
 COMPLAINTS = {
     "Expecting value": "Invalid value.",
     "Expecting property name enclosed in double quotes": "Missing a name for object member.",
@@ -37,13 +40,13 @@ COMPLAINTS = {
     "Invalid \\uXXXX escape": "Incorrect hex digit after \\u escape in string.",
 }
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint32", "uint64")
-MOST_DIMENSIONS = 31  # NumPy 1 knows 32, and rows add one.
+MOST_DIMENSIONS = 31  # NumPy 1 allows 32, and rows add one.
 FLOATS = ("float32", "float64")
-ARRAY_BYTES = 200  # Of an array of one row, without its values.
+ARRAY_BYTES = 200  # Memory of an array without its values.
 
 
 def parse(body: bytes | bytearray) -> dict[str, JSON]:
-    """The JSON object that opens `body`; what follows it is ignored, as Serving ignores it.
+    """Returns the JSON object at the start of `body`; the rest is ignored, as in Serving.
 
     Raises:
         ServingError: INVALID_ARGUMENT for anything else.
@@ -76,9 +79,10 @@ _DECODER = json.JSONDecoder()
 
 
 def _decoded(text: str) -> JSON:
-    """What the text opens with. Nothing else runs in Python meanwhile, so it must be quick: a
-    million small lists would set off the garbage collector again and again, over all of them, which
-    takes ten times as long as the decoding, and finds nothing.
+    """Returns the JSON value at the start of the text, decoded without garbage collection.
+
+    Decoding blocks all other Python threads. A million small lists would start the collector many
+    times, which takes ten times as long as the decoding and frees nothing.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -90,7 +94,7 @@ def _decoded(text: str) -> JSON:
 
 
 def signature_name(document: Mapping[str, JSON]) -> str:
-    """The signature that the document asks for; empty means the default."""
+    """Returns the requested signature; empty means the default."""
     name = document.get("signature_name", "")
     if not isinstance(name, str):
         raise invalid_argument(
@@ -106,20 +110,20 @@ def tensors(
     hold: Hold,
     most_rows: int | None = None,
 ) -> tuple[dict[str, np.ndarray], bool]:
-    """The arrays of a predict request.
+    """Returns the arrays of a predict request.
 
     Args:
         document: the parsed body.
         inputs: the signature's inputs and their types.
         hold: is charged for rows that are converted one by one.
-        most_rows: more instances are refused before they are looked at.
+        most_rows: limit on the number of instances, checked before conversion.
 
     Returns:
         The arrays by input, and whether the request is in row format.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, or UNIMPLEMENTED for a type that JSON does not carry; or if
-            there is no room for the rows, or nobody waits for them any more.
+        ServingError: INVALID_ARGUMENT, or UNIMPLEMENTED for a type without a JSON form. Also if the
+            memory for all requests is full, or the request was cancelled.
     """
     try:
         if "instances" in document and "inputs" in document:
@@ -192,7 +196,7 @@ def _rows_one_by_one(
                 hold.add(ARRAY_BYTES + _add_row(rows, name, value, inputs))
             except ServingError as error:
                 if error.code not in ("INVALID_ARGUMENT", "UNIMPLEMENTED"):
-                    raise  # There is no room, or nobody waits.
+                    raise  # The memory is full, or the request was cancelled.
                 key = f" key: {name}" if named else ""
                 raise invalid_argument(
                     f"Failed to process element: {index}{key} of 'instances' list. "
@@ -222,11 +226,11 @@ def _add_row(
                 f"Expecting shape {_shape(first.shape)} but got: {_shape(row.shape)}"
             )
     rows[name].append(row)
-    return 2 * row.nbytes  # It is copied when all rows are put together.
+    return 2 * row.nbytes  # It is copied when the rows are stacked.
 
 
 def _array(value: JSON, dtype: tf.DType) -> np.ndarray:
-    """A value or nested lists of equal length as an array."""
+    """Returns the array of a value, or of nested lists of equal lengths."""
     quick = _numbers(value, dtype)
     if quick is not None:
         return quick
@@ -247,7 +251,7 @@ def _array(value: JSON, dtype: tf.DType) -> np.ndarray:
 
 
 def _numbers(value: JSON, dtype: tf.DType) -> np.ndarray | None:
-    """The array, if NumPy can make it and no element needs a closer look; else None."""
+    """Returns the array if NumPy can convert all elements at once, else None."""
     if dtype.name not in FLOATS + INTEGERS or not _only_numbers(value):
         return None
     try:
@@ -267,8 +271,10 @@ def _numbers(value: JSON, dtype: tf.DType) -> np.ndarray | None:
 
 
 def _only_numbers(value: JSON) -> bool:
-    """Whether all leaves are numbers. NumPy would take a boolean among them for one, and give a
-    million short strings the room of the longest.
+    """Returns whether all leaves are numbers.
+
+    NumPy would accept a boolean among numbers. It would also give each of a million strings the
+    size of the longest.
     """
     if not isinstance(value, list):
         return type(value) in (int, float)
@@ -301,7 +307,7 @@ def _flatten(
 
 
 def _converter(dtype: tf.DType) -> Callable[[JSON], Any]:
-    """What turns one JSON value into one element."""
+    """Returns the function that converts one JSON value to one element."""
 
     def wrong(value: JSON) -> ServingError:
         return invalid_argument(
@@ -370,7 +376,7 @@ def _from_base64(value: dict[str, JSON]) -> bytes:
 
 
 def _format_error(value: JSON, complaint: str) -> ServingError:
-    # The end is what helps: the value before it is cut rather than the sentence.
+    # A long value is cut, so that the message after it stays complete.
     return invalid_argument(f"JSON Value: {_text(value)} {complaint}")
 
 
@@ -387,8 +393,8 @@ def _shape(shape: Iterable[int]) -> str:
 
 
 def _text(value: JSON) -> str:
-    """The value as JSON, written no further than a message may be long."""
-    if isinstance(value, (str, int)):  # A huge one would be written in one piece.
+    """Returns the value as JSON, cut to the length of a message."""
+    if isinstance(value, (str, int)):  # It would be written in one piece, however long.
         return json.dumps(value[:256] if isinstance(value, str) else value)[:256]
     pieces, length = [], 0
     for piece in json.JSONEncoder(indent=4).iterencode(value):

@@ -1,4 +1,4 @@
-"""TensorProtos to arrays and back, within a bound on the memory they may take."""
+"""Converts TensorProtos to arrays and back, within a limit on their memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_DIMENSIONS = 254  # TensorFlow's own limit.
 
 STRING_BYTES = 40  # Of an empty `bytes` object, at most.
 
-# Where a TensorProto keeps the values of a type.
+# The field of a TensorProto for the values of a type.
 FIELDS = {
     "float32": "float_val",
     "float64": "double_val",
@@ -35,12 +35,12 @@ FIELDS = {
 
 
 def type_name(dtype: tf.DType) -> str:
-    """The type as TensorFlow's C++ messages spell it: `float`, not `float32`."""
+    """Returns the type's name in TensorFlow's C++ messages: `float`, not `float32`."""
     return {"float32": "float", "float64": "double", "float16": "half"}.get(dtype.name, dtype.name)
 
 
 def held_bytes(arrays: Iterable[np.ndarray]) -> int:
-    """Returns the memory that arrays take, with the `bytes` objects of those of strings."""
+    """Returns the memory of arrays, including the `bytes` objects of arrays of strings."""
     return sum(
         array.nbytes
         if array.dtype != object
@@ -50,13 +50,13 @@ def held_bytes(arrays: Iterable[np.ndarray]) -> int:
 
 
 def to_array(proto: TensorProto, most_bytes: int) -> np.ndarray:
-    """The array of a TensorProto; strings give an array of `bytes` objects.
+    """Returns the array of a TensorProto; strings give an array of `bytes` objects.
 
-    A shape may promise more than the message holds, because one value can stand for all: hence the
-    bound.
+    A short message may describe a large tensor, because one value can stand for all elements. So
+    the size is limited.
 
     Raises:
-        ValueError: for a message that holds no tensor of its type and shape.
+        ValueError: if the message is no tensor of its type and shape.
         ServingError: INVALID_ARGUMENT, for a tensor over `most_bytes`.
     """
     dtype = tf.dtypes.as_dtype(proto.dtype)
@@ -83,10 +83,10 @@ def to_array(proto: TensorProto, most_bytes: int) -> np.ndarray:
     if not len(values):
         return np.full(shape, b"" if dtype == tf.string else 0, dtype.as_numpy_dtype)
     if len(values) == count and dtype in (tf.float32, tf.float64):
-        # The end of a packed field is the array: no Python object for each value.
-        alone = TensorProto()
-        getattr(alone, FIELDS[dtype.name]).MergeFrom(values)
-        wire = alone.SerializeToString()
+        # The end of a packed field is the array, so no Python object per value is needed.
+        single = TensorProto()
+        getattr(single, FIELDS[dtype.name]).MergeFrom(values)
+        wire = single.SerializeToString()
         start = len(wire) - count * dtype.size
         return np.frombuffer(wire, dtype.as_numpy_dtype, count, start).reshape(shape)
     return tf.make_ndarray(proto)
@@ -102,9 +102,9 @@ def _varint(number: int) -> bytes:
 
 
 def _packed_bytes(values: np.ndarray) -> bytes:
-    """uint8 values as a packed field of varints: one byte below 128, else two.
+    """Returns uint8 values as a packed field of varints: one byte below 128, else two.
 
-    Two bytes are v | 128, which is v itself, and v >> 7, which is 1.
+    The two bytes are v | 128, which equals v, and v >> 7, which equals 1.
     """
     pairs = np.ones((len(values), 2), np.uint8)
     pairs[:, 0] = values
@@ -114,19 +114,19 @@ def _packed_bytes(values: np.ndarray) -> bytes:
 
 
 def to_proto(array: np.ndarray, as_content: bool = False) -> TensorProto:
-    """The TensorProto of an array.
+    """Returns the TensorProto of an array.
 
     Args:
-        array: of any served type; strings as an array of `bytes` objects.
-        as_content: put the values into `tensor_content`, as they lie in memory. It is shorter, but
-            a client that reads `float_val` does not find them; TensorFlow Serving has the same
-            choice, and the same default.
+        array: an array of a served type; strings as an array of `bytes` objects.
+        as_content: puts the values into `tensor_content`, in memory order. It is shorter, but a
+            client that reads `float_val` does not find them. TensorFlow Serving has the same option
+            with the same default.
     """
     array = np.asarray(array)
     dtype = tf.dtypes.as_dtype(array.dtype)
     proto = TensorProto(dtype=dtype.as_datatype_enum)
-    # A field number and wire type 2, then the length, then the values: so large tensors are put
-    # into a message without a Python object for each value.
+    # A packed field: number and wire type 2, length, values. Written directly, it needs no Python
+    # object per value.
     if dtype.name in ("float32", "float64", "uint8") and not as_content and array.size:
         number = {"float32": 5, "float64": 6, "uint8": 7}[dtype.name]
         flat = np.ascontiguousarray(array).reshape(-1)
