@@ -122,7 +122,7 @@ def test_the_only_model_needs_no_name(guarded, server):
         assert client.model == "tiny"
     with pytest.raises(InputError, match="has the models classes, tiny; choose one"):
         Client(server.rest)
-    with pytest.raises(InputError, match="does not tell which models"):
+    with pytest.raises(InputError, match="does not list its models"):
         Client(server.grpc)
 
 
@@ -328,7 +328,7 @@ def test_the_command_waits_for_a_server_that_starts(folders, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--seeds=0", "--out=a.png"], "say what the client shall do"),
+        (["--seeds=0", "--out=a.png"], "the client needs a verb"),
         (["generate", "--out=a.png"], "--seeds is needed"),
         (["generate", "--seeds=0"], "--out is needed"),
         (["generate", "--seeds=0", "--out=folder"], "is no .png file"),

@@ -282,7 +282,7 @@ def test_a_polling_server_never_sees_half_a_version(run, tmp_path, monkeypatch):
         raise InputError("no")
 
     monkeypatch.setattr(exporter, "try_out", fail)
-    with pytest.raises(InputError, match="^no$"):
+    with pytest.raises(InputError, match=r"^no$"):
         exporter.export(run, tmp_path)
     assert seen
     assert not any(name.isdigit() for name in seen)
@@ -299,7 +299,8 @@ def test_two_exporters_of_one_version_leave_one_whole_version(run, tmp_path, mon
             other[0] = exporter.export(run, tmp_path, license_text="other")
 
     monkeypatch.setattr(exporter, "try_out", meanwhile)
-    with pytest.raises(InputError, match="/1 cannot be written: "):
+    message = r" has a version 1 now: another export wrote it .* without --version for the next"
+    with pytest.raises(InputError, match=message):
         exporter.export(run, tmp_path)
     assert other == [tmp_path / "1"]
     assert list(tmp_path.iterdir()) == other
@@ -345,7 +346,7 @@ def test_weights_beyond_bfloat16_are_said(run, tmp_path):
     kept = tf.identity(weight)
     weight.assign(tf.fill(kept.shape, np.finfo(np.float32).max))
     try:
-        with pytest.raises(InputError, match="in bfloat16 holds NaN or infinity in .*const"):
+        with pytest.raises(InputError, match=r"in bfloat16 holds NaN or infinity in .*const"):
             exporter.export(run, tmp_path / "model", bfloat16=True)
     finally:
         weight.assign(kept)
@@ -363,14 +364,14 @@ IMAGE = tf.TensorSpec([None, 3, 8, 8], tf.float32, "x")
 
 def test_python_callbacks_are_refused(tmp_path):
     save(tmp_path, lambda x: {"y": tf.numpy_function(np.sin, [x], tf.float32)}, x=IMAGE)
-    with pytest.raises(InputError, match="is PyFunc.*which a stock server does not have"):
+    with pytest.raises(InputError, match=r"is PyFunc.*which a stock server does not have"):
         check_stock(tmp_path)
 
 
 def test_compilation_is_refused(tmp_path):
     inner = tf.function(lambda x: x * 2, jit_compile=True)
     save(tmp_path, lambda x: {"y": inner(x)}, x=IMAGE)
-    with pytest.raises(InputError, match="demands XLA"):
+    with pytest.raises(InputError, match="requires XLA"):
         check_stock(tmp_path)
 
 
