@@ -1,4 +1,4 @@
-"""The client: both protocols give the same, every failure is one sentence, and its command."""
+"""The client and its command: both protocols agree, and every failure is one sentence."""
 
 from __future__ import annotations
 
