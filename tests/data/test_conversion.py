@@ -185,9 +185,7 @@ def test_records_of_another_channel_count_must_be_converted(tmp_path):
     convert(source, str(tmp_path / "a.tfrecords"), image_channels=1)
     assert convert(str(tmp_path / "a.tfrecords")).usable_as_is
     assert not convert(str(tmp_path / "a.tfrecords"), image_channels=3).usable_as_is
-    assert convert(
-        source, image_channels=3
-    ).usable_as_is  # Files fit any number.
+    assert convert(source, image_channels=3).usable_as_is  # Files fit any number.
 
 
 def test_a_broken_image_does_not_end_a_check(folder):
