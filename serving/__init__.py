@@ -1,6 +1,6 @@
-"""Serving: the SavedModel export, its server and their client; imports `tf_sg2`, never `training`.
+"""Serving: SavedModel export, local server and client; imports `tf_sg2`, never `training`.
 
-`Client` loads on first use, so that an import of the package stays fast.
+`Client` is loaded at its first use, because its imports take time.
 """
 
 from __future__ import annotations

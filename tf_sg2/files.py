@@ -15,6 +15,10 @@ from typing import BinaryIO
 from tf_sg2.errors import InputError
 
 
+class ExistsError(InputError):
+    """The path of a new file or folder exists already."""
+
+
 def _beside(path: Path) -> Path:
     """A hidden name in the same folder, so that the move stays inside one file system.
 
@@ -67,12 +71,13 @@ def new_folder(path: str | Path) -> Iterator[Path]:
     """Yields an empty folder that becomes `path` when the block ends well; parents are made.
 
     Raises:
-        InputError: if `path` is there already and is not an empty folder, or cannot be written.
+        ExistsError: if `path` exists and is not an empty folder.
+        InputError: if it cannot be written.
     """
     path = Path(path)
     temporary = _beside(path)
     if os.path.lexists(path) and (not os.path.isdir(path) or any(path.iterdir())):
-        raise InputError(f"{path} exists already; remove it, or name another")
+        raise ExistsError(f"{path} exists already; remove it, or name another")
     try:
         temporary.mkdir(parents=True)
         yield temporary
@@ -88,10 +93,10 @@ def move_new(path: Path, target: Path) -> None:
     """Moves a file or a folder within its file system, never over another.
 
     Raises:
-        InputError: if `target` is there; an empty folder is replaced by a folder.
+        ExistsError: if `target` exists; a folder replaces an empty folder.
         OSError: if it cannot be moved.
     """
-    taken = InputError(f"{target} exists already; remove it, or name another")
+    taken = ExistsError(f"{target} exists already; remove it, or name another")
     if path.is_dir():
         try:
             os.rename(path, target)

@@ -1,1 +1,1 @@
-"""A client of TensorFlow Serving's protocol, over REST or gRPC."""
+"""The client for servers of TensorFlow Serving's protocol, over REST or gRPC."""

@@ -1,7 +1,7 @@
-"""A client of any server of TensorFlow Serving's protocol, over REST or gRPC.
+"""A client for any server of TensorFlow Serving's protocol, over REST or gRPC.
 
-Over REST it needs NumPy and the standard library alone; over gRPC the stubs of
-tensorflow-serving-api, which bring TensorFlow with them.
+REST needs only NumPy and the standard library. gRPC needs the stubs of tensorflow-serving-api,
+which import TensorFlow.
 """
 
 from __future__ import annotations
@@ -20,34 +20,35 @@ if TYPE_CHECKING:
     from tf_sg2.serving.client.rest import RestTransport
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8501"
-DEFAULT_TIMEOUT = 120.0  # Seconds; a CPU takes its time for large pictures.
+DEFAULT_TIMEOUT = 120.0  # Seconds; large pictures take long on a CPU.
 DEFAULT_BATCH_SIZE = 8  # The `max_batch_size` of deploy/batching.config.
 VERSION_LABEL = re.compile(r"[^/:]+")
 
 
 class Client:
-    """Asks a server for pictures.
+    """Requests pictures from a server; thread safe.
+
+    Use it as a context manager, or call `close`.
 
     Args:
-        address: `http://HOST:PORT` or `https://...` for REST, `HOST:PORT` for gRPC, and
+        address: `http://HOST:PORT` or `https://HOST:PORT` for REST, `HOST:PORT` for gRPC, or
             `grpcs://HOST:PORT` for gRPC over TLS.
-        model: its name. None takes the only model of a local server that shows its page; other
-            servers do not tell.
-        version: of the model; None for the latest.
-        label: of a version, such as "canary", in place of its number.
-        token: sent as `Authorization: Bearer`; None for none.
-        timeout: seconds until a request is given up.
-        batch_size: rows in a request; longer inputs become several requests.
-
-    Use it as a context manager, or call `close`; threads may share it.
+        model: name of the model. None takes the only model of a local server that shows its
+            page. Other servers do not list their models.
+        version: version number; None takes the latest.
+        label: label of a version, such as "canary", instead of its number.
+        token: token that is sent as `Authorization: Bearer`; None sends none.
+        timeout: seconds after which a request fails.
+        batch_size: rows per request. Longer inputs are split into several requests.
 
     Example:
         with tf_sg2.serving.Client("http://127.0.0.1:8501", "cards") as client:
             pngs = client.generate(range(16), truncation_psi=0.7)
 
     Raises:
-        InputError: for arguments that do not fit; its child `RequestError` (from the methods) for
-            a request that was not answered, with the server's own sentence if there is one.
+        InputError: for invalid arguments.
+        RequestError: a kind of InputError, from the methods: a request failed. It holds the
+            server's message if there is one.
     """
 
     def __init__(
@@ -62,11 +63,11 @@ class Client:
         batch_size: int = DEFAULT_BATCH_SIZE,
     ):
         if version is not None and label is not None:
-            raise InputError(f"take version {version} or label {label!r} of a model, not both")
+            raise InputError(f"give version {version} or label {label!r} of a model, not both")
         if version is not None and not 0 <= version <= LARGEST_VERSION:
             raise InputError(f"the version is {version}; it must be in 0...{LARGEST_VERSION}")
         if label is not None and not VERSION_LABEL.fullmatch(label):
-            raise InputError(f"the label {label!r} cannot be asked for; labels have no / and no :")
+            raise InputError(f"the label is {label!r}; it must not be empty or contain / or :")
         if not timeout > 0:
             raise InputError(f"the timeout is {timeout} seconds; it must be more than 0")
         if batch_size < 1:
@@ -101,9 +102,9 @@ class Client:
         """Returns the picture of each seed as a PNG.
 
         Args:
-            seeds: N whole numbers of 0 or more.
-            truncation_psi: 1 for all variety, 0 for the mean picture; one, or N.
-            labels: for conditional models, float [label_dim] for all, or [N, label_dim].
+            seeds: N integers, 0 or more.
+            truncation_psi: from 1 for full variety to 0 for the mean picture; one value or N.
+            labels: labels of a conditional model: float [label_dim] for all, or [N, label_dim].
         """
         inputs = {"seed": seeds, "truncation_psi": truncation_psi, "labels": labels}
         return self._only_output("generate", inputs).tolist()
@@ -116,9 +117,9 @@ class Client:
         truncation_psi: float | Sequence[float] = 0.7,
         labels: np.ndarray | None = None,
     ) -> list[bytes]:
-        """Returns PNGs of `seed_a` with the layers from `cutoff` on (0: all) taken from `seed_b`.
+        """Returns PNGs of `seed_a` whose layers from `cutoff` (0: all) come from `seed_b`.
 
-        Each argument is one value, or one for each of N pictures.
+        Each argument is one value, or one value for each of N pictures.
         """
         inputs = {
             "seed_a": seed_a,
@@ -148,18 +149,20 @@ class Client:
         return self._only_output("synthesize_png", {"w": w}).tolist()
 
     def predict(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """Returns the outputs of any signature, [N, ...] each; bytes in arrays of objects.
+        """Returns the outputs of any signature by name, [N, ...] each; bytes as object arrays.
 
         Args:
-            signature: its name.
-            inputs: arrays of N rows by name. Plain numbers become int64 or float32; NumPy arrays
+            signature: name of the signature.
+            inputs: arrays of N rows by name. Python numbers become int64 or float32. NumPy arrays
                 keep their type.
         """
         arrays = {name: _array(value) for name, value in inputs.items()}
         counts = {len(array) if array.ndim else -1 for array in arrays.values()}
         if len(counts) != 1 or min(counts) < 1:
             shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items())
-            raise InputError(f"inputs must have one number of rows, 1 or more, but are {shapes}")
+            raise InputError(
+                f"all inputs must have the same number of rows, at least 1, but are {shapes}"
+            )
         parts = []
         for start in range(0, counts.pop(), self.batch_size):
             rows = {name: array[start : start + self.batch_size] for name, array in arrays.items()}
@@ -167,27 +170,27 @@ class Client:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def signatures(self) -> dict[str, dict[str, dict[str, tuple[str, tuple[int, ...]]]]]:
-        """Returns what the model answers, as its server tells.
+        """Returns the signatures of the model, from the server's metadata.
 
-        Signature -> "inputs" and "outputs" -> name -> (type such as "float32", shape with -1 for
-        what is open).
+        The result maps signature -> "inputs" or "outputs" -> name -> (type such as "float32",
+        shape). -1 in a shape means any size.
         """
         return self._transport.signatures(*self._spec())
 
     def label_dim(self) -> int:
-        """Returns how many numbers a label has; 0 for models without labels."""
+        """Returns the length of a label vector; 0 for models without labels."""
         inputs = self.signatures().get("generate", {"inputs": {}})["inputs"]
         return inputs["labels"][1][-1] if "labels" in inputs else 0
 
     def status(self) -> list[dict[str, Any]]:
-        """Returns the versions, the newest first: version, state, error_code, error_message."""
+        """Returns version, state, error_code and error_message of each version, newest first."""
         return self._transport.status(self.model, self.version)
 
     def _spec(self) -> tuple[str, int | None, str | None]:
         return self.model, self.version, self.label
 
     def _only_output(self, signature: str, inputs: Mapping[str, Any]) -> np.ndarray:
-        """The output of one of an export's signatures, whose inputs may be single values."""
+        """Returns the only output of a signature of an export; inputs may be single values."""
         rows = {name: _typed(name, value) for name, value in inputs.items() if value is not None}
         count = max(
             (len(x) for name, x in rows.items() if x.ndim == ROW_RANKS[name] + 1), default=1
@@ -200,7 +203,7 @@ class Client:
             raise RequestError(
                 "UNKNOWN",
                 f"{self.address} answered {signature} with {', '.join(sorted(outputs))}; a model "
-                "of tf-sg2 export has one output",
+                "of tf-sg2 export has one output: use predict",
             )
         return next(iter(outputs.values()))
 
@@ -219,7 +222,7 @@ ROW_RANKS = {name: {"labels": 1, "z": 1, "w": 2}.get(name, 0) for name in INPUT_
 
 
 def _typed(name: str, value: Any) -> np.ndarray:
-    """An input as the exporter's signatures want it."""
+    """Returns an input in the type of the exported signatures."""
     wanted, rank = INPUT_TYPES[name], ROW_RANKS[name]
     value = list(value) if isinstance(value, range) else value
     try:
@@ -228,7 +231,7 @@ def _typed(name: str, value: Any) -> np.ndarray:
         if given.size and given.dtype.kind not in kinds:
             raise TypeError
         array = np.asarray(value, wanted)
-        if array.dtype.kind == "i" and not _fits(given, wanted):  # NumPy's arrays wrap in silence.
+        if array.dtype.kind == "i" and not _fits(given, wanted):  # NumPy wraps silently.
             raise OverflowError
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{name} must hold numbers that fit {np.dtype(wanted)}") from error
@@ -241,24 +244,24 @@ def _typed(name: str, value: Any) -> np.ndarray:
 
 
 def _array(value: Any) -> np.ndarray:
-    """An array as it is; plain numbers as int64 or float32."""
+    """Returns NumPy arrays unchanged, and Python numbers as int64 or float32."""
     array = np.asarray(value)
     plain = array.dtype == np.float64 and not isinstance(value, (np.ndarray, np.generic))
     return array.astype(np.float32) if plain else array
 
 
 def _fits(array: np.ndarray, dtype: type) -> bool:
-    """Whether an integer type holds all values of an array of integers."""
+    """Returns whether an integer type can hold all values of an integer array."""
     limits = np.iinfo(dtype)
     return not array.size or (limits.min <= int(array.min()) and int(array.max()) <= limits.max)
 
 
 class RequestError(InputError):
-    """A request that was not answered: one sentence with what the server said.
+    """A failed request; the message contains the server's message.
 
     Attributes:
         code: the canonical code, such as "NOT_FOUND", "UNAVAILABLE" or "DEADLINE_EXCEEDED". Over
-            REST a status stands for several codes, of which this is the most common.
+            REST one status can mean several codes; this is the most common one.
     """
 
     def __init__(self, code: str, message: str):
@@ -274,8 +277,8 @@ def _transport(address: str, token: str | None, timeout: float) -> RestTransport
     form = re.fullmatch(r"(grpcs?://)?((?:[\w.-]+|\[[0-9a-fA-F:.]+\]):\d{1,5})", address)
     if form is None:
         raise InputError(
-            f"{address!r} is no server's address; take http://HOST:PORT for REST or HOST:PORT for "
-            "gRPC"
+            f"{address!r} is not a server's address; give http://HOST:PORT for REST or HOST:PORT "
+            "for gRPC"
         )
     from tf_sg2.serving.client.grpc import GrpcTransport
 

@@ -1,4 +1,4 @@
-"""The client's gRPC half: TensorFlow Serving's stubs."""
+"""The gRPC transport of the client, on TensorFlow Serving's stubs."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from tf_sg2.errors import InputError
 from tf_sg2.serving.client.client import RequestError
 from tf_sg2.serving.server.wire.errors import NAMES
 
-# Pictures are larger than the 4 MiB that gRPC takes by default.
+# Responses with pictures exceed gRPC's default limit of 4 MiB.
 OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 
 class GrpcTransport:
-    """Requests over one channel; see `Client` for the arguments."""
+    """Sends requests over one channel; see `Client` for the arguments."""
 
     def __init__(self, address: str, token: str | None, timeout: float, secure: bool):
         self._address, self._timeout = address, timeout
@@ -44,9 +44,9 @@ class GrpcTransport:
         self._channel.close()
 
     def only_model(self) -> str:
-        """gRPC servers do not tell."""
+        """Raises InputError, because the protocol cannot list models over gRPC."""
         raise InputError(
-            f"{self._address} does not tell which models it has; give its name (--model)"
+            f"{self._address} does not list its models; give the model's name (--model)"
         )
 
     def predict(
@@ -57,7 +57,7 @@ class GrpcTransport:
         signature: str,
         inputs: Mapping[str, np.ndarray],
     ) -> dict[str, np.ndarray]:
-        """The outputs by name."""
+        """Returns the outputs by name."""
         spec = _spec(model, version, label)
         spec.signature_name = signature
         request = predict_pb2.PredictRequest(model_spec=spec)

@@ -1,4 +1,4 @@
-"""The client's REST half: TensorFlow Serving's paths and bodies, on the standard library."""
+"""The REST transport of the client: TensorFlow Serving's JSON protocol on the standard library."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tf_sg2.errors import InputError
 from tf_sg2.serving.client.client import RequestError
 from tf_sg2.serving.server.wire.errors import CODES
 
-MODELS_PATH = "/page/models.json"  # Of the local server alone.
+MODELS_PATH = "/page/models.json"  # Only the local server has it.
 PIECE = 1 << 16
-# The first code of a status is the most common one, where HTTP does not tell several apart.
+# If several codes share an HTTP status, the first is the most common one.
 CODE_OF_STATUS = {status: code for code, (_, status) in reversed(CODES.items())} | {
     400: "INVALID_ARGUMENT",
     413: "RESOURCE_EXHAUSTED",
@@ -28,33 +28,35 @@ CODE_OF_STATUS = {status: code for code, (_, status) in reversed(CODES.items())}
 
 
 class RestTransport:
-    """Requests over HTTP, a connection each; see `Client` for the arguments."""
+    """Sends requests over HTTP, one connection per request; see `Client` for the arguments."""
 
     def __init__(self, address: str, token: str | None, timeout: float):
         try:
             parts = urlsplit(address)
-            self._secure, self._host = parts.scheme == "https", parts.hostname
+            self._secure, self._host = parts.scheme == "https", parts.hostname or ""
             self._port = parts.port
         except ValueError as error:
-            raise InputError(f"{address!r} is no server's address: {error}") from error
+            raise InputError(
+                f"{address!r} is not a server's address ({error}); give http://HOST:PORT"
+            ) from error
         if not self._host or parts.query or parts.fragment or parts.username is not None:
-            raise InputError(f"{address!r} is no server's address; take http://HOST:PORT")
+            raise InputError(f"{address!r} is not a server's address; give http://HOST:PORT")
         self._address, self._prefix = address.rstrip("/"), parts.path.rstrip("/")
         self._timeout = timeout
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Does nothing, because no connection is kept open."""
 
     def only_model(self) -> str:
-        """The name of the server's only model, which a local server tells."""
+        """Returns the name of the only model of a local server."""
         try:
             names = [model["name"] for model in self._ask("GET", MODELS_PATH)["models"]]
         except (RequestError, KeyError, TypeError) as error:
             if isinstance(error, RequestError) and error.code not in ("NOT_FOUND", "UNKNOWN"):
                 raise
             raise InputError(
-                f"{self._address} does not tell which models it has; give its name (--model)"
+                f"{self._address} does not list its models; give the model's name (--model)"
             ) from error
         if len(names) != 1:
             raise InputError(
@@ -70,7 +72,7 @@ class RestTransport:
         signature: str,
         inputs: Mapping[str, np.ndarray],
     ) -> dict[str, np.ndarray]:
-        """The outputs by name; a single one, which REST does not name, as ""."""
+        """Returns the outputs by name. A single output has no name in REST; it gets ""."""
         count = len(next(iter(inputs.values())))
         columns = {name: _plain(array) for name, array in inputs.items()}
         rows = [{name: column[i] for name, column in columns.items()} for i in range(count)]
@@ -93,7 +95,7 @@ class RestTransport:
                     for part in ("inputs", "outputs")
                 }
                 for name, signature in answer["metadata"]["signature_def"]["signature_def"].items()
-                if not name.startswith("__")  # "__saved_model_init_op" is no signature.
+                if not name.startswith("__")  # "__saved_model_init_op" is not a signature.
             }
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise self._strange("no signatures") from error
@@ -118,7 +120,7 @@ class RestTransport:
             connection.request(method, self._prefix + path, body, headers)
             response = connection.getresponse()
             content = bytearray()
-            # A server that sends a byte now and then would never time out by itself.
+            # The socket's timeout is per read: a server that sends slowly would never exceed it.
             while piece := response.read1(PIECE):
                 content += piece
                 if time.monotonic() > deadline:
@@ -180,19 +182,19 @@ def _path(model: str, version: int | None, label: str | None) -> str:
 
 
 def _plain(array: np.ndarray) -> list[Any]:
-    """An array as JSON takes it; floats in as few digits as bring the same float back."""
+    """Returns an array as JSON lists; floats have the fewest digits that give the same float."""
     if array.dtype == np.float32:
-        # Through text: Python would write a float32 with the digits of a float64.
-        flat = [float(text) for text in array.reshape(-1).astype("U32")]
-        return np.array(flat, np.float64).reshape(array.shape).tolist()
+        # Via text: otherwise Python writes a float32 with the digits of a float64.
+        numbers = [float(text) for text in array.reshape(-1).astype("U32")]
+        return list(np.array(numbers, np.float64).reshape(array.shape).tolist())
     if array.dtype.kind in "SO":
-        flat = [{"b64": base64.b64encode(value).decode()} for value in array.reshape(-1)]
-        return np.array(flat, object).reshape(array.shape).tolist()
-    return array.tolist()
+        values = [{"b64": base64.b64encode(value).decode()} for value in array.reshape(-1)]
+        return list(np.array(values, object).reshape(array.shape).tolist())
+    return list(array.tolist())
 
 
 def _array(rows: list[Any]) -> np.ndarray:
-    """A column of an answer; whole numbers as int64, others as float32, bytes as objects."""
+    """Returns a column of a response: integers as int64, floats as float32, bytes as objects."""
     if isinstance(rows[0], dict):
         return np.array([base64.b64decode(row["b64"]) for row in rows], object)
     array = np.array(rows)

@@ -1,4 +1,4 @@
-"""`tf-sg2 client`: pictures from a server, which needs neither the run nor TensorFlow here."""
+"""`tf-sg2 client`: gets pictures from a server; it needs no run and, over REST, no TensorFlow."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from tf_sg2.serving.token_file import read_token
 BETWEEN_TRIES = 0.5  # Seconds.
 
 USAGE = """
-tf-sg2 client generate: pictures by seed from a server of TensorFlow Serving's protocol.
+tf-sg2 client generate: gets pictures by seed from a server of TensorFlow Serving's protocol.
 
   tf-sg2 client generate --seeds=0-15 --psi=0.7 --out=grid.png
   tf-sg2 client generate --server=127.0.0.1:8500 --model=cards --seeds=0-15 --out=grid.png
 
-The form of the address chooses the protocol: http://HOST:PORT is REST, HOST:PORT gRPC. A local
-server with a page and one model tells its name; others need --model.
+The address selects the protocol: http://HOST:PORT is REST, HOST:PORT is gRPC. --model can be left
+out for a local server with a page and one model.
 """
 
 
@@ -47,20 +47,20 @@ def generate(
     labels: np.ndarray | None = None,
     columns: int | None = None,
 ) -> None:
-    """Writes the pictures of seeds, as a server makes them, as one sheet.
+    """Gets the pictures of seeds from a server and writes them as one grid.
 
     Args:
-        client: asks the server.
-        seeds: one a picture.
-        truncation_psi: 1 for all variety, 0 for the mean picture.
-        out: a .png file; it appears whole or not at all.
-        labels: float32 [label_dim] for conditional models.
-        columns: of the sheet; about as many as rows where None.
+        client: client of the server.
+        seeds: one seed per picture.
+        truncation_psi: from 1 for full variety to 0 for the mean picture.
+        out: a .png file; it appears complete or not at all.
+        labels: label of a conditional model, float32 [label_dim].
+        columns: columns of the grid; None makes it about square.
 
     Raises:
-        InputError: if the server does not answer, or `out` cannot be written.
+        InputError: if a request fails, or `out` cannot be written.
     """
-    pictures = []
+    pictures: list[np.ndarray] = []
     with tqdm(total=len(seeds), unit="image", leave=False, disable=None) as progress:
         for start in range(0, len(seeds), client.batch_size):
             some = seeds[start : start + client.batch_size]
@@ -88,33 +88,35 @@ def _pixels(png: bytes) -> np.ndarray:
         with Image.open(io.BytesIO(png)) as picture:
             pixels = np.asarray(picture)
     except (UnidentifiedImageError, OSError) as error:
-        raise InputError("the server's answer is no picture; is it a tf-sg2 export?") from error
+        raise InputError(
+            "the server's answer is not a picture; serve a model of tf-sg2 export"
+        ) from error
     return pixels[..., None] if pixels.ndim == 2 else pixels  # [H, W, C]
 
 
 def define_flags(flags: CommandFlags) -> None:
     """Defines the flags of the command."""
-    flags.string("out", None, ".png file for the sheet of pictures", required=True)
+    flags.string("out", None, ".png file for the grid of pictures", required=True)
     flags.string("seeds", None, "seeds, such as 0-15,20,33", required=True)
-    flags.number("psi", 0.7, "1: all variety; towards 0: fewer flaws; 0: the mean picture")
+    flags.number("psi", 0.7, "1: full variety; towards 0: fewer flaws; 0: the mean picture")
     flags.string(
         "labels",
         None,
-        "conditional models: class number, or the label's numbers separated by commas",
+        "for conditional models: a class number, or the label's numbers separated by commas",
     )
-    flags.integer("columns", None, "of the sheet; default: about as many as rows", lower_bound=1)
+    flags.integer("columns", None, "columns of the grid; default: about square", lower_bound=1)
     flags.string("server", DEFAULT_ADDRESS, "http://HOST:PORT for REST, HOST:PORT for gRPC")
-    flags.string("model", None, "its name; default: the server's only one")
-    flags.integer("version", None, "of the model; default: the latest", 0)
-    flags.string("label", None, "of a version, such as canary, in its place")
-    flags.string("token_file", None, "file with the token that the server wants")
+    flags.string("model", None, "name of the model; default: the server's only model")
+    flags.integer("version", None, "version of the model; default: the latest", 0)
+    flags.string("label", None, "label of a version, such as canary, instead of --version")
+    flags.string("token_file", None, "file with the server's token")
     flags.number("timeout", DEFAULT_TIMEOUT, "seconds a request may take")
-    flags.number("wait", 0.0, "seconds to wait for a server that starts", 0)
-    flags.integer("batch_size", DEFAULT_BATCH_SIZE, "pictures a request", lower_bound=1)
+    flags.number("wait", 0.0, "seconds to wait until the server is available", 0)
+    flags.integer("batch_size", DEFAULT_BATCH_SIZE, "pictures per request", lower_bound=1)
 
 
 def _connected(values: FlagValues) -> Client:
-    """A client whose server has answered, if need be after a while."""
+    """Returns a client whose server answers, after waiting for at most --wait seconds."""
     token, end = read_token(values.token_file), time.monotonic() + values.wait
     while True:
         client = None
@@ -143,9 +145,9 @@ def main(arguments: Sequence[str]) -> None:
     verb = next(iter(arguments), None)
     values = parse("client", arguments[verb == "generate" :], define_flags, USAGE)
     if verb != "generate":
-        raise InputError("say what the client shall do: tf-sg2 client generate --seeds=0-15 ...")
+        raise InputError("the client needs a verb: tf-sg2 client generate --seeds=0-15 ...")
     if Path(values.out).suffix.lower() != ".png":
-        raise InputError(f"the sheet is one picture, but --out={values.out} is no .png file")
+        raise InputError(f"--out={values.out} is not a .png file; give a name that ends in .png")
     seeds = parse_numbers(values.seeds, "--seeds")
     with _connected(values) as client:
         labels = parse_label(values.labels, client.label_dim())

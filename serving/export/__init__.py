@@ -1,1 +1,1 @@
-"""The SavedModel that TensorFlow Serving loads: signatures, checks, warm-up, model card."""
+"""The export of a SavedModel for TensorFlow Serving: signatures, checks, warm-up, model card."""

@@ -1,7 +1,7 @@
-"""A synthesis network in bfloat16: about half the memory, faster where the hardware multiplies it.
+"""A synthesis network in bfloat16: about half the memory, and faster on hardware that supports it.
 
-The mapping network stays in float32, because it takes a thousandth of the time and every picture
-depends on its w. So do the synthesis network's styles, demodulation and sum of images.
+The mapping network stays in float32: it takes little time, and every picture depends on its w. The
+synthesis network's styles, demodulation and sum of images stay in float32 too.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ COMPARED_PSI = 0.7
 
 
 def in_bfloat16(generator: Generator) -> SynthesisNetwork:
-    """Returns a copy of the synthesis network that convolves and keeps weights in bfloat16.
+    """Returns a copy of the synthesis network with weights and convolutions in bfloat16.
 
-    What `tf_sg2.networks.precision.at_least_float32` names stays in float32. So do the affine
-    layers' weights.
+    The parts that `tf_sg2.networks.precision.at_least_float32` protects stay in float32, and so do
+    the weights of the affine layers.
     """
     before = keras.mixed_precision.global_policy()
     keras.mixed_precision.set_global_policy("bfloat16")
@@ -43,11 +43,11 @@ def in_bfloat16(generator: Generator) -> SynthesisNetwork:
 
 
 def compare(generator: Generator, synthesis: SynthesisNetwork) -> dict[str, float]:
-    """Returns how far the pictures of `synthesis` are from the generator's own, in levels of uint8.
+    """Returns how far the pictures of `synthesis` differ from the generator's, in uint8 levels.
 
-    Over the pictures of `COMPARED_SEEDS` seeds with psi `COMPARED_PSI`, for a conditional model of
-    the classes in turn. PSNR is infinite for equal pictures, which JSON cannot say: 99 stands for
-    that, and for whatever is above.
+    It compares the pictures of `COMPARED_SEEDS` seeds at psi `COMPARED_PSI`; a conditional model
+    takes its classes in turn. The PSNR is limited to 99 dB, because equal pictures have an infinite
+    PSNR, which JSON cannot hold.
     """
     config = generator.config
     squares, largest = [], 0.0

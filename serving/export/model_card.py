@@ -1,6 +1,6 @@
-"""The model card: what a served version is, where it comes from, and how good it is known to be.
+"""The model card of an exported version: its content, its origin and its measured quality.
 
-It lies in the version's `assets.extra`, as JSON for programs and as Markdown for people.
+It is in the version's folder `assets.extra`, as JSON for programs and as Markdown for people.
 """
 
 from __future__ import annotations
@@ -37,12 +37,13 @@ def model_card(
     """Returns the card as plain JSON types.
 
     Args:
-        run: what is served.
-        name, version: of the model.
-        license_text: the licence of the weights, in words; None where it was not given.
+        run: the exported run.
+        name: name of the model.
+        version: number of the version.
+        license_text: licence of the weights; None if it was not given.
         rows_at_once: see `ServedModel`.
-        bfloat16_difference: from `precision.compare`; None for float32.
-        operations: what the graph consists of.
+        bfloat16_difference: the result of `bfloat16.compare`; None for float32.
+        operations: names of the operations in the graph.
     """
     config = run.config.generator
     known = inputs_of(config)
@@ -86,7 +87,7 @@ def model_card(
 
 
 def write_card(folder: Path, card: dict[str, Any]) -> None:
-    """Writes both forms of the card into a version's folder."""
+    """Writes the card into the folder of a version, as JSON and as Markdown."""
     (folder / JSON_PATH).parent.mkdir(exist_ok=True)
     text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
     (folder / JSON_PATH).write_text(text, encoding="utf-8")
@@ -94,9 +95,9 @@ def write_card(folder: Path, card: dict[str, Any]) -> None:
 
 
 def read_metrics(directory: RunDirectory) -> dict[str, Any]:
-    """Returns the measurements in RUN/metrics by file name: all of a .json, the last of a .jsonl.
+    """Returns the metrics of a run by file name: a whole .json, or the last line of a .jsonl.
 
-    A file that is no JSON is named as such: a card is no place to fail.
+    A file that is not JSON gives "unreadable", because it must not stop an export.
     """
     found: dict[str, Any] = {}
     folder = directory.metrics
@@ -127,14 +128,14 @@ def checkpoint_hashes(checkpoint: Path) -> dict[str, str]:
 
 
 def to_markdown(card: dict[str, Any]) -> str:
-    """Returns the card as a page."""
+    """Returns the card as a Markdown page."""
     training, generator = card["training"], card["configuration"]["generator"]
     height, width = generator["image_size"]
     lines = [
         f"# {card['model']}, version {card['version']}",
         "",
-        "A StyleGAN2 generator (Karras et al. 2019, arXiv 1912.04958), the moving average of its "
-        "weights in training.",
+        "A StyleGAN2 generator (Karras et al. 2019, arXiv 1912.04958) with the moving average of "
+        "its training weights.",
         "",
         "| | |",
         "|---|---|",
@@ -175,10 +176,10 @@ def _precision(card: dict[str, Any]) -> str:
     if difference is None:
         return "float32"
     return (
-        f"bfloat16 inside; over {difference['seeds']} seeds at psi "
-        f"{difference['truncation_psi']:g} its pictures differ from float32's by "
-        f"{difference['rms_levels']:g} of 255 levels (RMS; {difference['largest_levels']:g} at "
-        f"most; PSNR {difference['psnr_db']:g} dB)"
+        f"bfloat16. Its pictures differ from those of float32 by {difference['rms_levels']:g} of "
+        f"255 levels RMS, at most {difference['largest_levels']:g}, PSNR "
+        f"{difference['psnr_db']:g} dB ({difference['seeds']} seeds, psi "
+        f"{difference['truncation_psi']:g})"
     )
 
 

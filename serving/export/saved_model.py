@@ -1,7 +1,7 @@
-"""A trained run as a SavedModel that a stock TensorFlow Serving binary runs.
+"""Exports a trained run as a SavedModel for an unmodified TensorFlow Serving binary.
 
-A version appears whole or not at all: it is written under a hidden name, which servers that look
-for new versions skip, and renamed when it is complete and was tried out.
+A version appears complete or not at all. It is written under a hidden name, which servers ignore,
+and renamed after it has been tested.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from tf_sg2.compat import raw_variable
 from tf_sg2.errors import InputError
-from tf_sg2.files import new_folder
+from tf_sg2.files import ExistsError, new_folder
 from tf_sg2.ops import use_implementation
 from tf_sg2.runs.load import LoadedRun
 from tf_sg2.serving.export.bfloat16 import compare, in_bfloat16
@@ -39,56 +39,62 @@ def export(
     """Writes the EMA generator of `run` as a version of the model in `out`.
 
     Args:
-        run: from `load_run`.
-        out: the model's folder, named as the model; it holds one folder a version.
-        version: the new version's number; the next one where None.
+        run: the result of `load_run`.
+        out: the folder of the model, which has the model's name and one folder per version.
+        version: number of the new version; None takes the next number.
         bfloat16: whether the synthesis network computes in bfloat16.
         rows_at_once: see `ServedModel`.
-        license_text: the licence of the weights, for the model card.
+        license_text: licence of the weights, for the model card.
 
     Returns:
-        The version's folder.
+        The folder of the version.
 
     Raises:
-        InputError: if the version is there already, or cannot be written; or if a weight is not
-            finite.
+        InputError: if the version exists or cannot be written, or a weight is not finite.
     """
     out = Path(out)
     version = check_version(out, version)
     generator, name = run.generator, out.resolve().name
     check_finite(generator.weights, run.checkpoint.name)
     synthesis = in_bfloat16(generator) if bfloat16 else generator.synthesis
-    check_finite(synthesis.weights, f"{run.checkpoint.name} in bfloat16")  # Its range is smaller.
+    # Rounding up to bfloat16 may overflow.
+    check_finite(synthesis.weights, f"{run.checkpoint.name} in bfloat16")
     difference = compare(generator, synthesis) if bfloat16 else None
     with use_implementation("tensorflow"):
         served = ServedModel(generator, synthesis, rows_at_once)
         functions = served.concrete_functions()
-        with new_folder(out / str(version)) as folder:
-            with _quiet():
-                # A server takes no gradients; saving those of our operations doubles the graph.
-                options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-                tf.saved_model.save(served.holder(), str(folder), functions, options)
-            operations = check_stock(folder)
-            write_warmup(folder, warmup_requests(generator.config, name, rows_at_once))
-            try_out(folder, served)
-            card = model_card(
-                run, name, version, license_text, rows_at_once, difference, operations
-            )
-            write_card(folder, card)
+        try:
+            with new_folder(out / str(version)) as folder:
+                with _quiet():
+                    # A server needs no gradients, and those of our operations double the graph.
+                    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+                    tf.saved_model.save(served.holder(), str(folder), functions, options)
+                operations = check_stock(folder)
+                write_warmup(folder, warmup_requests(generator.config, name, rows_at_once))
+                try_out(folder, served)
+                card = model_card(
+                    run, name, version, license_text, rows_at_once, difference, operations
+                )
+                write_card(folder, card)
+        except ExistsError as error:
+            raise InputError(
+                f"{out} has a version {version} now: another export wrote it at the same time; "
+                "export again without --version for the next number"
+            ) from error
     return out / str(version)
 
 
 def versions(out: Path) -> list[int]:
-    """Returns the numbers of the versions in a model's folder, in order."""
+    """Returns the version numbers in the folder of a model, sorted."""
     names = (path.name for path in out.iterdir()) if out.is_dir() else ()
     return sorted(number for name in names if (number := version_number(name)) is not None)
 
 
 def check_version(out: Path, version: int | None) -> int:
-    """Returns the number of the version to write: `version`, or the next one.
+    """Returns the number of the version to write: `version`, or the next number if it is None.
 
     Raises:
-        InputError: if `out` is no place for it, or that version is there already.
+        InputError: if `out` is not the folder of a model, or the version is out of range or exists.
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"--out={out} is a file; name the folder that holds a model's versions")
@@ -98,23 +104,27 @@ def check_version(out: Path, version: int | None) -> int:
     if version is None:
         version = there[-1] + 1 if there else 1
     if not 1 <= version <= LARGEST_VERSION:
-        raise InputError(f"--version={version} must be in 1...{LARGEST_VERSION}")
+        raise InputError(f"--version={version} must be in 1...{LARGEST_VERSION}; give another")
     if version in there:
         raise InputError(
-            f"{out} has a version {version} already; versions are never written over: "
-            "leave --version out for the next number"
+            f"{out} has a version {version} already, and versions are never overwritten; "
+            "leave out --version for the next number"
         )
     return version
 
 
 def check_finite(weights: Iterable[Any], what: str) -> None:
-    """Checks every weight: NaN would show as a blank picture, which looks like an answer.
+    """Checks that every weight is finite: NaN gives a blank picture, which looks like a result.
+
+    Args:
+        weights: the weights to check.
+        what: name of the model in the message.
 
     Raises:
-        InputError: for NaN or infinity, with the names of the weights that hold one.
+        InputError: names the first weight that holds NaN or infinity, and counts the others.
     """
     bad = [
-        getattr(weight, "path", weight.name)  # Keras 3 has paths, Keras 2.15 names that are.
+        getattr(weight, "path", weight.name)  # In Keras 2.15 the name is the path.
         for weight in weights
         if not tf.reduce_all(tf.math.is_finite(raw_variable(weight)))
     ]
@@ -127,12 +137,12 @@ def check_finite(weights: Iterable[Any], what: str) -> None:
 
 
 def try_out(folder: Path, served: ServedModel) -> None:
-    """Runs the warm-up requests on what was written, and compares with the model in memory.
+    """Runs the warm-up requests on the written model and compares it with the model in memory.
 
-    A server at which a warm-up request fails stays unready, so it is better to fail here.
+    A server on which a warm-up request fails never becomes ready. Therefore the export fails first.
 
     Raises:
-        InputError: if an answer is another one.
+        InputError: if an output differs.
     """
     with _quiet():
         loaded = tf.saved_model.load(str(folder))
@@ -143,11 +153,12 @@ def try_out(folder: Path, served: ServedModel) -> None:
         for key, answer in answers.items():
             ours, theirs = _numbers(answer), _numbers(expected[key])
             difference = np.mean(np.abs(ours - theirs)) if ours.shape == theirs.shape else np.inf
-            # A GPU may choose another algorithm each time. A weight that was lost changes more.
+            # A GPU may choose another algorithm each time. A lost weight changes more.
             if not difference <= 1e-3 * max(np.max(np.abs(theirs), initial=0), 1):
                 raise InputError(
-                    f"{folder}: what was written answers otherwise than the model in memory, at "
-                    f"output {key} of signature {name}; nothing was exported"
+                    f"{folder}: the written model answers otherwise than the model in memory, at "
+                    f"output {key} of signature {name}; nothing was exported: export again, and "
+                    "report it if it happens again"
                 )
 
 
@@ -159,7 +170,7 @@ def _numbers(answer: tf.Tensor) -> np.ndarray:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Holds back TensorFlow's notices: of the hidden name, and of gradients that are not saved."""
+    """Hides TensorFlow's notices about the hidden name and about gradients that are not saved."""
     levels = {logger: logger.level for logger in (tf.get_logger(), logging.getLogger("absl"))}
     for logger in levels:
         logger.setLevel(logging.ERROR)

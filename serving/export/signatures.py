@@ -1,8 +1,8 @@
-"""What a served model answers: its signatures, each a function of batched rows.
+"""The signatures of a served model: functions of batched rows.
 
-A row's answer depends on that row alone, to the last bit. Matrix products and convolutions choose
-how to split their sums by the shape of the whole batch, so a batch is not computed at once but in
-parts of one fixed size, `rows_at_once`, the last one filled up with copies.
+The result of a row depends only on that row, to the last bit. Matrix products and convolutions
+split their sums by the shape of the batch. Therefore a batch is computed in parts of one fixed
+size, `rows_at_once`, and copies of a row fill the last part.
 """
 
 from __future__ import annotations
@@ -19,20 +19,24 @@ from tf_sg2.latent.seeds import latents
 from tf_sg2.networks.generator import Generator
 from tf_sg2.networks.synthesis import SynthesisNetwork
 
-# Parts that are computed side by side hold at most so many pixels: about 1.5 GB of activations.
+# Pixels of the parts that are computed in parallel, at most: about 1.5 GB of activations.
 PIXELS_AT_ONCE = 2**20
 MOST_PARTS_AT_ONCE = 8
 LONGEST_SHAPE = 8  # Dimensions that a message shows.
-# Far beyond any use, and far below where squares and their sums leave the range of float32: a
-# picture would be blank then, and look like an answer.
+# No useful input is larger. Squares of much larger numbers overflow float32, and the picture would
+# be blank, which looks like a result.
 LARGEST_NUMBER = 1e6
 
 
 @dataclass(frozen=True)
 class Input:
-    """One input of a signature: a row of it, and what its values must be.
+    """One input of a signature.
 
-    `sentence` completes "NAME ...", where `valid` finds a value that is not.
+    Attributes:
+        dtype: type of its values.
+        row: shape of one row.
+        valid: returns whether all values can be used.
+        sentence: error text after the input's name, for values that are not valid.
     """
 
     dtype: tf.DType
@@ -43,7 +47,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Signature:
-    """A signature: its inputs by name, its one output, and what it is for."""
+    """A signature: names of its inputs, name and row of its output, and its meaning."""
 
     inputs: tuple[str, ...]
     output: str
@@ -52,11 +56,11 @@ class Signature:
 
 
 def inputs_of(config: GeneratorConfig) -> dict[str, Input]:
-    """Returns every input that a signature of this model may have."""
+    """Returns all inputs of the signatures of a model, by name."""
     usable = f"holds NaN or infinity, or a number beyond {LARGEST_NUMBER:,.0f}; give smaller ones"
 
     def is_usable(x: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_all(tf.abs(x) <= LARGEST_NUMBER)  # NaN is not.
+        return tf.reduce_all(tf.abs(x) <= LARGEST_NUMBER)  # False for NaN.
 
     def is_seed(x: tf.Tensor) -> tf.Tensor:
         return tf.reduce_all(x >= 0)
@@ -80,7 +84,10 @@ def inputs_of(config: GeneratorConfig) -> dict[str, Input]:
 
 
 def signatures_of(config: GeneratorConfig) -> dict[str, Signature]:
-    """Returns the signatures of a model by name; conditional ones take labels where z becomes w."""
+    """Returns the signatures of a model by name.
+
+    For a conditional model, every signature that maps z to w also takes labels.
+    """
     labels = ("labels",) if config.label_dim else ()
     images = tf.TensorSpec([*config.image_size, config.image_channels], tf.uint8)
     w = tf.TensorSpec([config.num_ws, config.w_dim], tf.float32)
@@ -105,20 +112,19 @@ def signatures_of(config: GeneratorConfig) -> dict[str, Signature]:
 
 
 class ServedModel:
-    """A generator as a server runs it.
+    """The functions of a generator that a server runs.
+
+    `functions` holds one `tf.function` per signature. It takes its inputs by name and returns
+    {output: tensor}. Noise is the stored noise, so only the seeds are random.
 
     Args:
-        generator: whose weights are held, and which maps.
-        synthesis: turns w into pictures: the generator's own, or a copy in another precision.
-        rows_at_once: how many rows are computed together. 1 answers single rows soonest; larger
-            ones fill a GPU, and a request of fewer rows then costs as much as one of so many.
-
-    `generator` and `config` are what it was made of. `functions` holds one `tf.function` a
-    signature, which takes its inputs by name and returns {output: tensor}. The randomness is in
-    the seeds alone: noise is the stored one.
+        generator: the generator; its mapping network is used.
+        synthesis: the generator's synthesis network, or a copy in another precision.
+        rows_at_once: number of rows that are computed together. 1 is fastest for single rows.
+            More rows use a GPU better, but a request of fewer rows takes as long as a full one.
 
     Raises (from the functions):
-        tf.errors.InvalidArgumentError: for a wrong shape or an unusable value, as one sentence.
+        tf.errors.InvalidArgumentError: for a wrong shape or a value that is not valid.
     """
 
     def __init__(self, generator: Generator, synthesis: SynthesisNetwork, rows_at_once: int = 1):
@@ -129,7 +135,7 @@ class ServedModel:
         pixels = config.image_size[0] * config.image_size[1] * rows_at_once
         self._parts_at_once = max(1, min(MOST_PARTS_AT_ONCE, PIXELS_AT_ONCE // pixels))
         self._inputs, self._signatures = inputs_of(config), signatures_of(config)
-        self._computations = {
+        self._computations: dict[str, Callable[..., tf.Tensor]] = {
             "serving_default": lambda z, labels=None: self._images(
                 generator.mapping(z, labels, truncation_psi=1.0)
             ),
@@ -146,10 +152,10 @@ class ServedModel:
         self.functions = {name: self._function(name) for name in self._signatures}
 
     def holder(self) -> tf.Module:
-        """Returns what to pass to `tf.saved_model.save`: the weights that the functions use.
+        """Returns the object for `tf.saved_model.save`, with the weights that the functions use.
 
-        The networks themselves will not do: Keras 3 hides layers that stand in lists from the
-        saver, and Keras 2.15 would add calls of its own.
+        The networks themselves cannot be saved. Keras 3 hides layers in lists from
+        `tf.saved_model.save`, and Keras 2.15 would add its own functions.
         """
         holder = tf.Module(name="served_model")
         holder.mapping = [raw_variable(weight) for weight in self.generator.mapping.weights]
@@ -157,7 +163,7 @@ class ServedModel:
         return holder
 
     def concrete_functions(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
-        """Returns each function for any number of rows: the `signatures` of a SavedModel."""
+        """Returns each function for any number of rows, as `signatures` of a SavedModel."""
         return {
             name: function.get_concrete_function(
                 **{
@@ -168,7 +174,7 @@ class ServedModel:
             for name, function in self.functions.items()
         }
 
-    def _function(self, name: str) -> Callable[..., dict[str, tf.Tensor]]:
+    def _function(self, name: str) -> tf.types.experimental.PolymorphicFunction:
         signature, compute = self._signatures[name], self._computations[name]
 
         @tf.function(autograph=False)
@@ -179,12 +185,12 @@ class ServedModel:
         return served
 
     def _checked(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Returns the inputs, behind assertions of what the runtime does not check by itself."""
+        """Returns the inputs after assertions of their shapes and values."""
         checks, fed = [], {}
         for name, x in inputs.items():
             row = self._inputs[name].row
-            # Hides the declared shape, from which the graph optimiser would prove the check
-            # needless; but a server may be fed any shape.
+            # Hides the declared shape: the graph optimiser would remove the check because of it,
+            # but a server accepts any shape.
             fed[name] = tf.compat.v1.placeholder_with_default(x, None)
             shape = tf.shape(fed[name])
             fits = tf.equal(tf.size(shape), 1 + len(row))
@@ -222,7 +228,7 @@ class ServedModel:
     def _in_parts(
         self, compute: Callable[..., tf.Tensor], rows: dict[str, tf.Tensor], row: tf.TensorSpec
     ) -> tf.Tensor:
-        """Computes `rows_at_once` rows at a time and puts the answers together, [N, *row]."""
+        """Computes `rows_at_once` rows at a time and returns all results, [N, *row]."""
         size = self._rows_at_once
         count = tf.shape(next(iter(rows.values())))[0]
         parts = (count + size - 1) // size

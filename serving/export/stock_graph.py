@@ -1,4 +1,4 @@
-"""What a stock TensorFlow Serving binary can load: a check of every node that an export holds."""
+"""Checks that an unmodified TensorFlow Serving binary can load every node of an export."""
 
 from __future__ import annotations
 
@@ -8,24 +8,23 @@ from typing import Any
 
 from tf_sg2.errors import InputError
 
-# These call back into the Python process that made them.
+# They call the Python process that created them.
 PYTHON_OPERATIONS = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
-# Our native operations; a server has them only if it was built with them.
+# Our native operations, which no released server contains.
 OUR_NAMESPACE = "TfSg2>"
 
 
 def check_stock(folder: str | Path) -> list[str]:
-    """Returns the names of the operations that a SavedModel uses, sorted.
+    """Returns the names of the operations in a SavedModel, sorted.
 
-    The graph and every function of its library are checked.
+    It checks the graph and all functions of its library.
 
     Args:
-        folder: that holds `saved_model.pb`.
+        folder: the folder with `saved_model.pb`.
 
     Raises:
-        InputError: for an operation that a stock server lacks, a demand to be compiled by XLA
-            (which servers leave off), the NCHW layout (which CPUs lack), or a node that is bound
-            to a device.
+        InputError: for an operation that a stock server lacks, forced XLA compilation (servers
+            have no XLA), NCHW layout (CPUs lack it), or a node that is bound to a device.
     """
     from tensorflow.core.protobuf import saved_model_pb2
 
@@ -43,9 +42,9 @@ def check_stock(folder: str | Path) -> list[str]:
 
 
 def stock_operations() -> frozenset[str]:
-    """Returns the operations of the TensorFlow installed here that any server of it has.
+    """Returns the operations that every server of the installed TensorFlow version has.
 
-    `tf.raw_ops` was written when TensorFlow was built: a library loaded later adds nothing to it.
+    `tf.raw_ops` was generated when TensorFlow was built, so it contains no library loaded later.
     """
     import tensorflow as tf
 
@@ -63,7 +62,7 @@ def _check_nodes(nodes: Any, where: str, library: Any, found: set[str]) -> None:
                 f"node {node.name} of {where} is {node.op}, which a stock server does not have; "
                 'build the graph under tf_sg2.ops.use_implementation("tensorflow")'
             )
-        if node.device and "CPU:" not in node.device:  # Parts of TensorFlow's saver want a CPU.
+        if node.device and "CPU:" not in node.device:  # TensorFlow's saver binds nodes to a CPU.
             raise InputError(
                 f"node {node.name} of {where} is bound to {node.device}, which a server may not "
                 "have; build the graph outside any tf.device"
@@ -76,7 +75,7 @@ def _check_attributes(attributes: Any, where: str) -> None:
     for name, value in _values(attributes):
         if name.startswith("_XlaMustCompile") and value.b:
             raise InputError(
-                f"{where} demands XLA (jit_compile=True), which servers leave off; "
+                f"{where} requires XLA (jit_compile=True), which servers do not have; "
                 "build the graph without it"
             )
         if name == "data_format" and value.s.startswith(b"NC"):

@@ -1,6 +1,6 @@
-"""Warm-up requests: what a server runs on a new version before it sends requests there.
+"""Warm-up requests, which a server runs on a new version before it serves it.
 
-The first run of a graph plans and allocates, and takes many times as long as the next one.
+The first run of a graph plans and allocates memory, and is much slower than later runs.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from tf_sg2.config import GeneratorConfig
 from tf_sg2.latent.seeds import latents
 from tf_sg2.serving.export.signatures import inputs_of, signatures_of
 
-# The place and the name that TensorFlow Serving looks for inside a version's folder.
+# TensorFlow Serving looks for this file in the folder of a version.
 WARMUP_PATH = Path("assets.extra") / "tf_serving_warmup_requests"
 PSI = 0.7
 
 
 def example_inputs(config: GeneratorConfig, signature: str, rows: int) -> dict[str, np.ndarray]:
-    """Returns usable inputs of a signature, with `rows` rows each, always the same ones."""
+    """Returns valid inputs of a signature with `rows` rows, the same for every call."""
     seeds = np.arange(rows, dtype=np.int64)
     generator = np.random.default_rng(0)
     w = generator.standard_normal([rows, config.num_ws, config.w_dim], np.float32)
@@ -43,7 +43,7 @@ def example_inputs(config: GeneratorConfig, signature: str, rows: int) -> dict[s
 def warmup_requests(
     config: GeneratorConfig, model: str, rows: int
 ) -> list[predict_pb2.PredictRequest]:
-    """Returns one request a signature, of `rows` rows, for the model of that name."""
+    """Returns one request per signature, of `rows` rows, for the model named `model`."""
     known, requests = inputs_of(config), []
     for signature in signatures_of(config):
         request = predict_pb2.PredictRequest()
@@ -57,7 +57,7 @@ def warmup_requests(
 
 
 def write_warmup(folder: Path, requests: list[predict_pb2.PredictRequest]) -> None:
-    """Writes the requests where a server of the version in `folder` finds them."""
+    """Writes the requests to the place in the version's folder where a server looks for them."""
     path = folder / WARMUP_PATH
     path.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
@@ -68,7 +68,7 @@ def write_warmup(folder: Path, requests: list[predict_pb2.PredictRequest]) -> No
 
 
 def read_warmup(folder: Path) -> list[predict_pb2.PredictRequest]:
-    """Returns what `write_warmup` wrote."""
+    """Returns the requests that `write_warmup` wrote."""
     requests = []
     for record in tf.data.TFRecordDataset(str(folder / WARMUP_PATH)):
         log = prediction_log_pb2.PredictionLog.FromString(record.numpy())

@@ -1,4 +1,4 @@
-"""Tests of `tf_sg2.cards.card`: what is drawn, and that it is always the same."""
+"""Tests of `tf_sg2.cards.card`: the content of a card, and that it never changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of `tf_sg2.cards.people`: nobody can be reached, and no firm or place exists."""
+"""Tests of `tf_sg2.cards.people`: no person can be reached, and no company or place exists."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def english():
 
 
 def unlike(people, field, pattern):
-    """The first few values of the field that are not wholly of this form."""
+    """Returns the first few values of the field that do not match the form completely."""
     return [p[field] for p in people if not re.fullmatch(pattern, p[field])][:3]
 
 
 def test_no_japanese_firm_can_be_registered(japanese):
-    """A sign that the commercial register does not admit stands within the name."""
+    """The name contains a sign that the commercial register does not allow."""
     form = "(株式会社|有限会社|合同会社)"
     word = r"[ぁ-んァ-ヶー一-龠]+[○△□◇][ァ-ヶー一-龠]+"
     assert not unlike(japanese, "company", f"{form}{word}|{word}{form}")
@@ -117,7 +117,7 @@ def test_mail_and_web_addresses_use_reserved_domains(japanese, english):
 
 
 def test_invented_words_name_no_firm_and_no_person():
-    """Every word of the tables, so every firm, building, town and street."""
+    """Checks all words of the tables, so all companies, buildings, towns and streets."""
     from tf_sg2.cards import words
 
     invented = {part for word in (*words.JA_KATAKANA, *words.JA_KANJI) for part in word}

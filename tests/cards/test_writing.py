@@ -1,4 +1,4 @@
-"""Tests of `tf_sg2.cards`' stream, files and command."""
+"""Tests of the cards' data set, files and command."""
 
 from __future__ import annotations
 

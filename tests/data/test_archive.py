@@ -33,7 +33,7 @@ def names():
 
 def write_zip(path, labels=None, method=zipfile.ZIP_STORED, more=()):
     with zipfile.ZipFile(path, "w", method) as archive:
-        # Backwards, so that the order of the entries is not the order of the names.
+        # Backwards: the order of the entries differs from the order of the names.
         for name, pixels in list(zip(names(), PIXELS, strict=True))[::-1]:
             archive.writestr(name, png(pixels))
         if labels is not None:
@@ -171,9 +171,9 @@ def test_hidden_folders_are_passed_over(tmp_path):
 @pytest.mark.parametrize(
     ("offset", "value"),
     [
-        (6, b"\xff\x00"),  # the version that is needed to extract it
-        (8, b"\x00\x08"),  # the name is UTF-8: it is not
-        (42, b"\xff\xff\xff\x7f"),  # where the entry begins
+        (6, b"\xff\x00"),  # The zip version needed for extraction.
+        (8, b"\x00\x08"),  # Claims that the name is UTF-8.
+        (42, b"\xff\xff\xff\x7f"),  # The start of the entry.
     ],
 )
 def test_malformed_directories_are_one_sentence(tmp_path, offset, value):

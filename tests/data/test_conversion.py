@@ -1,4 +1,4 @@
-"""Conversions: levels of TFRecords, verdicts, and outputs that appear whole or not at all."""
+"""Conversions: TFRecord levels, verdicts, and outputs that appear completely or not at all."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_square_powers_of_two_become_an_official_set(tmp_path, name, channels):
     expected = [f"a-r{level:02d}.tfrecords" for level in (5, 4, 3, 2)]
     assert report.files == expected
     assert "the official StyleGAN2 loaders read them too" in str(report)
-    # What the official loader demands of a folder: every level, square, of one channel count.
+    # The official loader needs every level, square, with one number of channels.
     shapes = {}
     for path in (tmp_path / "records").glob("*.tfrecords"):
         for record in tf.data.TFRecordDataset(str(path)):
@@ -137,7 +137,7 @@ def test_what_appears_during_a_conversion_is_not_overwritten(tmp_path, monkeypat
 def test_a_signal_leaves_no_file_behind(folder, tmp_path, monkeypatch, name, number):
     def stop():
         os.kill(os.getpid(), number)
-        time.sleep(0.2)  # The main thread hears it.
+        time.sleep(0.2)  # The main thread receives it.
 
     while_converting(monkeypatch, stop)
     before = signal.getsignal(number)
@@ -185,7 +185,7 @@ def test_records_of_another_channel_count_must_be_converted(tmp_path):
     convert(source, str(tmp_path / "a.tfrecords"), image_channels=1)
     assert convert(str(tmp_path / "a.tfrecords")).usable_as_is
     assert not convert(str(tmp_path / "a.tfrecords"), image_channels=3).usable_as_is
-    assert convert(source, image_channels=3).usable_as_is  # Files are read in any channel count.
+    assert convert(source, image_channels=3).usable_as_is  # Files fit any number.
 
 
 def test_a_broken_image_does_not_end_a_check(folder):

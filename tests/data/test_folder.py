@@ -1,4 +1,4 @@
-"""Folders of images, read directly: what is read, what is refused, and the decoding rules."""
+"""Folders of images: which files are read, which are refused, and the decoding rules."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_palette_and_orientation_are_read_directly(tmp_path):
     palette = Image.fromarray(noise()).quantize(16)
     palette.save(tmp_path / "a.png")
     exif = Image.Exif()
-    exif[0x0112] = 6  # shown turned by 90 degrees clockwise
+    exif[0x0112] = 6  # Displayed rotated by 90 degrees clockwise.
     turned = Image.fromarray(noise(20, 12))
     turned.save(tmp_path / "b.png", exif=exif)
     source = open_source(str(tmp_path))
@@ -178,7 +178,7 @@ def test_channel_treatments_are_told(pixels, channels, treatment):
 
 def test_wrong_png_checksum_is_found():
     data = bytearray(encoded(Image.fromarray(noise())))
-    data[-14] ^= 1  # inside the checksum of the pixel data
+    data[-14] ^= 1  # Inside the checksum of the pixel data.
     with pytest.raises(InputError, match=r"a\.png is broken"):
         decode.verify(bytes(data), "a.png")
 
@@ -291,7 +291,7 @@ def test_fingerprint_does_not_read_a_file_twice(tmp_path, cache, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("tf_sg2.data.folder._hash", lambda path: pytest.fail("it is read"))
         assert open_source(str(path.parent)).fingerprint() == first
-    kept.write_text("[")  # A damaged cache is no cache.
+    kept.write_text("[")  # A damaged cache is ignored.
     assert open_source(str(path.parent)).fingerprint() == first
 
 

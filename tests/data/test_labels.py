@@ -1,4 +1,4 @@
-"""Labels of a data set: what is refused, and how little memory many classes take."""
+"""Labels of a data set: refused values, and the memory that many classes need."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_one_hot_vectors_are_kept_and_written_as_classes(dim):
     labels = parsed(vectors.tolist())
     np.testing.assert_array_equal(np.stack([labels.row(0), labels.row(1)]), vectors)
     values = [value for _, value in json.loads("".join(format_labels(NAMES, labels)))["labels"]]
-    # As class numbers, the last of four classes would be lost.
+    # Class numbers would lose the last of four classes.
     assert values == ([0, 2] if dim == 3 else vectors.tolist())
 
 

@@ -1,4 +1,4 @@
-"""The pipeline: order, resumption, shards, mirroring, and errors that reach the user."""
+"""The pipeline: order, resumption, shards, mirroring, and errors shown to the user."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tf_sg2.errors import InputError
 
 
 class NumberedSource:
-    """Images that tell their number and side: pixel [0, 0] is the index, [0, 1] is 255."""
+    """Images that show index and mirroring: pixel [0, 0] is the index, [0, 1] is 255."""
 
     name = "numbered"
     image_size = (2, 2)
@@ -32,7 +32,7 @@ class NumberedSource:
         return self._count
 
     def image(self, index):
-        # Unequal delays, so that parallel reads would come out of order if order were not kept.
+        # Unequal delays would change the order of parallel reads if the pipeline did not keep it.
         time.sleep(0.0005 * (index % 3))
         pixels = np.zeros((2, 2, 1), np.uint8)
         pixels[0, :, 0] = index, 255
@@ -73,7 +73,7 @@ def test_every_epoch_is_a_permutation(count, batch):
 
 @pytest.mark.parametrize("start", [1, 2, 3, 7])
 def test_resumed_stream_equals_the_tail(start):
-    source = NumberedSource(10)  # an epoch ends in the middle of batch 2
+    source = NumberedSource(10)  # An epoch ends in the middle of batch 2.
     whole = read(10, source, 4, mirror=True)
     tail = read(10 - start, source, 4, mirror=True, start_batch=start)
     for expected, found in zip(whole, tail, strict=True):
@@ -83,7 +83,7 @@ def test_resumed_stream_equals_the_tail(start):
 def test_far_start_is_immediate():
     begin = time.monotonic()
     read(1, NumberedSource(10), 4, start_batch=10**9)
-    assert time.monotonic() - begin < 20  # Reading its way there would take hours.
+    assert time.monotonic() - begin < 20  # Reading all earlier batches would take hours.
 
 
 def test_shards_interleave_to_the_whole_batch():
@@ -107,7 +107,7 @@ def test_mirror_coin_is_a_function_of_seed_and_position():
     assert len(np.unique(epochs, axis=0)) == len(epochs)
     np.testing.assert_array_equal(read(30, source, 20, mirror=True, num_parallel=4)[1], flips)
     plain, _ = read(30, source, 20)
-    np.testing.assert_array_equal(plain, indices)  # mirroring leaves the order alone
+    np.testing.assert_array_equal(plain, indices)  # Mirroring does not change the order.
 
 
 def test_element_spec_is_static():
@@ -186,7 +186,7 @@ def test_other_errors_pass_through():
 
 @pytest.mark.slow
 def test_process_ends_while_batches_are_read(tmp_path):
-    """A thread of TensorFlow's that reads in Python must not hold up the interpreter's end."""
+    """A TensorFlow thread that reads in Python must not block the interpreter's shutdown."""
     for index in range(8):
         Image.fromarray(np.full((64, 64, 3), index, np.uint8)).save(tmp_path / f"{index}.png")
     code = (

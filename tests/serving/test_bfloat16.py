@@ -1,4 +1,4 @@
-"""A synthesis network in bfloat16: what stays in float32, and what that is good for."""
+"""A synthesis network in bfloat16: the parts that stay in float32, and the reason."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.stack
 
 @pytest.fixture(scope="module")
 def generator():
-    """With every weight random."""
+    """Returns a generator whose weights are all random."""
     config = tiny_config(generator__channel_base=512, generator__channel_max=32).generator
     generator = Generator(config)
     random = tf.random.Generator.from_seed(3)

@@ -1,4 +1,4 @@
-"""The client: both protocols give the same, every failure is one sentence, and its command."""
+"""The client and its command: both protocols agree, and every failure is one sentence."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_the_only_model_needs_no_name(guarded, server):
         assert client.model == "tiny"
     with pytest.raises(InputError, match="has the models classes, tiny; choose one"):
         Client(server.rest)
-    with pytest.raises(InputError, match="does not tell which models"):
+    with pytest.raises(InputError, match="does not list its models"):
         Client(server.grpc)
 
 
@@ -135,9 +135,11 @@ def test_the_only_model_needs_no_name(guarded, server):
     ],
 )
 def test_the_servers_sentence_is_passed_on(address, arguments, code, sentence):
-    with Client(address, **{"model": "tiny", **arguments}) as client:
-        with pytest.raises(RequestError) as caught:
-            client.generate([0])
+    with (
+        Client(address, **{"model": "tiny", **arguments}) as client,
+        pytest.raises(RequestError) as caught,
+    ):
+        client.generate([0])
     assert sentence in str(caught.value)
     assert caught.value.code == code
     assert "\n" not in str(caught.value)
@@ -146,9 +148,11 @@ def test_the_servers_sentence_is_passed_on(address, arguments, code, sentence):
 @pytest.mark.parametrize("kind", ["rest", "grpc"])
 @pytest.mark.parametrize("token", [None, "wrong"])
 def test_a_missing_or_wrong_token_is_said(guarded, kind, token):
-    with Client(getattr(guarded, kind), "tiny", token=token) as client:
-        with pytest.raises(RequestError, match="valid token is needed") as caught:
-            client.generate([0])
+    with (
+        Client(getattr(guarded, kind), "tiny", token=token) as client,
+        pytest.raises(RequestError, match="valid token is needed") as caught,
+    ):
+        client.generate([0])
     assert caught.value.code == "UNAUTHENTICATED"
 
 
@@ -157,16 +161,20 @@ def test_nobody_there_and_nobody_answering_are_said(form):
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-        with Client(form.format(port), "tiny", timeout=5) as client:
-            with pytest.raises(RequestError) as caught:
-                client.status()
+        with (
+            Client(form.format(port), "tiny", timeout=5) as client,
+            pytest.raises(RequestError) as caught,
+        ):
+            client.status()
         assert caught.value.code == "UNAVAILABLE"
         assert str(port) in str(caught.value)
         if form.startswith("http"):  # gRPC waits for a greeting, and names no deadline of ours.
             listener.listen()
-            with Client(form.format(port), "tiny", timeout=0.3) as client:
-                with pytest.raises(RequestError, match="within 0.3 seconds") as caught:
-                    client.status()
+            with (
+                Client(form.format(port), "tiny", timeout=0.3) as client,
+                pytest.raises(RequestError, match=r"within 0\.3 seconds") as caught,
+            ):
+                client.status()
             assert caught.value.code == "DEADLINE_EXCEEDED"
 
 
@@ -194,21 +202,27 @@ def test_a_server_that_sends_a_byte_now_and_then_is_left():
         thread.start()
         try:
             address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-            with Client(address, "tiny", timeout=0.6) as client:
-                with pytest.raises(RequestError, match="did not answer within 0.6 seconds"):
-                    client.status()
+            with (
+                Client(address, "tiny", timeout=0.6) as client,
+                pytest.raises(RequestError, match=r"did not answer within 0\.6 seconds"),
+            ):
+                client.status()
         finally:
             stop.set()
             thread.join()
 
 
 def test_protocols_on_each_others_port_are_said(server):
-    with Client(server.grpc.join(["http://", ""]), "tiny", timeout=5) as client:
-        with pytest.raises(RequestError, match="is it the gRPC port"):
-            client.status()
-    with Client(server.rest.removeprefix("http://"), "tiny", timeout=5) as client:
-        with pytest.raises(RequestError) as caught:
-            client.status()
+    with (
+        Client(server.grpc.join(["http://", ""]), "tiny", timeout=5) as client,
+        pytest.raises(RequestError, match="is it the gRPC port"),
+    ):
+        client.status()
+    with (
+        Client(server.rest.removeprefix("http://"), "tiny", timeout=5) as client,
+        pytest.raises(RequestError) as caught,
+    ):
+        client.status()
     assert caught.value.code == "UNAVAILABLE"
 
 
@@ -226,11 +240,11 @@ def test_protocols_on_each_others_port_are_said(server):
         (lambda c: c.style_mix(1, 2, [-(2**31) - 1]), "cutoff must hold .* fit int32"),
         (lambda c: c.generate([0], 3e38), "beyond 1,000,000"),
         (lambda c: c.generate([]), "seed has shape"),
-        (lambda c: c.generate([1, 2], [0.1, 0.2, 0.3]), "one number of rows"),
+        (lambda c: c.generate([1, 2], [0.1, 0.2, 0.3]), "the same number of rows"),
         (lambda c: c.generate([-1]), "negative"),
         (lambda c: c.map(np.zeros([2, 3, 4])), "z has shape"),
         (lambda c: c.map(np.full([1, 8], np.nan)), "NaN"),
-        (lambda c: c.predict("generate", {}), "one number of rows"),
+        (lambda c: c.predict("generate", {}), "the same number of rows"),
     ],
 )
 def test_unusable_input_is_said(client, call, sentence):
@@ -328,10 +342,10 @@ def test_the_command_waits_for_a_server_that_starts(folders, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--seeds=0", "--out=a.png"], "say what the client shall do"),
+        (["--seeds=0", "--out=a.png"], "the client needs a verb"),
         (["generate", "--out=a.png"], "--seeds is needed"),
         (["generate", "--seeds=0"], "--out is needed"),
-        (["generate", "--seeds=0", "--out=folder"], "is no .png file"),
+        (["generate", "--seeds=0", "--out=folder"], "is not a .png file"),
         (["generate", "--seeds=x", "--out=a.png"], "--seeds"),
         (["generate", "--seeds=0", "--out=a.png", "--token_file=/nowhere"], "--token_file"),
         (

@@ -1,4 +1,4 @@
-"""Serving's deployment files: against protos and schemas, and against each other."""
+"""The deployment files of serving: they fit protos and schemas, and each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a served model answers: rows that stand for themselves, checks, and the model's meaning."""
+"""The signatures of a served model: independent rows, checks, and results."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LABELS = 3
 
 @pytest.fixture(scope="module")
 def generator():
-    """Wide enough that TensorFlow sums a batch of 8 in another order than a batch of 1."""
+    """Wide enough: TensorFlow sums a batch of 8 in another order than a batch of 1."""
     config = GeneratorConfig(
         image_size=(16, 20), z_dim=128, w_dim=128, mapping_layers=2, channel_base=512,
         channel_max=64, label_dim=LABELS,
@@ -159,7 +159,7 @@ def test_unusable_values_are_refused_in_a_sentence(single, signature, name, valu
 
 
 def test_the_largest_numbers_still_give_pictures(single):
-    """Extreme ones, but functions of the input."""
+    """The values are extreme, but depend on the input."""
     inputs = example_inputs(single.config, "generate", 2)
     inputs["truncation_psi"] = np.array([1e6, -1e6], np.float32)
     pictures = pixels(answer(single, "generate", **inputs))

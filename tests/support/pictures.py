@@ -11,7 +11,7 @@ RNG = np.random.default_rng(0)
 
 
 def noise(height=12, width=20, channels=3):
-    """Random pixels, uint8 [H, W, C]."""
+    """Returns random pixels, uint8 [H, W, C]."""
     return RNG.integers(0, 256, (height, width, channels), dtype=np.uint8)
 
 
@@ -31,7 +31,7 @@ def encoded(image, kind="PNG", **options):
 
 
 def zoo():
-    """name -> (bytes of an unusual file, what a direct read says of it)."""
+    """Returns name -> (bytes of an unusual file, part of the message when it is read directly)."""
     rgb = Image.fromarray(noise())
     frames = [Image.fromarray(noise()) for _ in range(2)]
     jpeg = encoded(Image.fromarray(noise(64, 64)), "JPEG")

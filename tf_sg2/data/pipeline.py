@@ -179,7 +179,7 @@ def _put(row: np.ndarray, image: np.ndarray, flipped: bool) -> None:
     if not flipped:
         row[...] = image
         return
-    # One channel at a time: NumPy copies a reversed image faster so than with all channels.
+    # One channel at a time, because NumPy reverses one channel faster than all together.
     for channel in range(image.shape[2]):
         row[..., channel] = image[:, ::-1, channel]
 
