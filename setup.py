@@ -99,6 +99,7 @@ setup(
         "numpy>=1.26,<3",
         "pillow>=10,<14",
         "absl-py>=2,<3",
+        "pydantic>=2.7,<3",
         "tensorboard>=2.15,<2.22",
         "tqdm>=4.65,<5",
         "scipy>=1.11,<2",

@@ -4,8 +4,10 @@ import dataclasses
 import json
 import math
 
+import pydantic
 import pytest
 
+from checkout import REFERENCE
 from tf_sg2 import config
 from tf_sg2.config import (
     Config,
@@ -140,35 +142,42 @@ def test_field_is_set_by_text(name, text, value):
         ({"training": "9"}, "unknown configuration field 'training'"),
         (
             {"training.batch_size": "many"},
-            "configuration field 'training.batch_size' cannot be 'many'; it is a whole number",
+            "training.batch_size is 'many'; it must be a valid integer (images per "
+            "iteration, over all devices)",
         ),
         (
             {"training.batch_size": "8.5"},
-            "configuration field 'training.batch_size' cannot be '8.5'; it is a whole number",
+            "training.batch_size is '8.5'; it must be a valid integer (images per iteration, "
+            "over all devices)",
         ),
         (
             {"training.batch_size": True},
-            "configuration field 'training.batch_size' cannot be True; it is a whole number",
+            "training.batch_size is True; it must be a number (images per iteration, over "
+            "all devices)",
         ),
         (
             {"training.batch_size": math.inf},
-            "configuration field 'training.batch_size' cannot be inf; it is a whole number",
+            "training.batch_size is inf; it must be a finite number (images per iteration, "
+            "over all devices)",
         ),
         (
             {"training.r1_gamma": "nan"},
-            "configuration field 'training.r1_gamma' cannot be 'nan'; it is a number",
+            "training.r1_gamma is 'nan'; it must be a finite number (weight of the R1 "
+            "regularisation, 0 for none)",
         ),
         (
             {"training.r1_gamma": "inf"},
-            "configuration field 'training.r1_gamma' cannot be 'inf'; it is a number",
+            "training.r1_gamma is 'inf'; it must be a finite number (weight of the R1 "
+            "regularisation, 0 for none)",
         ),
         (
             {"data.mirror": "perhaps"},
-            "configuration field 'data.mirror' cannot be 'perhaps'; it is true or false",
+            "data.mirror is 'perhaps'; it must be a valid boolean (true mirrors images left "
+            "to right, at random)",
         ),
         (
             {"data.source": 3},
-            "configuration field 'data.source' cannot be 3; it is a text",
+            "data.source is 3; it must be a valid string (the same as --data)",
         ),
         (
             {"generator.image_size": "9by9"},
@@ -200,64 +209,110 @@ def discriminator(**fields):
         ),
         (
             generator(image_size=(64, 64, 3)),
-            "generator.image_size is (64, 64, 3); it must be a height and a width in whole pixels",
+            "generator.image_size is (64, 64, 3); tuple should have at most 2 items after "
+            "validation, not 3 (HxW in pixels; default: that of the data set)",
         ),
         (
             discriminator(image_size=(64.0, 64.0)),
-            "discriminator.image_size is (64.0, 64.0); "
-            "it must be a height and a width in whole pixels",
+            "discriminator.image_size.0 is 64.0; it must be a valid integer (HxW in pixels; "
+            "default: that of the data set)",
         ),
-        (generator(image_channels=2), "generator.image_channels is 2; it must be 1, 3 or 4"),
+        (
+            generator(image_channels=2),
+            "generator.image_channels is 2; it must be 1, 3 or 4 (channels of the images: 1, "
+            "3 or 4; default: those of the data set)",
+        ),
         (
             generator(architecture="dense"),
-            "generator.architecture is 'dense'; it must be one of skip, resnet, orig",
+            "generator.architecture is 'dense'; it must be 'skip', 'resnet' or 'orig' "
+            "(connections between levels: skip, resnet or orig)",
         ),
         (
             discriminator(architecture="dense"),
-            "discriminator.architecture is 'dense'; it must be one of resnet, skip, orig",
+            "discriminator.architecture is 'dense'; it must be 'resnet', 'skip' or 'orig' "
+            "(connections between levels: resnet, skip or orig)",
         ),
-        (generator(channel_base=0), "generator.channel_base is 0; it must be at least 1"),
-        (discriminator(channel_max=0), "discriminator.channel_max is 0; it must be at least 1"),
-        (generator(label_dim=-1), "generator.label_dim is -1; it must not be negative"),
+        (
+            generator(channel_base=0),
+            "generator.channel_base is 0; it must be greater than or equal to 1 (a level has "
+            "channel_base / its square size channels)",
+        ),
+        (
+            discriminator(channel_max=0),
+            "discriminator.channel_max is 0; it must be greater than or equal to 1 (largest "
+            "number of channels per level)",
+        ),
+        (
+            generator(label_dim=-1),
+            "generator.label_dim is -1; it must be greater than or equal to 0 (width of the "
+            "labels, 0 without; see --labels)",
+        ),
         (
             generator(conv_clamp=0.0),
-            "generator.conv_clamp is 0.0; it must be positive, or none for no clamp",
+            "generator.conv_clamp is 0.0; it must be greater than 0 (largest absolute "
+            "activation, or none for no limit)",
         ),
         (
             discriminator(resample_filter=(1,)),
-            "discriminator.resample_filter (1,) needs two or more taps and a sum above 0",
+            "discriminator.resample_filter is (1,); it must have two or more taps and a sum "
+            "above 0 (taps of the up- and downsampling filter)",
         ),
         (
             generator(resample_filter=(1, -1)),
-            "generator.resample_filter (1, -1) needs two or more taps and a sum above 0",
+            "generator.resample_filter is (1, -1); it must have two or more taps and a sum "
+            "above 0 (taps of the up- and downsampling filter)",
         ),
         (
             generator(resample_filter=(-1, -1)),
-            "generator.resample_filter (-1, -1) needs two or more taps and a sum above 0",
+            "generator.resample_filter is (-1, -1); it must have two or more taps and a sum "
+            "above 0 (taps of the up- and downsampling filter)",
         ),
-        (generator(z_dim=0), "generator.z_dim is 0; it must be at least 1"),
-        (generator(mapping_layers=0), "generator.mapping_layers is 0; it must be at least 1"),
-        (generator(w_avg_beta=1.0), "generator.w_avg_beta is 1.0; it must be in [0, 1)"),
+        (
+            generator(z_dim=0),
+            "generator.z_dim is 0; it must be greater than or equal to 1 (width of the latent z)",
+        ),
+        (
+            generator(mapping_layers=0),
+            "generator.mapping_layers is 0; it must be greater than or equal to 1 (dense "
+            "layers of the mapping network)",
+        ),
+        (
+            generator(w_avg_beta=1.0),
+            "generator.w_avg_beta is 1.0; it must be less than 1 (decay of the running mean "
+            "of w, for truncation)",
+        ),
         (
             generator(mapping_lr_multiplier=0),
-            "generator.mapping_lr_multiplier is 0; it must be positive",
+            "generator.mapping_lr_multiplier is 0; it must be greater than 0 (factor of the "
+            "learning rate in the mapping network)",
         ),
         (
             discriminator(minibatch_stddev_group=-1),
-            "discriminator.minibatch_stddev_group is -1; "
-            "it must be 0 (no such layer) or the group's size",
+            "discriminator.minibatch_stddev_group is -1; it must be greater than or equal to "
+            "0 (samples per group of the minibatch-stddev layer, 0 for no such layer)",
         ),
         (
             lambda: OptimizerConfig(learning_rate=0),
-            "learning rate 0 of optimiser Adam must be positive",
+            "optimizer.learning_rate is 0; it must be greater than 0 (learning rate before "
+            "the correction for lazy regularisation)",
         ),
-        (lambda: OptimizerConfig(beta_2=1), "beta_2 1 of optimiser Adam must be in [0, 1)"),
-        (lambda: OptimizerConfig(epsilon=0), "epsilon 0 of optimiser Adam must be positive"),
-        (lambda: OptimizerConfig(epsilon=-1), "epsilon -1 of optimiser Adam must be positive"),
+        (
+            lambda: OptimizerConfig(beta_2=1),
+            "optimizer.beta_2 is 1; it must be less than 1 (decay of the second moment "
+            "before that correction)",
+        ),
+        (
+            lambda: OptimizerConfig(epsilon=0),
+            "optimizer.epsilon is 0; it must be greater than 0 (small number in the denominator)",
+        ),
+        (
+            lambda: OptimizerConfig(epsilon=-1),
+            "optimizer.epsilon is -1; it must be greater than 0 (small number in the denominator)",
+        ),
         (
             lambda: OptimizerConfig(arguments={"beta_1": 0.5}),
-            "argument 'beta_1' of optimiser Adam has a field of its own; set that, so that it is "
-            "corrected for lazy regularisation",
+            "argument 'beta_1' of optimiser Adam has a field of its own; set that field, "
+            "because it is corrected for lazy regularisation",
         ),
         (
             lambda: OptimizerConfig(arguments={"clipnorm": math.nan}),
@@ -271,37 +326,52 @@ def discriminator(**fields):
         ),
         (
             lambda: TrainingConfig(ema_rampup=-0.1),
-            "training.ema_rampup is -0.1; it must be positive, or none for no ramp-up",
+            "training.ema_rampup is -0.1; it must be greater than 0 (limits the half-life to "
+            "this share of the run so far; none for no limit)",
         ),
         (
             lambda: TrainingConfig(ema_rampup=0.0),
-            "training.ema_rampup is 0.0; it must be positive, or none for no ramp-up",
+            "training.ema_rampup is 0.0; it must be greater than 0 (limits the half-life to "
+            "this share of the run so far; none for no limit)",
         ),
         (
             lambda: TrainingConfig(seed=2**32),
-            "training.seed is 4294967296; it must be below 2^32 = 4294967296",
+            "training.seed is 4294967296; it must be less than 4294967296 (seed of weights, "
+            "latents, noise and the order of the images)",
         ),
         (
             lambda: TrainingConfig(sample_truncation_psi=math.nan),
-            "training.sample_truncation_psi is nan; it must be a finite number",
+            "training.sample_truncation_psi is nan; it must be a finite number (truncation "
+            "psi of the samples; samples with psi 1 are written too)",
         ),
         (
             lambda: TrainingConfig(total_kimg=math.inf),
-            "training.total_kimg is inf; it must be positive",
+            "training.total_kimg is inf; it must be a finite number (length of the training "
+            "in kimg)",
         ),
-        (lambda: TrainingConfig(tick_kimg=0), "training.tick_kimg is 0; it must be positive"),
-        (lambda: TrainingConfig(batch_size=0), "training.batch_size is 0; it must be at least 1"),
+        (
+            lambda: TrainingConfig(tick_kimg=0),
+            "training.tick_kimg is 0; it must be greater than 0 (kimg between lines of the log)",
+        ),
+        (
+            lambda: TrainingConfig(batch_size=0),
+            "training.batch_size is 0; it must be greater than or equal to 1 (images per "
+            "iteration, over all devices)",
+        ),
         (
             lambda: TrainingConfig(r1_gamma=-1),
-            "training.r1_gamma is -1; it must not be negative",
+            "training.r1_gamma is -1; it must be greater than or equal to 0 (weight of the "
+            "R1 regularisation, 0 for none)",
         ),
         (
             lambda: TrainingConfig(style_mixing_probability=1.5),
-            "training.style_mixing_probability is 1.5; it must be in [0, 1]",
+            "training.style_mixing_probability is 1.5; it must be less than or equal to 1 "
+            "(share of the samples that mix the styles of two latents)",
         ),
         (
             lambda: TrainingConfig(batch_size=32, accumulation_steps=3),
-            "training.batch_size 32 is not a multiple of training.accumulation_steps 3",
+            "training.batch_size 32 is not a multiple of training.accumulation_steps 3; "
+            "change one of them",
         ),
         (
             lambda: Config(GeneratorConfig((64, 64)), DiscriminatorConfig((32, 32))),
@@ -313,12 +383,35 @@ def discriminator(**fields):
             "generator.label_dim is 2 but discriminator.label_dim is 0; they must be the same",
         ),
         (
+            generator(depth=3),
+            "unknown configuration field 'generator.depth'; generator has image_size, "
+            "image_channels, label_dim, channel_base, channel_max, conv_clamp, resample_filter, "
+            "architecture, z_dim, w_dim, mapping_layers, mapping_lr_multiplier, w_avg_beta",
+        ),
+        (
+            lambda: TrainingConfig(batch_size="many"),
+            "training.batch_size is 'many'; it must be a valid integer (images per iteration, "
+            "over all devices)",
+        ),
+        (lambda: GeneratorConfig(), "configuration field 'generator.image_size' is missing"),
+        (
+            lambda: OptimizerConfig(arguments="[1]"),
+            "optimizer.arguments is [1]; it must be a valid dictionary (further arguments of "
+            "the optimiser, a JSON object)",
+        ),
+        (
+            lambda: OptimizerConfig(arguments="{"),
+            "optimizer.arguments is '{'; it must be a JSON object (further arguments of the "
+            "optimiser, a JSON object)",
+        ),
+        (
             lambda: config.from_dict({"generator": {}, "discriminator": {}}),
             "configuration field 'generator.image_size' is missing",
         ),
         (
             lambda: config.from_dict({"generator": {"image_size": 64}}),
-            "configuration field 'generator.image_size' cannot be 64; it is a list of numbers",
+            "generator.image_size is 64; it must be a valid tuple (HxW in pixels; default: "
+            "that of the data set)",
         ),
         (
             lambda: config.from_dict({"data": {"sauce": ""}}),
@@ -331,11 +424,11 @@ def discriminator(**fields):
         ),
         (
             lambda: config.from_dict({"data": []}),
-            "data. must be an object of fields, not []",
+            "data is []; it must be a dictionary or an instance of DataConfig",
         ),
         (
             lambda: config.from_dict([]),
-            "the configuration must be an object of fields, not []",
+            "the configuration is []; it must be a dictionary or an instance of Config",
         ),
     ],
 )
@@ -388,7 +481,38 @@ def test_configurations_are_frozen():
             part.source = "other"
 
 
-def test_every_field_has_a_meaning_and_no_meaning_lacks_a_field():
-    from tf_sg2.config.meanings import MEANINGS
+def test_every_field_has_a_help_text():
+    texts = config.help_texts()
+    assert list(texts) == list(config.field_names())
+    assert all(texts.values())
 
-    assert set(MEANINGS) == set(config.field_names())
+
+def test_a_file_of_version_0_1_is_read(tmp_path):
+    path = REFERENCE / "config_0.1.json"
+    loaded = config.load(path)
+    assert config.to_dict(loaded) == json.loads(path.read_text(encoding="utf-8"))
+    assert loaded == config.override(
+        presets.get("cards", image_channels=4, label_dim=3),
+        {
+            "training.ema_rampup": 0.05,
+            "training.seed": 2**32 - 1,
+            "generator_optimizer.arguments": {"clipnorm": 1},
+            "generator.conv_clamp": 256,
+            "data.mirror": True,
+        },
+    )
+
+
+def test_equal_configurations_have_equal_hashes():
+    one, other = (GeneratorConfig(size, conv_clamp=256) for size in ((64, 64), [64, 64]))
+    assert one == other
+    assert hash(one) == hash(other)
+    assert one != GeneratorConfig((64, 64))
+
+
+def test_json_schema_holds_types_bounds_and_help_texts():
+    schema = pydantic.TypeAdapter(Config).json_schema()
+    batch_size = schema["$defs"]["TrainingConfig"]["properties"]["batch_size"]
+    assert (batch_size["type"], batch_size["minimum"], batch_size["default"]) == ("integer", 1, 32)
+    assert batch_size["description"] == config.help_texts()["training.batch_size"]
+    assert schema["required"] == ["generator", "discriminator"]

@@ -1,5 +1,16 @@
-"""A run as data: the schema of a configuration, its JSON form, and presets. No TensorFlow here."""
+"""Configurations: their schema, their JSON form, and presets. Nothing here imports TensorFlow."""
 
+from tf_sg2.config.convert import (
+    differences,
+    field_names,
+    flatten,
+    from_dict,
+    help_texts,
+    load,
+    override,
+    to_dict,
+    to_json,
+)
 from tf_sg2.config.image_size import base_size, parse_image_size
 from tf_sg2.config.schema import (
     SHARED_FIELDS,
@@ -10,14 +21,6 @@ from tf_sg2.config.schema import (
     Level,
     OptimizerConfig,
     TrainingConfig,
-    differences,
-    field_names,
-    flatten,
-    from_dict,
-    load,
-    override,
-    to_dict,
-    to_json,
 )
 
 __all__ = [
@@ -34,6 +37,7 @@ __all__ = [
     "field_names",
     "flatten",
     "from_dict",
+    "help_texts",
     "load",
     "override",
     "parse_image_size",

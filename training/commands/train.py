@@ -11,7 +11,6 @@ from tf_sg2 import config
 from tf_sg2.commands.flags import CommandFlags, FlagValues, parse
 from tf_sg2.config import Config, presets
 from tf_sg2.config.image_size import parse_image_size
-from tf_sg2.config.meanings import MEANINGS
 from tf_sg2.errors import InputError
 from tf_sg2.runs.directory import RunDirectory
 
@@ -87,8 +86,8 @@ def define_flags(flags: CommandFlags) -> None:
         "seconds per iteration after which a worker counts as hung and the others end",
         lower_bound=1.0,
     )
-    for name in config.field_names():
-        flags.string(name, None, MEANINGS[name])
+    for name, help_text in config.help_texts().items():
+        flags.string(name, None, help_text)
 
 
 def build_config(values: FlagValues) -> Config:
