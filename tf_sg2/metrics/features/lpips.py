@@ -55,6 +55,10 @@ class LPIPS:
     def __call__(self, a: np.ndarray | tf.Tensor, b: np.ndarray | tf.Tensor) -> tf.Tensor:
         return tf.reduce_sum(self.per_layer(a, b), axis=1)
 
+    def of_pixels(self, a: np.ndarray | tf.Tensor, b: np.ndarray | tf.Tensor) -> tf.Tensor:
+        """Returns the distances of images with values from 0 to 255, as path lengths have them."""
+        return self(a / 127.5 - 1, b / 127.5 - 1)
+
     def per_layer(self, a: np.ndarray | tf.Tensor, b: np.ndarray | tf.Tensor) -> tf.Tensor:
         """Returns each layer's share of the distance, [N, 5]."""
         a, b = _checked(a), _checked(b)
