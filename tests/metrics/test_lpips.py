@@ -48,6 +48,13 @@ def test_distances_equal_the_reference(lpips, trunk, reference, size):
     assert np.abs(lpips(a, a)).max() == 0
 
 
+def test_one_file_may_hold_both_trunks(lpips, trunk, reference):
+    both = rule_weights.trunk("")
+    assert len(both) == 36
+    a, b = pair(reference, "64x64")
+    np.testing.assert_array_equal(features.LPIPS(trunk[0], both)(a, b), lpips(a, b))
+
+
 def test_path_lengths_take_the_distance_of_pixels(lpips, trunk, reference):
     a, b = ((x.numpy().astype(np.float32) + 1) * 127.5 for x in pair(reference, "64x64"))
     np.testing.assert_allclose(
