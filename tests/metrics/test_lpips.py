@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 import rule_weights
+from tf_sg2 import Generator, GeneratorConfig, metrics
 from tf_sg2.errors import InputError
 from tf_sg2.metrics import features
 
@@ -45,6 +46,26 @@ def test_distances_equal_the_reference(lpips, trunk, reference, size):
     shares = lpips.per_layer(a, b)
     np.testing.assert_allclose(shares, reference[f"{key}/per_layer"], rtol=2e-4, atol=1e-7)
     assert np.abs(lpips(a, a)).max() == 0
+
+
+def test_one_file_may_hold_both_trunks(lpips, trunk, reference):
+    both = rule_weights.trunk("")
+    assert len(both) == 36
+    a, b = pair(reference, "64x64")
+    np.testing.assert_array_equal(features.LPIPS(trunk[0], both)(a, b), lpips(a, b))
+
+
+def test_path_lengths_take_the_distance_of_pixels(lpips, trunk, reference):
+    a, b = ((x.numpy().astype(np.float32) + 1) * 127.5 for x in pair(reference, "64x64"))
+    np.testing.assert_allclose(
+        lpips.of_pixels(a, b), reference[f"{trunk[0]}/64x64/distance"], rtol=1e-3
+    )
+
+
+def test_path_length_of_a_generator_under_lpips_is_finite(lpips):
+    config = GeneratorConfig(image_size=(32, 48), z_dim=4, w_dim=4, mapping_layers=1, channel_max=4)
+    value = metrics.perceptual_path_length(Generator(config), lpips.of_pixels, pairs=2)
+    assert np.isfinite(value) and value >= 0
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import zlib
 
 import numpy as np
@@ -40,11 +41,13 @@ def array(name: str, shape: tuple[int, ...]) -> np.ndarray:
     return z.astype(np.float32)
 
 
+@functools.cache
 def inception() -> dict[str, np.ndarray]:
     shapes = names("inception_names.txt", "inception.")
     return {name: array(name, shape) for name, shape in shapes.items()}
 
 
+@functools.cache
 def trunk(prefix: str) -> dict[str, np.ndarray]:
     shapes = names("lpips_trunk_names.txt")
     return {name: array(name, shapes[name]) for name in shapes if name.startswith(prefix)}

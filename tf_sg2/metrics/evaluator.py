@@ -13,10 +13,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tf_sg2.errors import InputError
+from tf_sg2.metrics.checks import blocks
 from tf_sg2.metrics.feature_cache import FeatureCache
-from tf_sg2.metrics.frechet import frechet_distance, frechet_distance_at_infinity
+from tf_sg2.metrics.frechet import (
+    frechet_distance,
+    frechet_distance_at_infinity,
+    frechet_distance_of_moments,
+)
 from tf_sg2.metrics.inception_scores import inception_score
 from tf_sg2.metrics.kernel import kernel_distance
+from tf_sg2.metrics.moments import Moments
 from tf_sg2.metrics.neighbours import density_coverage, precision_recall
 
 CHUNK_ROWS = 4096  # Images per cached file: what a stopped evaluation loses at most.
@@ -238,8 +244,14 @@ def generated_images(
         labels: of the training images, [M, label_dim]; one is drawn per image.
         seed: of all draws.
     """
+    import tensorflow as tf  # The maths above does without.
+
     z_dim = generator.config.z_dim
     dealt = "" if labels is None else f" labels {hashlib.sha256(labels.tobytes()).hexdigest()}"
+
+    @tf.function(reduce_retracing=True)
+    def synthesize(z, given, noise_seeds):
+        return generator(z, given, noise_seeds=noise_seeds)
 
     def read(first: int, count: int) -> np.ndarray:
         z = np.empty([count, z_dim], np.float32)
@@ -251,8 +263,7 @@ def generated_images(
             noise_seeds[i] = random.integers(2**31 - 1, size=2)
             chosen[i] = random.integers(len(labels)) if labels is not None else 0
         given = None if labels is None else labels[chosen]
-        w = generator.mapping(z, given)
-        return generated_uint8(generator.synthesis(w, noise_seeds=noise_seeds), first)
+        return generated_uint8(synthesize(z, given, noise_seeds), first)
 
     return Images(read, None, f"{fingerprint} seed {seed}{dealt}")
 
@@ -281,18 +292,26 @@ def _real_count(metric: Metric, real: Images) -> int:
     return min(counts)
 
 
-def _halves(rows: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    order = np.random.RandomState(seed).permutation(len(rows))
-    middle = len(rows) // 2
-    return rows[order[:middle]], rows[order[middle:]]
+def _halves(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the row numbers of two random halves."""
+    order = np.random.RandomState(seed).permutation(count)
+    return order[: count // 2], order[count // 2 :]
+
+
+def _moments(rows: np.ndarray, chosen: np.ndarray) -> Moments:
+    moments = Moments(rows.shape[1])
+    for some in blocks(chosen):
+        moments.add(rows[some])
+    return moments
 
 
 def _frechet(label, metric, eye, real, generated, seed, allow_few):
     yield label, frechet_distance(real, generated, allow_few_samples=allow_few)
-    halves = _halves(real, seed)
+    halves = _halves(len(real), seed)
     least = 1 if allow_few else real.shape[1]
     if len(halves[0]) >= least:
-        yield f"{label}_floor", frechet_distance(*halves, allow_few_samples=allow_few)
+        moments = [_moments(real, half) for half in halves]  # Half a copy is never whole.
+        yield f"{label}_floor", frechet_distance_of_moments(*moments, allow_few_samples=allow_few)
 
 
 def _frechet_at_infinity(label, metric, eye, real, generated, seed, allow_few):
@@ -302,9 +321,9 @@ def _frechet_at_infinity(label, metric, eye, real, generated, seed, allow_few):
 
 def _kernel(label, metric, eye, real, generated, seed, allow_few):
     yield label, kernel_distance(real, generated, seed=seed)
-    halves = _halves(real, seed)
-    if len(halves[0]) >= 2:
-        yield f"{label}_floor", kernel_distance(*halves, seed=seed)
+    first, second = _halves(len(real), seed)
+    if len(first) >= 2:
+        yield f"{label}_floor", kernel_distance(real[first], real[second], seed=seed)
 
 
 def _precision_recall(label, metric, eye, real, generated, seed, allow_few):

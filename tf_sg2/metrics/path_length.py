@@ -184,7 +184,8 @@ def perceptual_path_length(
 
     Args:
         generator: a `tf_sg2.Generator`; its mapping and synthesis are called.
-        distance: as in `path_lengths`; the official metric takes LPIPS of VGG16.
+        distance: as in `path_lengths`; the official metric takes LPIPS of VGG16, which is
+            `LPIPS("vgg16", weights).of_pixels`.
         name: a key of `PATHS`.
         pairs: 50,000 in the official metrics.
         batch_size: pairs per batch; images of a batch share their noise.
@@ -203,6 +204,12 @@ def perceptual_path_length(
         raise InputError(f"there is no path length {name!r}; take one of {', '.join(PATHS)}")
     if pairs < 1 or batch_size < 1:
         raise InputError(f"pairs is {pairs} and batch_size {batch_size}; both must be at least 1")
+    import tensorflow as tf  # The maths above does without.
+
+    mapping = tf.function(lambda z, given: generator.mapping(z, given), reduce_retracing=True)
+    synthesis = tf.function(
+        lambda w, seeds: generator.synthesis(w, noise_seeds=seeds), reduce_retracing=True
+    )
     lengths = []
     for start in range(0, pairs, batch_size):
         count = min(batch_size, pairs - start)
@@ -210,8 +217,8 @@ def perceptual_path_length(
         noise_seeds = np.tile(draws.noise_seed, (2 * count, 1))
         lengths.append(
             path_lengths(
-                generator.mapping,
-                lambda w, seeds=noise_seeds: generator.synthesis(w, noise_seeds=seeds),
+                mapping,
+                lambda w, seeds=noise_seeds: synthesis(w, seeds),
                 distance,
                 draws.z0,
                 draws.z1,

@@ -18,10 +18,13 @@ PARTS = {
 }
 
 
-def without_prefix(arrays: Mapping[str, np.ndarray], anchor: str) -> dict[str, np.ndarray]:
+def without_prefix(
+    arrays: Mapping[str, np.ndarray], anchor: str, owner: str = ""
+) -> dict[str, np.ndarray]:
     """Returns the arrays beside `anchor` with the prefix removed that its name has.
 
-    So `features.0.weight` is found in a file that says `vgg16.features.0.weight`.
+    So `features.0.weight` is found in a file that says `vgg16.features.0.weight`. Of several
+    prefixes, the one that ends in `owner` counts.
 
     Raises:
         InputError: if no name, or more than one, ends in `anchor`.
@@ -31,6 +34,8 @@ def without_prefix(arrays: Mapping[str, np.ndarray], anchor: str) -> dict[str, n
         for name in arrays
         if name == anchor or name.endswith("." + anchor)
     ]
+    if len(prefixes) > 1:
+        prefixes = [prefix for prefix in prefixes if prefix.endswith(f"{owner}.")]
     if len(prefixes) != 1:
         raise InputError(
             f"the weights hold {len(prefixes)} arrays named {anchor!r}, expected 1; these are "

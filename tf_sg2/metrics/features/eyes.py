@@ -97,7 +97,10 @@ class VGG16Eye:
         x = keras.layers.Permute((3, 1, 2))(x)  # PyTorch flattens channels first.
         x = keras.layers.Flatten()(x)
         for name in ("classifier.0", "classifier.3"):
-            x = keras.layers.Dense(4096, activation="relu", name=name)(x)
+            dense = keras.layers.Dense(
+                4096, activation="relu", kernel_initializer="zeros", name=name
+            )
+            x = dense(x)
         self.model = keras.Model(trunk.inputs, x, name="vgg16_classifier")
         assign(self.model, without_prefix(file.arrays, lpips.ANCHOR), ("classifier.6.",))
         self._features = tf.function(self._features_of, reduce_retracing=True)

@@ -47,13 +47,17 @@ class LPIPS:
         if trunk not in TRUNKS:
             raise InputError(f"there is no trunk {trunk!r}; take one of {', '.join(TRUNKS)}")
         self.model = TRUNKS[trunk]()
-        assign(self.model, without_prefix(trunk_weights, ANCHOR), IGNORED)
+        assign(self.model, without_prefix(trunk_weights, ANCHOR, trunk), IGNORED)
         with np.load(HEADS) as archive:
             learned = [archive[f"{trunk}/lin{i}"] for i in range(5)]
         self.heads = [tf.constant(head if heads else np.ones_like(head)) for head in learned]
 
     def __call__(self, a: np.ndarray | tf.Tensor, b: np.ndarray | tf.Tensor) -> tf.Tensor:
         return tf.reduce_sum(self.per_layer(a, b), axis=1)
+
+    def of_pixels(self, a: np.ndarray | tf.Tensor, b: np.ndarray | tf.Tensor) -> tf.Tensor:
+        """Returns the distances of images with values from 0 to 255, as path lengths have them."""
+        return self(a / 127.5 - 1, b / 127.5 - 1)
 
     def per_layer(self, a: np.ndarray | tf.Tensor, b: np.ndarray | tf.Tensor) -> tf.Tensor:
         """Returns each layer's share of the distance, [N, 5]."""
@@ -124,7 +128,13 @@ def alexnet() -> keras.Model:
 
 def _conv(x, index, filters, size, strides=1, padding="same"):
     convolution = keras.layers.Conv2D(
-        filters, size, strides, padding, activation="relu", name=f"features.{index}"
+        filters,
+        size,
+        strides,
+        padding,
+        activation="relu",
+        kernel_initializer="zeros",  # Drawing values that are replaced would take longest.
+        name=f"features.{index}",
     )
     return convolution(x)
 
