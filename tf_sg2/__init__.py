@@ -25,6 +25,7 @@ _MODULES = {
     "data": "tf_sg2.data",
     "latent": "tf_sg2.latent",
     "layers": "tf_sg2.networks.layers",
+    "metrics": "tf_sg2.metrics",
     "ops": "tf_sg2.ops",
     "presets": "tf_sg2.config.presets",
     "weights": "tf_sg2.weights",
@@ -33,7 +34,7 @@ _MODULES = {
 __all__ = ["__version__", *_LOCATIONS, *_MODULES]
 
 if typing.TYPE_CHECKING:
-    from tf_sg2 import config, data, latent, ops, weights
+    from tf_sg2 import config, data, latent, metrics, ops, weights
     from tf_sg2.config import Config, DiscriminatorConfig, GeneratorConfig, presets
     from tf_sg2.errors import InputError
     from tf_sg2.networks import layers

@@ -134,7 +134,7 @@ def test_names_promise_their_eye_and_count():
     pair = (noise(20, 1), noise(20, 2))
     with pytest.raises(InputError, match="no metric 'fid'; take some of fid50k_full"):
         list(evaluate(["fid"], MeanEye(), *pair))
-    with pytest.raises(InputError, match="fid50k_full means features of 'inception', not of 'm.*"):
+    with pytest.raises(InputError, match=r"fid50k_full means features of 'inception', not of 'm.*"):
         list(evaluate(["fid50k_full"], MeanEye(), *pair))
     with pytest.raises(InputError, match="means 50000 generated images, not 100; ask for 'fd'"):
         list(evaluate(["fid50k_full"], MeanEye("inception"), *pair, samples=100))
@@ -168,7 +168,9 @@ def test_official_names_stay_as_they_are(monkeypatch):
 
 def test_few_samples_are_refused_unless_asked_for():
     pair = (noise(20, 1), noise(20, 2))
-    with pytest.raises(InputError, match="4 generated images are too few for 6"):
+    with pytest.raises(
+        InputError, match="4 generated images are too few: a covariance needs at least 6"
+    ):
         list(evaluate(["fd"], MeanEye(), *pair, samples=4))
     results = dict(evaluate(["fd"], MeanEye(), *pair, samples=4, allow_few_samples=True))
     assert set(results) == {"fd_means", "fd_means_floor"}

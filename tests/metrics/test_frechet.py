@@ -56,18 +56,23 @@ def singular_expectation(real, generated):
     return step @ step + traces - 2 * root / np.sqrt(n * m)
 
 
-def test_few_samples_are_refused_unless_asked_for_and_then_exact():
+def test_distance_of_few_samples_is_exact():
     real, generated = rng.normal(size=(30, 64)), rng.normal(size=(200, 64)) + 0.5
-    with pytest.raises(InputError, match="30 real images are too few for 64 feature values"):
-        metrics.frechet_distance(real, generated)
     expected = singular_expectation(real, generated)
-    value = metrics.frechet_distance(real, generated, allow_few_samples=True)
+    value = metrics.frechet_distance(real, generated)
     assert value == pytest.approx(expected, rel=1e-7)
     moments = metrics.Moments.of(real), metrics.Moments.of(generated)
-    with pytest.raises(InputError, match="too few"):
-        metrics.frechet_distance_of_moments(*moments)
-    value = metrics.frechet_distance_of_moments(*moments, allow_few_samples=True)
+    value = metrics.frechet_distance_of_moments(*moments)
     assert value == pytest.approx(expected, rel=1e-7)
+
+
+def test_a_covariance_needs_more_rows_than_ddof():
+    row = np.ones((1, 4))
+    with pytest.raises(
+        InputError, match="1 real images are too few: a covariance needs at least 2"
+    ):
+        metrics.frechet_distance(row, row, ddof=1)
+    assert metrics.frechet_distance(row, row) == 0
 
 
 def test_dead_features_do_not_disturb_the_distance():

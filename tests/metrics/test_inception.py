@@ -87,7 +87,7 @@ def test_blocks_equal_the_reference(inception, reference, size):
 
 
 def test_weights_of_another_network_are_refused(weights):
-    with pytest.raises(InputError, match="0 arrays named 'Conv2d_1a_3x3.conv.weight'"):
+    with pytest.raises(InputError, match=r"0 arrays named 'Conv2d_1a_3x3.conv.weight'"):
         features.Inception(rule_weights.trunk("alexnet."))
     torchvision = weights | {"inception.fc.bias": np.zeros(1000, np.float32)}
     with pytest.raises(InputError, match="1008 classes, not torchvision's"):

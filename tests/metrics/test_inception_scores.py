@@ -26,7 +26,7 @@ def test_known_scores_come_out():
 
 
 def test_what_is_no_probability_is_refused():
-    with pytest.raises(InputError, match="takes probabilities.*values from -1"):
+    with pytest.raises(InputError, match=r"takes probabilities.*values from -1"):
         metrics.inception_score(np.array([[2.0, -1.0]] * 20))
     with pytest.raises(InputError, match="takes probabilities"):
         metrics.inception_score(np.ones((20, 4)))

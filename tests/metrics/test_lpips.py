@@ -65,7 +65,8 @@ def test_path_lengths_take_the_distance_of_pixels(lpips, trunk, reference):
 def test_path_length_of_a_generator_under_lpips_is_finite(lpips):
     config = GeneratorConfig(image_size=(32, 48), z_dim=4, w_dim=4, mapping_layers=1, channel_max=4)
     value = metrics.perceptual_path_length(Generator(config), lpips.of_pixels, pairs=2)
-    assert np.isfinite(value) and value >= 0
+    assert np.isfinite(value)
+    assert value >= 0
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -118,7 +119,7 @@ def test_gradient_is_finite_where_all_features_are_zero(trunk):
 def test_bad_arguments_are_named(lpips):
     with pytest.raises(InputError, match="no trunk 'resnet'; take one of vgg16, alexnet"):
         features.LPIPS("resnet", {})
-    with pytest.raises(InputError, match="0 arrays named 'features.0.weight'"):
+    with pytest.raises(InputError, match=r"0 arrays named 'features.0.weight'"):
         features.LPIPS("vgg16", {})
     a = np.zeros((1, 32, 32, 3), np.float32)
     with pytest.raises(InputError, match="uint8 of shape"):

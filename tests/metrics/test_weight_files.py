@@ -91,7 +91,7 @@ class Evil:
 def test_a_pickle_that_would_run_code_is_refused(tmp_path, save):
     fired = tmp_path / "fired"
     save(tmp_path / "a.pt", {"a": torch_writer.tensor([1], "0"), "b": {"c": Evil(fired)}})
-    with pytest.raises(InputError, match="it names '_?io.open'"):
+    with pytest.raises(InputError, match=r"it names '_?io.open'"):
         read_state_dict(tmp_path / "a.pt")
     assert not fired.exists()
 
@@ -125,7 +125,7 @@ def test_damaged_archives_are_refused(tmp_path):
         read_state_dict(path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("something", b"")
-    with pytest.raises(InputError, match="holds no data.pkl"):
+    with pytest.raises(InputError, match=r"holds no data.pkl"):
         read_state_dict(path)
     torch_writer.save_zip(path, {"epoch": 3})
     with pytest.raises(InputError, match="holds no tensor"):
@@ -182,7 +182,7 @@ def test_npz_archives_are_read_without_pickles(tmp_path):
     np.savez(path, **ARRAYS)
     assert_same(features.read_weights(path).arrays)
     np.savez(path, a=np.array([Evil(tmp_path / "fired")], object))
-    with pytest.raises(InputError, match="no .npz archive of plain arrays"):
+    with pytest.raises(InputError, match=r"no .npz archive of plain arrays"):
         features.read_weights(path)
     assert not (tmp_path / "fired").exists()
 

@@ -19,6 +19,7 @@ from tf_sg2.metrics.frechet import (
     frechet_distance,
     frechet_distance_at_infinity,
     frechet_distance_of_moments,
+    require_samples,
 )
 from tf_sg2.metrics.inception_scores import inception_score
 from tf_sg2.metrics.kernel import kernel_distance
@@ -84,13 +85,15 @@ def evaluate(
         names: keys of `METRICS`. Official names keep theirs (`pr50k3_full_precision`, …); ours
             end in the eye's name.
         eye: see `tf_sg2.metrics.features.eyes`.
-        real, generated: the images.
+        real: the real images.
+        generated: the generated images.
         samples: generated images in place of the official 50,000; official names are then
             refused, because a name promises its count.
         batch_size: images given to the eye at a time.
         seed: of subsets and halves.
         cache: keeps features; None keeps none.
-        allow_few_samples: as in `frechet_distance`.
+        allow_few_samples: accepts fewer images than feature values for Fréchet distances, which
+            are then biased upwards. Say so beside the result.
         progress: called with (images done, images in all) after each batch.
 
     Raises:
@@ -121,6 +124,9 @@ def recipe(eye: Any, real: Images, generated: Images, **more: Any) -> dict[str, 
     """Returns what a result must carry: eye, data, counts, seeds and versions.
 
     Args:
+        eye: as in `evaluate`.
+        real: as in `evaluate`.
+        generated: as in `evaluate`.
         more: further entries, such as seed=0, samples=10_000, allow_few_samples=True.
     """
     import importlib.metadata as installed
@@ -151,7 +157,11 @@ def extract(
     """Returns features of the first `count` images, float32 [count, d].
 
     Args:
-        eye, images, batch_size, cache: as in `evaluate`.
+        eye: as in `evaluate`.
+        images: as in `evaluate`.
+        count: how many images.
+        batch_size: as in `evaluate`.
+        cache: as in `evaluate`.
         step: called with the count of images done after each batch.
 
     Raises:
@@ -306,12 +316,14 @@ def _moments(rows: np.ndarray, chosen: np.ndarray) -> Moments:
 
 
 def _frechet(label, metric, eye, real, generated, seed, allow_few):
-    yield label, frechet_distance(real, generated, allow_few_samples=allow_few)
-    halves = _halves(len(real), seed)
     least = 1 if allow_few else real.shape[1]
+    require_samples("real", len(real), least)
+    require_samples("generated", len(generated), least)
+    yield label, frechet_distance(real, generated)
+    halves = _halves(len(real), seed)
     if len(halves[0]) >= least:
         moments = [_moments(real, half) for half in halves]  # Half a copy is never whole.
-        yield f"{label}_floor", frechet_distance_of_moments(*moments, allow_few_samples=allow_few)
+        yield f"{label}_floor", frechet_distance_of_moments(*moments)
 
 
 def _frechet_at_infinity(label, metric, eye, real, generated, seed, allow_few):

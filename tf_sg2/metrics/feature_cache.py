@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tf_sg2.errors import InputError
+from tf_sg2.files import new_file
 
 DIGEST_BYTES = 32  # A SHA-256 stands before the numbers.
 
@@ -59,11 +59,5 @@ class FeatureCache:
             InputError: if the folder cannot be written to.
         """
         body = np.ascontiguousarray(features, "<f4").tobytes()
-        beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            beside.write_bytes(hashlib.sha256(body).digest() + body)
-            os.replace(beside, path)
-        except OSError as error:
-            beside.unlink(missing_ok=True)
-            raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
+        with new_file(path) as file:
+            file.write(hashlib.sha256(body).digest() + body)

@@ -15,38 +15,36 @@ from tf_sg2.metrics.checks import checked_pair
 from tf_sg2.metrics.moments import Moments
 
 
-def frechet_distance(
-    real: np.ndarray, generated: np.ndarray, ddof: int = 0, allow_few_samples: bool = False
-) -> float:
-    """Returns |μ_r − μ_g|² + tr(Σ_r + Σ_g − 2 (Σ_r Σ_g)^½), in float64.
+def frechet_distance(real: np.ndarray, generated: np.ndarray, ddof: int = 0) -> float:
+    """Returns |μ_r - μ_g|² + tr(Σ_r + Σ_g - 2 (Σ_r Σ_g)^½), in float64.
+
+    With fewer rows than columns the covariances are singular. The value is exact then too, but as
+    an estimate it is biased upwards, so `require_samples` is there for callers that report it.
 
     Args:
-        real, generated: features, float [N, d] and [M, d].
+        real: features, float [N, d].
+        generated: features, float [M, d].
         ddof: 0 divides covariances by n, as stylegan2-ada-pytorch and StyleGAN3 do. 1 divides
-            by n − 1, as the TensorFlow metrics of StyleGAN2 do (numpy.cov).
-        allow_few_samples: accepts fewer images than feature values. The covariances are
-            singular then, and the distance is biased upwards; say so beside the result.
+            by n - 1, as the TensorFlow metrics of StyleGAN2 do (numpy.cov).
 
     Raises:
-        InputError: for features that cannot be used, or fewer rows than columns.
+        InputError: for features that cannot be used, or at most `ddof` rows.
 
     Source: `compute_fid` of stylegan2-ada-pytorch.
     """
     real, generated = checked_pair(real, generated)
     for name, features in (("real", real), ("generated", generated)):
-        _require_samples(name, *features.shape, ddof, allow_few_samples)
+        require_samples(name, len(features), ddof + 1)
     return _distance(
         *(_Gaussian(x.mean(axis=0, dtype=np.float64), _factor(x, ddof)) for x in (real, generated))
     )
 
 
-def frechet_distance_of_moments(
-    real: Moments, generated: Moments, ddof: int = 0, allow_few_samples: bool = False
-) -> float:
+def frechet_distance_of_moments(real: Moments, generated: Moments, ddof: int = 0) -> float:
     """Returns what `frechet_distance` returns, from moments that were gathered batch by batch.
 
     Raises:
-        InputError: if the widths differ, or there are fewer images than feature values.
+        InputError: if the widths differ, or there are at most `ddof` images.
     """
     if real.width != generated.width:
         raise InputError(
@@ -54,7 +52,7 @@ def frechet_distance_of_moments(
             f"{generated.width}; take both from the same feature network"
         )
     for name, moments in (("real", real), ("generated", generated)):
-        _require_samples(name, moments.count, moments.width, ddof, allow_few_samples)
+        require_samples(name, moments.count, ddof + 1)
     return _distance(*(_Gaussian(m.mean, _factor_of_moments(m, ddof)) for m in (real, generated)))
 
 
@@ -81,16 +79,18 @@ def frechet_distance_at_infinity(
     spaced counts, each a random subset without replacement, and fitted by least squares.
 
     Args:
-        real, generated: features, float [N, d] and [M, d]. All real ones are always used.
+        real: features, float [N, d]. All of them are always used.
+        generated: features, float [M, d].
         ddof: as in `frechet_distance`.
         points: counts to measure at; 15 in the paper.
         smallest: the least count; a tenth of M where None, as in the paper (5,000 of 50,000),
             but no less than d unless few samples are allowed.
         seed: of the subsets.
-        allow_few_samples: as in `frechet_distance`.
+        allow_few_samples: accepts fewer images than feature values; the distances are then biased.
 
     Raises:
-        InputError: as `frechet_distance`, or if the counts leave nothing to fit.
+        InputError: as `frechet_distance`, for fewer images than feature values, or if the counts
+            leave nothing to fit.
 
     Source: Chong & Forsyth 2020, arXiv 1911.07023.
     """
@@ -104,8 +104,9 @@ def frechet_distance_at_infinity(
             f"an extrapolation needs at least 2 counts between {smallest} and {total} images; "
             f"there are {len(counts)}: give more images or points"
         )
-    _require_samples("real", *real.shape, ddof, allow_few_samples)
-    _require_samples("generated", counts[0], width, ddof, allow_few_samples)
+    least = ddof + 1 if allow_few_samples else width
+    require_samples("real", len(real), least)
+    require_samples("generated", counts[0], least)
     fixed = _Gaussian(real.mean(axis=0, dtype=np.float64), _factor(real, ddof))
     random = np.random.RandomState(seed)
     distances = []
@@ -122,11 +123,16 @@ class _Gaussian(NamedTuple):
     factor: np.ndarray  # [r, d]: the covariance is factor.T @ factor
 
 
-def _require_samples(name: str, count: int, width: int, ddof: int, allow_few: bool) -> None:
-    if count <= max(ddof, 0) or (count < width and not allow_few):
+def require_samples(name: str, count: int, least: int) -> None:
+    """Refuses too few images for a covariance.
+
+    Raises:
+        InputError: if `count` is below `least`, usually the number of feature values.
+    """
+    if count < max(least, 1):
         raise InputError(
-            f"{count} {name} images are too few for {width} feature values: the covariance "
-            f"would be singular; give at least {width}, or set allow_few_samples"
+            f"{count} {name} images are too few: a covariance needs at least {max(least, 1)}; give "
+            "more images, or set allow_few_samples"
         )
 
 

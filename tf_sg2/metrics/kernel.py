@@ -27,7 +27,8 @@ def kernel_distance(
     official code, which seeds nothing itself.
 
     Args:
-        real, generated: features, float [N, d] and [M, d].
+        real: features, float [N, d].
+        generated: features, float [M, d].
         subsets: how many subsets; 100 in the official code.
         subset_size: rows per subset; at most N and M are taken.
         seed: of the draws.

@@ -49,8 +49,8 @@ def precision_recall(
     A probe counts if its distance to any point is at most that point's radius.
 
     Args:
-        real, generated: features, float [N, d] and [M, d]. The official metric takes 4096
-            values of VGG16.
+        real: features, float [N, d]. The official metric takes 4096 values of VGG16.
+        generated: features, float [M, d].
         k: 3 in the paper.
         rounding: "exact" takes float64 distances of the features as they are. "float16" rounds
             features and distances as stylegan2-ada-pytorch does. "float16_squared" does the
@@ -84,7 +84,8 @@ def density_coverage(real: np.ndarray, generated: np.ndarray, k: int = 5) -> Den
     Coverage is the share of real balls that hold any generated image.
 
     Args:
-        real, generated: features, float [N, d] and [M, d].
+        real: features, float [N, d].
+        generated: features, float [M, d].
         k: 5 in the paper.
 
     Raises:

@@ -39,7 +39,8 @@ def slerp(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
     """Returns the point at `t` on the great circle from a to b, of length 1.
 
     Args:
-        a, b: vectors [..., d]; their lengths do not matter.
+        a: vectors [..., d]; their lengths do not matter.
+        b: vectors [..., d]; their lengths do not matter.
         t: 0 to 1, broadcast against [..., 1].
 
     Source: `slerp` of stylegan2-ada-pytorch. The result is not rescaled: the mapping network
@@ -135,7 +136,8 @@ def path_lengths(
         mapping: (z [N, z_dim], labels) -> w [N, num_ws, w_dim], without truncation.
         synthesize: w [2N, num_ws, w_dim] -> images; the same noise must serve all of them.
         distance: (a, b) -> [N] for float32 images [N, H, W, 3], 0 to 255.
-        z0, z1: normal draws, float32 [N, z_dim].
+        z0: normal draws, float32 [N, z_dim].
+        z1: normal draws, float32 [N, z_dim].
         t: uniform draws from 0 to 1, float32 [N]; "end" paths multiply them by 0.
         labels: [N, label_dim]; the same for both ends.
         path: an entry of `PATHS`.

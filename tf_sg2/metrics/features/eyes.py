@@ -62,6 +62,7 @@ class InceptionEye:
         }
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Returns features [N, 2048] of uint8 images [N, H, W, 3]."""
         return self.network(images)["2048"].numpy()
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
@@ -116,6 +117,7 @@ class VGG16Eye:
         }
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Returns features [N, 4096] of uint8 images [N, H, W, 3]."""
         return self._features(checked_images(images)).numpy()
 
     def _features_of(self, images: tf.Tensor) -> tf.Tensor:

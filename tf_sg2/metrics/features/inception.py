@@ -56,6 +56,7 @@ class Inception:
         self._features = tf.function(self._features_of, input_signature=[spec])
 
     def __call__(self, images: np.ndarray | tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns the named features of uint8 images [N, H, W, 3]."""
         return self._features(checked_images(images))
 
     def _features_of(self, images: tf.Tensor) -> dict[str, tf.Tensor]:

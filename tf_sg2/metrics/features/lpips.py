@@ -53,6 +53,7 @@ class LPIPS:
         self.heads = [tf.constant(head if heads else np.ones_like(head)) for head in learned]
 
     def __call__(self, a: np.ndarray | tf.Tensor, b: np.ndarray | tf.Tensor) -> tf.Tensor:
+        """Returns the distance of each pair, [N]; images float [N, H, W, 3] in [-1, 1]."""
         return tf.reduce_sum(self.per_layer(a, b), axis=1)
 
     def of_pixels(self, a: np.ndarray | tf.Tensor, b: np.ndarray | tf.Tensor) -> tf.Tensor:

@@ -85,6 +85,7 @@ class OnnxFeatures:
         }
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Returns features [N, d] of uint8 images [N, H, W, 3]."""
         x = self.network_input(images)
         step = self.batch or len(x)
         parts = [self._run(x[start : start + step]) for start in range(0, len(x), step)]

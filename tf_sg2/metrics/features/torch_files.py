@@ -33,7 +33,7 @@ STORAGE_TYPES = {
 }
 
 
-class _Unreadable(Exception):
+class _UnreadableError(Exception):
     """Why a file is no state dictionary; becomes part of one sentence."""
 
 
@@ -56,10 +56,10 @@ class _Tensor(NamedTuple):
         )
         empty = 0 in self.shape
         if min((self.offset, *self.shape, *self.strides)) < 0:
-            raise _Unreadable("a tensor has a negative size")
+            raise _UnreadableError("a tensor has a negative size")
         # Strides of 0 could claim any number of values.
         if not empty and max(last + 1, math.prod(self.shape)) > self.storage.count:
-            raise _Unreadable("a tensor reaches past its storage")
+            raise _UnreadableError("a tensor reaches past its storage")
         if empty:
             return np.zeros(self.shape, self.storage.dtype)
         values = np.frombuffer(raw, self.storage.dtype)[self.offset :]
@@ -70,9 +70,9 @@ class _Tensor(NamedTuple):
 def _rebuild_tensor(storage, offset, shape, strides, *_) -> _Tensor:
     sizes = (offset, *shape, *strides)
     if not isinstance(storage, _Storage) or not all(type(size) is int for size in sizes):
-        raise _Unreadable("a tensor is not described as PyTorch does")
+        raise _UnreadableError("a tensor is not described as PyTorch does")
     if len(shape) != len(strides) or len(shape) > 32:
-        raise _Unreadable("a tensor is not described as PyTorch does")
+        raise _UnreadableError("a tensor is not described as PyTorch does")
     return _Tensor(storage, offset, tuple(shape), tuple(strides))
 
 
@@ -139,14 +139,14 @@ class _Machine:
         elif name == "BINPERSID":
             self._storage()
         elif name not in _IGNORED:
-            raise _Unreadable(f"it holds the pickle instruction {name}")
+            raise _UnreadableError(f"it holds the pickle instruction {name}")
 
     def _name(self, argument: str | None) -> None:
         if argument is None:
             last, first = self.stack.pop(), self.stack.pop()
             argument = f"{first} {last}"
         if argument not in KNOWN and argument not in STORAGE_TYPES:
-            raise _Unreadable(f"it names {argument.replace(' ', '.', 1)!r}")
+            raise _UnreadableError(f"it names {argument.replace(' ', '.', 1)!r}")
         self.stack.append(_Name(argument))
 
     def _container(self, name: str) -> None:
@@ -182,15 +182,15 @@ class _Machine:
     def _call(self) -> None:
         arguments, function = self.stack.pop(), self.stack.pop()
         if not isinstance(function, _Name) or function.name not in KNOWN:
-            raise _Unreadable("it calls what is no function")
+            raise _UnreadableError("it calls what is no function")
         self.stack.append(KNOWN[function.name](*arguments))
 
     def _storage(self) -> None:
         kind, storage_type, key, _, count, *_ = self.stack.pop()
         if kind != "storage" or not isinstance(storage_type, _Name) or type(count) is not int:
-            raise _Unreadable("it refers to something other than a storage")
+            raise _UnreadableError("it refers to something other than a storage")
         if storage_type.name not in STORAGE_TYPES:
-            raise _Unreadable(f"it has a storage of type {storage_type.name!r}")
+            raise _UnreadableError(f"it has a storage of type {storage_type.name!r}")
         storage = _Storage(str(key), STORAGE_TYPES[storage_type.name], count)
         self.storages[storage.key] = storage
         self.stack.append(storage)
@@ -215,11 +215,11 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
             file.seek(0)
             arrays = _read_zip(file) if zipped else _read_legacy(file)
             if not arrays:
-                raise _Unreadable("it holds no tensor")
+                raise _UnreadableError("it holds no tensor")
             return arrays
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-    except _Unreadable as error:
+    except _UnreadableError as error:
         raise InputError(
             f"{path} is no state dictionary that can be read without executing it: {error}"
         ) from error
@@ -234,10 +234,10 @@ def _read_zip(file: BinaryIO) -> dict[str, np.ndarray]:
         names = {info.filename: info for info in archive.infolist()}
         roots = [name.removesuffix("data.pkl") for name in names if name.endswith("/data.pkl")]
         if len(roots) != 1:
-            raise _Unreadable("the archive holds no data.pkl")
+            raise _UnreadableError("the archive holds no data.pkl")
         order = f"{roots[0]}byteorder"
         if order in names and archive.read(order) != b"little":
-            raise _Unreadable("its numbers are big-endian")
+            raise _UnreadableError("its numbers are big-endian")
         tensors = _tensors(_Machine().run(io.BytesIO(archive.read(f"{roots[0]}data.pkl"))))
         storages: dict[str, bytes] = {}
         for tensor in tensors.values():
@@ -253,7 +253,7 @@ def _read_zip(file: BinaryIO) -> dict[str, np.ndarray]:
 
 def _read_legacy(file: BinaryIO) -> dict[str, np.ndarray]:
     if _Machine().run(file) != MAGIC:
-        raise _Unreadable("it is a plain pickle; save the state dictionary by torch.save")
+        raise _UnreadableError("it is a plain pickle; save the state dictionary by torch.save")
     for _ in range(2):  # Protocol version, sizes of integers.
         _Machine().run(file)
     machine = _Machine()
@@ -263,7 +263,7 @@ def _read_legacy(file: BinaryIO) -> dict[str, np.ndarray]:
         count = int.from_bytes(file.read(8), "little")
         storage = machine.storages[str(key)]
         if count != storage.count:
-            raise _Unreadable("a storage is shorter or longer than it says")
+            raise _UnreadableError("a storage is shorter or longer than it says")
         storages[storage.key] = file.read(count * storage.dtype.itemsize)
         _require_size(storage, len(storages[storage.key]))
     return {name: tensor.array(storages[tensor.storage.key]) for name, tensor in tensors.items()}
@@ -271,12 +271,12 @@ def _read_legacy(file: BinaryIO) -> dict[str, np.ndarray]:
 
 def _require_size(storage: _Storage, size: int) -> None:
     if size != storage.count * storage.dtype.itemsize:
-        raise _Unreadable("a storage is shorter or longer than it says")
+        raise _UnreadableError("a storage is shorter or longer than it says")
 
 
 def _tensors(state: Any) -> dict[str, _Tensor]:
     if not isinstance(state, dict):
-        raise _Unreadable("it is no dictionary of tensors")
+        raise _UnreadableError("it is no dictionary of tensors")
     tensors = {}
     for name, value in state.items():
         if isinstance(value, dict):
