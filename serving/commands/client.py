@@ -60,7 +60,7 @@ def generate(
     Raises:
         InputError: if the server does not answer, or `out` cannot be written.
     """
-    pictures = []
+    pictures: list[np.ndarray] = []
     with tqdm(total=len(seeds), unit="image", leave=False, disable=None) as progress:
         for start in range(0, len(seeds), client.batch_size):
             some = seeds[start : start + client.batch_size]

@@ -60,7 +60,7 @@ def test_labels_are_taken_with_a_run_too(tmp_path, labelled):
 
 @pytest.mark.parametrize("start", ["--preset=cards", "--config={written}"])
 def test_labels_of_a_set_without_any_are_refused(written, start):
-    with pytest.raises(InputError, match="--labels was given, but cards:.* has no labels"):
+    with pytest.raises(InputError, match=r"--labels was given, but cards:.* has no labels"):
         configuration(start.format(written=written), "--labels")
 
 
