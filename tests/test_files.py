@@ -11,14 +11,20 @@ from tf_sg2.errors import InputError
 from tf_sg2.files import move_new, new_file, new_folder
 
 
+def write_and_fail(new, write):
+    """Runs the block of `new_file` or `new_folder`, and ends it with an error."""
+    with new as place:
+        write(place)
+        raise KeyError
+
+
 def test_file_replaces_the_old_one_only_when_whole(tmp_path):
     path = tmp_path / "new" / "file"
     with new_file(path) as file:
         file.write(b"one")
         assert not path.exists()
-    with pytest.raises(KeyError), new_file(path) as file:
-        file.write(b"two")
-        raise KeyError
+    with pytest.raises(KeyError):
+        write_and_fail(new_file(path), lambda file: file.write(b"two"))
     assert path.read_bytes() == b"one"
     assert os.listdir(path.parent) == ["file"]
 
@@ -62,20 +68,17 @@ def test_two_writers_with_one_process_number_do_not_meet(tmp_path, monkeypatch, 
 def test_unwritable_places_are_named(tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
-    with pytest.raises(InputError, match="file/below cannot be written: "):
-        with new_file(tmp_path / "file" / "below"):
-            pass
-    with pytest.raises(InputError, match="folder cannot be written: Is a directory"):
-        with new_file(tmp_path / "folder"):
+    for path, message in (("file/below", ""), ("folder", "Is a directory")):
+        expected = pytest.raises(InputError, match=f"{path} cannot be written: {message}")
+        with expected, new_file(tmp_path / path):
             pass
     assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
 
 
 def test_folder_appears_whole_or_not_at_all(tmp_path):
     path = tmp_path / "deep" / "folder"
-    with pytest.raises(KeyError), new_folder(path) as folder:
-        (folder / "half").touch()
-        raise KeyError
+    with pytest.raises(KeyError):
+        write_and_fail(new_folder(path), lambda folder: (folder / "half").touch())
     assert os.listdir(path.parent) == []
     path.mkdir()
     with new_folder(path) as folder:
@@ -88,9 +91,9 @@ def test_folder_appears_whole_or_not_at_all(tmp_path):
 def test_folder_in_use_is_refused(tmp_path):
     (tmp_path / "file").touch()
     for taken in (tmp_path, tmp_path / "file"):
-        with pytest.raises(InputError, match="exists already; remove it, or name another"):
-            with new_folder(taken):
-                pass
+        expected = pytest.raises(InputError, match="exists already; remove it, or name another")
+        with expected, new_folder(taken):
+            pass
     assert os.listdir(tmp_path) == ["file"]
 
 

@@ -1,6 +1,6 @@
 """tf_sg2: StyleGAN2 (Karras et al. 2019, arXiv 1912.04958) on TensorFlow 2 and Keras.
 
-Public names load on first use, so that `tf-sg2 --help` and imports of one part stay fast.
+Public names load on first use. So `tf-sg2 --help` and imports of one part are fast.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import typing
 
 __version__ = "0.2.0"
 
-# Public name -> module that holds it; and public modules.
+# Public name -> its module; and public modules.
 _LOCATIONS = {
     "Generator": "tf_sg2.networks.generator",
     "Discriminator": "tf_sg2.networks.discriminator",

@@ -1,4 +1,4 @@
-"""The only place that knows Keras 2.15 (TensorFlow 2.15, the addons stack) from Keras 3."""
+"""Differences between Keras 2.15 (TensorFlow 2.15, the addons stack) and Keras 3; only here."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Any
 import tensorflow as tf
 from tensorflow import keras
 
-# Keras 2.15 names no version here.
+# The Keras of TensorFlow 2.15 has no `__version__`.
 KERAS_3 = getattr(keras, "__version__", "2").startswith("3.")
 
 
-def raw_variable(variable: object) -> tf.Variable:
-    """Returns the `tf.Variable` behind a weight: Keras 3 wraps it, Keras 2.15 does not."""
+def raw_variable(variable: Any) -> tf.Variable:
+    """Returns the `tf.Variable` of a weight: Keras 3 wraps it, Keras 2.15 does not."""
     return variable.value if KERAS_3 and not isinstance(variable, tf.Variable) else variable
 
 
 def in_compiled_graph() -> bool:
-    """Returns whether a function that XLA compiles (`jit_compile=True`) is being traced.
+    """Returns whether TensorFlow is tracing a function that XLA compiles (`jit_compile=True`).
 
-    TensorFlow marks such graphs with a control-flow context that no public name shows; both
+    TensorFlow marks such graphs with a control-flow context. It has no public name, but both
     supported versions have it.
     """
     graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
@@ -34,10 +34,10 @@ def in_compiled_graph() -> bool:
 
 
 def coordination_service() -> Any:
-    """Returns TensorFlow's client of the service by which workers know of each other.
+    """Returns the client of TensorFlow's coordination service, through which workers communicate.
 
-    No public name leads to it; both supported versions have these methods of it:
-    set_config_key_value, get_config_key_value, delete_config_key_value, report_error_to_cluster.
+    It has no public name, but both supported versions have these methods: set_config_key_value,
+    get_config_key_value, delete_config_key_value, report_error_to_cluster.
     """
     from tensorflow.python.eager import context
 

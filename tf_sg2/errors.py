@@ -1,13 +1,13 @@
-"""The one exception that a user is meant to read: one sentence, no traceback."""
+"""The exception for unusable input: users see one sentence and no traceback."""
 
 from __future__ import annotations
 
 
 class InputError(ValueError):
-    """Something the user gave cannot be used.
+    """Unusable input of the user: a flag, a file, an argument.
 
-    The message is one clear sentence that says what is wrong, where, and what to do.
-    Commands print it behind `error:` and end with exit status 2.
+    The message is one clear sentence that says what is wrong, where, and what to do. Commands print
+    it after `error:` and end with exit status 2.
     """
 
 
@@ -29,5 +29,5 @@ def printable(text: str, keep: str = "") -> str:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of somebody else's error, for a sentence of ours; its type if it is empty."""
+    """Returns the first line of a library's error, or the error's type if it has no text."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

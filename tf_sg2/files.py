@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written beside their place, then moved into it."""
+"""Atomic writes: files and folders appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class ExistsError(InputError):
 
 
 def _beside(path: Path) -> Path:
-    """A hidden name in the same folder, so that the move stays inside one file system.
+    """Returns a hidden path in the same folder, so that a move stays inside one file system.
 
-    The name is random: processes in containers that share a disk may have the same number.
+    The name is random, because processes in containers that share a disk may have equal numbers.
     """
     return path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
 
 
 def _sync_folder(path: Path) -> None:
-    """Brings the names in a folder to the disk, where its file system can."""
+    """Writes the names in a folder to the disk, if the file system supports it."""
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -39,12 +39,17 @@ def _sync_folder(path: Path) -> None:
 
 @contextlib.contextmanager
 def new_file(path: str | Path, replace: bool = True) -> Iterator[BinaryIO]:
-    """Yields a binary file that becomes `path` when the block ends well; parents are made.
+    """Yields a binary file that becomes `path` when the block ends without an error.
 
-    A file that is already there stays until the new one is whole, and is then replaced.
+    Missing parent folders are made. An existing file stays until the new one is complete, and is
+    then replaced.
+
+    Args:
+        path: the file to write.
+        replace: whether an existing file may be replaced.
 
     Raises:
-        InputError: if `path` cannot be written, or is there and `replace` is False.
+        InputError: if `path` cannot be written, or exists and `replace` is False.
     """
     path = Path(path)
     temporary = _beside(path)
@@ -53,7 +58,7 @@ def new_file(path: str | Path, replace: bool = True) -> Iterator[BinaryIO]:
         with open(temporary, "xb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())  # Else a crash could leave the name with half of the content.
+            os.fsync(file.fileno())  # Otherwise a crash could leave a half-written file.
         if replace:
             os.replace(temporary, path)
         else:
@@ -68,7 +73,9 @@ def new_file(path: str | Path, replace: bool = True) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def new_folder(path: str | Path) -> Iterator[Path]:
-    """Yields an empty folder that becomes `path` when the block ends well; parents are made.
+    """Yields an empty folder that becomes `path` when the block ends without an error.
+
+    Missing parent folders are made.
 
     Raises:
         ExistsError: if `path` exists and is not an empty folder.
@@ -90,7 +97,9 @@ def new_folder(path: str | Path) -> Iterator[Path]:
 
 
 def move_new(path: Path, target: Path) -> None:
-    """Moves a file or a folder within its file system, never over another.
+    """Moves a file or a folder within its file system; never replaces a file or a full folder.
+
+    A folder may replace an empty folder.
 
     Raises:
         ExistsError: if `target` exists; a folder replaces an empty folder.

@@ -1,4 +1,4 @@
-"""Images between networks (float, [-1, 1]) and people (uint8): conversion, grids, PNG files."""
+"""Images: conversion between float in [-1, 1] and uint8, grids, and PNG files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def to_uint8(images: Any) -> Any:
     """Returns images as uint8: clip(round(x * 127.5 + 127.5), 0, 255), halves to even.
 
     Args:
-        images: float of any shape, [-1, 1]; what lies outside is clipped.
+        images: float of any shape; values outside [-1, 1] are clipped.
 
     Returns:
         The same shape: an array for an array, a tensor (also inside a graph) for a tensor.
@@ -46,11 +46,12 @@ def from_uint8(images: Any) -> Any:
 
 
 def grid(images: np.ndarray, rows: int, columns: int, padding: int = 0) -> np.ndarray:
-    """Lays images out row by row; cells without an image, and the padding, are white.
+    """Arranges images row by row; cells without an image, and the padding, are white.
 
     Args:
         images: uint8 [N, H, W, C] with N <= rows * columns.
-        rows, columns: cells of the grid.
+        rows: number of rows.
+        columns: number of columns.
         padding: pixels between cells; there is none around the grid.
 
     Returns:
@@ -88,7 +89,7 @@ def to_pillow(image: np.ndarray) -> Any:
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3, 4):
         raise InputError(
-            f"an image is {image.dtype} of shape {list(image.shape)}; to be saved it must be "
+            f"an image to save is {image.dtype} of shape {list(image.shape)}; it must be "
             "uint8 [H, W, C] with 1, 3 or 4 channels"
         )
     return Image.fromarray(np.ascontiguousarray(image[..., 0] if image.shape[2] == 1 else image))
@@ -97,15 +98,15 @@ def to_pillow(image: np.ndarray) -> Any:
 def save_png(
     path: str | Path, image: np.ndarray, metadata: Mapping[str, object] | None = None
 ) -> None:
-    """Writes a PNG; it appears whole or not at all, and replaces a file of that name.
+    """Writes a PNG atomically; replaces an existing file.
 
     Args:
-        path: the file; its folders are made if need be.
+        path: the file; missing folders are made.
         image: uint8 [H, W, C] with 1, 3 or 4 channels.
-        metadata: written as the PNG's text, one entry a key (`PIL.Image.open(path).text`).
+        metadata: text entries of the PNG (`PIL.Image.open(path).text`).
 
     Raises:
-        InputError: if the image is no such array, or `path` cannot be written.
+        InputError: for another type or shape of the image, or if `path` cannot be written.
     """
     from PIL.PngImagePlugin import PngInfo
 

@@ -442,11 +442,11 @@ def test_file_is_refused_by_name(tmp_path):
     missing, text, wrong = (tmp_path / name for name in ("missing.json", "text.json", "wrong.json"))
     text.write_text("generator: yes")
     wrong.write_text('{"training": {"batch_size": 0}}')
-    with pytest.raises(InputError, match="missing.json cannot be read: No such file"):
+    with pytest.raises(InputError, match=r"missing\.json cannot be read: No such file"):
         config.load(missing)
-    with pytest.raises(InputError, match="text.json is not JSON"):
+    with pytest.raises(InputError, match=r"text\.json is not JSON"):
         config.load(text)
-    with pytest.raises(InputError, match="wrong.json: training.batch_size is 0"):
+    with pytest.raises(InputError, match=r"wrong\.json: training.batch_size is 0"):
         config.load(wrong)
 
 
@@ -459,7 +459,7 @@ def test_a_file_without_newer_fields_is_read_with_their_defaults(tmp_path):
 
 def test_a_file_nested_beyond_measure_is_refused_by_name(tmp_path):
     (tmp_path / "deep.json").write_text("[" * 100_000)
-    with pytest.raises(InputError, match="deep.json is not JSON"):
+    with pytest.raises(InputError, match=r"deep\.json is not JSON"):
         config.load(tmp_path / "deep.json")
 
 

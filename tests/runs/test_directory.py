@@ -19,7 +19,7 @@ def test_a_path_that_tensorflow_takes_for_a_pattern_is_refused(tmp_path, name):
 
 
 def test_an_empty_path_is_refused():
-    with pytest.raises(InputError, match="is empty.*a shell variable"):
+    with pytest.raises(InputError, match=r"is empty.*a shell variable"):
         RunDirectory("")
 
 

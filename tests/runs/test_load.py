@@ -124,7 +124,7 @@ def test_a_path_that_no_file_system_takes_is_refused(tmp_path, path):
 def test_folders_that_are_no_run_are_refused(tmp_path):
     with pytest.raises(InputError, match="missing does not exist"):
         load_run(tmp_path / "missing")
-    with pytest.raises(InputError, match="is no run directory: it has no config.json"):
+    with pytest.raises(InputError, match=r"is no run directory: it has no config\.json"):
         load_run(tmp_path)
     RunDirectory(tmp_path).write_config(tiny_config())
     with pytest.raises(InputError, match="has no checkpoint yet"):
@@ -132,7 +132,7 @@ def test_folders_that_are_no_run_are_refused(tmp_path):
     with pytest.raises(InputError, match="has no checkpoint '6'; it has none yet"):
         load_run(tmp_path, 6)
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(InputError, match="config.json is not JSON"):
+    with pytest.raises(InputError, match=r"config\.json is not JSON"):
         load_run(tmp_path)
 
 
@@ -154,7 +154,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path, damage):
         index.write_bytes(index.read_bytes()[:-30])
     else:
         index.write_bytes(b"")
-    with pytest.raises(InputError, match="checkpoint-6 is damaged.*choose another one"):
+    with pytest.raises(InputError, match=r"checkpoint-6 is damaged.*choose another one"):
         load_run(run.path)
 
 

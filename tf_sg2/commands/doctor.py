@@ -85,11 +85,11 @@ def _tools() -> list[tuple[str, str]]:
     nvcc = build.cuda_compiler()
     cuda = _last_line([nvcc, "--version"]) if nvcc else "no nvcc"
     driver = shutil.which("nvidia-smi")
-    query = [driver, "--query-gpu=driver_version", "--format=csv,noheader"]
+    query = ["--query-gpu=driver_version", "--format=csv,noheader"]
     return [
         ("C++ compiler", compiler),
         ("CUDA compiler", cuda),
-        ("NVIDIA driver", _first_line(query) if driver else "no nvidia-smi"),
+        ("NVIDIA driver", _first_line([driver, *query]) if driver else "no nvidia-smi"),
     ]
 
 

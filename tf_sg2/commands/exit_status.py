@@ -29,10 +29,10 @@ def signals_as_exceptions() -> Iterator[None]:
             signal.signal(other, signal.SIG_IGN)
         raise SystemExit(128 + number)
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores SIGHUP: leave it so.
-            signal.signal(number, stop)
-            handled.append(number)
+    for heard in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(heard) == signal.SIG_DFL:  # nohup ignores SIGHUP: leave it so.
+            signal.signal(heard, stop)
+            handled.append(heard)
     try:
         yield
     finally:

@@ -1,7 +1,7 @@
-"""`tf-sg2 COMMAND`: finds the command and hands it the rest of the line.
+"""The program `tf-sg2`: finds a command in a table and runs it with the rest of the line.
 
-The table holds strings, so that `tf-sg2 --help` imports no command, and so that the library
-names `training` and `serving` without importing them.
+The table holds the names of modules. So `tf-sg2 --help` imports no command, and the library can
+name commands of `training` and `serving` without importing them.
 """
 
 from __future__ import annotations
@@ -14,31 +14,33 @@ from collections.abc import Sequence
 from tf_sg2.commands.exit_status import main_guard
 from tf_sg2.errors import InputError
 
-# name: ("module:function", what it does in one line); the function takes the arguments that
-# follow the name.
+# name: ("module:function", description); the function takes the arguments after the name.
 COMMANDS = {
     "cards": ("tf_sg2.commands.cards:main", "draw dummy business cards"),
     "dataset": ("tf_sg2.commands.dataset:main", "check and convert a data set"),
     "build-ops": ("tf_sg2.commands.build_ops:main", "compile the native ops for this TensorFlow"),
     "doctor": (
         "tf_sg2.commands.doctor:main",
-        "versions, devices, and which implementation each op uses",
+        "print versions, devices, and the implementation of each op",
     ),
     "train": ("tf_sg2.training.commands.train:main", "train a model, or resume a run"),
-    "generate": ("tf_sg2.commands.generate:main", "pictures from seeds"),
-    "mix": ("tf_sg2.commands.mix:main", "a style-mixing table of two lists of seeds"),
-    "interpolate": ("tf_sg2.commands.interpolate:main", "a looped animation through latent space"),
+    "generate": ("tf_sg2.commands.generate:main", "make pictures from seeds"),
+    "mix": ("tf_sg2.commands.mix:main", "make a style-mixing table of two lists of seeds"),
+    "interpolate": (
+        "tf_sg2.commands.interpolate:main",
+        "make a looped animation through latent space",
+    ),
     "export": (
         "tf_sg2.serving.commands.export:main",
-        "a run as a model that TensorFlow Serving loads",
+        "export a run as a model that TensorFlow Serving loads",
     ),
-    "serve": ("tf_sg2.serving.commands.serve:main", "an exported model over gRPC and REST"),
-    "client": ("tf_sg2.serving.commands.client:main", "pictures from a server"),
+    "serve": ("tf_sg2.serving.commands.serve:main", "serve an exported model over gRPC and REST"),
+    "client": ("tf_sg2.serving.commands.client:main", "get pictures from a server"),
 }
 
 
 def usage() -> str:
-    """What `tf-sg2 --help` prints."""
+    """Returns the text of `tf-sg2 --help`."""
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {what}" for name, (_, what) in COMMANDS.items()]
     return "\n".join(
@@ -66,9 +68,9 @@ def _run(arguments: Sequence[str]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs `tf-sg2` with `arguments` (default: the process's own); returns the exit status."""
-    # TensorFlow's C++ log tells of CUDA that is absent and of graph passes that do not apply; what
-    # is wrong reaches Python as an exception. Set the variable to 0 to see it all.
+    """Runs `tf-sg2` with `arguments` (default: of the process); returns the exit status."""
+    # TensorFlow's C++ log reports missing CUDA and graph passes that do not apply. Errors reach
+    # Python as exceptions. Set the variable to 0 to see the whole log.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     arguments = sys.argv[1:] if arguments is None else arguments
     return main_guard(lambda: _run(arguments))

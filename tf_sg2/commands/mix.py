@@ -38,12 +38,13 @@ def main(arguments: Sequence[str]) -> None:
     values = parse("mix", arguments, define_flags, USAGE)
     if Path(values.out).suffix.lower() != ".png":
         raise InputError(f"the table is one picture, but --out={values.out} is no .png file")
-    rows, columns, layers = (
-        parse_numbers(values[name].value, f"--{name}") for name in ("rows", "columns", "layers")
-    )
+    rows = parse_numbers(values.rows, "--rows")
+    columns = parse_numbers(values.columns, "--columns")
+    layers = parse_numbers(values.layers, "--layers")
     run, renderer = load_renderer(values)
     table = mixing_table(renderer, rows, columns, layers)
-    sheet = grid(table.reshape(-1, *table.shape[2:]), *table.shape[:2], values.padding)
-    named = {name: values[name].value for name in ("rows", "columns", "layers")}
-    save_png(values.out, sheet, {**named, **picture_metadata(run, renderer)})
+    pictures = table.reshape(-1, *table.shape[2:])
+    sheet = grid(pictures, 1 + len(rows), 1 + len(columns), values.padding)
+    seeds = {"rows": values.rows, "columns": values.columns, "layers": values.layers}
+    save_png(values.out, sheet, {**seeds, **picture_metadata(run, renderer)})
     print(f"table of {len(rows)} rows and {len(columns)} columns: {values.out}")

@@ -60,12 +60,13 @@ def load(path: str | Path) -> Config:
         raise InputError(f"{path}: {error}") from error
 
 
-def _fields(kind: type | None, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+def _fields(kind: Any, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
     """Yields the dotted name and the declaration of every field, in the order of definition."""
     if is_pydantic_dataclass(kind):
         for name, field in kind.__pydantic_fields__.items():
-            if is_pydantic_dataclass(field.annotation):
-                yield from _fields(field.annotation, f"{prefix}{name}.")
+            nested: Any = field.annotation
+            if is_pydantic_dataclass(nested):
+                yield from _fields(nested, f"{prefix}{name}.")
             else:
                 yield prefix + name, field
 

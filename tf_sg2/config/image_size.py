@@ -1,4 +1,4 @@
-"""Which image sizes there are: any base * 2^k, not only squares."""
+"""Image sizes: any base * 2^k with a small base, not only squares."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ def parse_image_size(text: str) -> tuple[int, int]:
     """Returns (height, width) in pixels from "HxW" or from one number for a square.
 
     Raises:
-        InputError: if `text` is neither, or a side is above `LARGEST_SIDE`.
+        InputError: if `text` has another form, or a side is above `LARGEST_SIDE`.
     """
     parts = text.strip().lower().split("x")
     if len(parts) == 1:
         parts = parts * 2
-    sides = [whole_number(part) for part in parts]
+    sides = [whole_number(part) or 0 for part in parts]
     if len(sides) != 2 or not all(sides):
         raise InputError(f"image size {text!r} is not HEIGHTxWIDTH, such as 96x160, nor one number")
     if max(sides) > LARGEST_SIDE:
@@ -29,10 +29,11 @@ def parse_image_size(text: str) -> tuple[int, int]:
 def base_size(image_size: tuple[int, int]) -> tuple[tuple[int, int], int]:
     """Returns ((base height, base width), doublings) with image_size = base * 2^doublings.
 
-    The image is halved for as long as both sides stay whole and the smaller one is at least 3.
+    The base is what remains after halving the image as often as possible. Both sides must stay
+    whole numbers, and the smaller one must stay at least 3.
 
     Raises:
-        InputError: if the smaller base side is then not in 3...7.
+        InputError: if the smaller side of the base is not in 3...7.
     """
     height, width = image_size
     doublings = 0

@@ -35,7 +35,7 @@ def raises_input_error(kind: type[T]) -> type[T]:
         except ValidationError as error:
             raise input_error(error, kind) from None
 
-    kind.__init__ = __init__  # type: ignore[misc]  # The class keeps its signature.
+    kind.__init__ = __init__  # type: ignore[method-assign]  # The same signature.
     return kind
 
 

@@ -1,7 +1,7 @@
 """Named configurations: tables of numbers, each with its source.
 
-A preset is data. Nothing elsewhere branches on its name; `get` returns a complete, frozen
-`Config`, which any field can then be changed of.
+A preset is data: no other code branches on its name. `get` returns a complete, frozen `Config`;
+change its fields with `config.override`.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 from tf_sg2.config import Config, base_size, from_dict
 from tf_sg2.errors import InputError
 
-# One row a preset, one entry a field that differs from the defaults of `config.py`.
-# config-e, config-f: paper table 1 and appendix B. channel_base here counts channels at the
-# level whose square size it is divided by, as the PyTorch release has it: 32768 is the large
-# networks of config F, 16384 the sizes of A to E.
+# One row per preset; a row holds the fields that differ from the defaults in `schema.py`.
+# config-e, config-f: paper table 1 and appendix B. As in the PyTorch release, a level has
+# channel_base / its square size channels: 32768 gives the large networks of config F, 16384 those
+# of configs A to E.
 # paper256 ... cifar: the configurations published with "Training Generative Adversarial Networks
 # with Limited Data" (Karras et al. 2020), appendix C, without its augmentation and in float32.
-# The clamp of 256 belongs to their half-precision layers and is kept for the same function.
+# The clamp of 256 was made for half-precision layers; it is kept so that results are the same.
 PRESETS: dict[str, dict[str, object]] = {
     "config-e": {
         "channel_base": 16384,
@@ -59,10 +59,11 @@ PRESETS: dict[str, dict[str, object]] = {
         "training.ema_kimg": 500.0,
         "training.ema_rampup": 0.05,
     },
-    # A small network for dummy business cards, trained on a CPU by `make demo`, chosen by trial for
-    # what eight minutes on two cores show: few channels and small batches for many iterations, a
-    # learning rate of 2.5 times the paper's, a weak R1 (as `auto` has it for this size and batch),
-    # a short average, and no path-length term or style mixing, which pay off in longer runs.
+    # A small network for dummy business cards: `make demo` trains it on a CPU. The values were
+    # chosen by trial for eight minutes on two cores. Few channels and small batches give many
+    # iterations. The learning rate is 2.5 times the paper's, R1 is weak (as in `auto` for this size
+    # and batch), and the average is short. Path-length regularisation and style mixing are off
+    # because they help in longer runs only.
     "cards": {
         "generator.z_dim": 128,
         "generator.w_dim": 128,
@@ -84,7 +85,7 @@ PRESETS: dict[str, dict[str, object]] = {
     },
 }
 
-# The size a preset is made for, where `get` is given none.
+# The image size of a preset if `get` gets none.
 IMAGE_SIZES: dict[str, tuple[int, int]] = {
     "config-e": (1024, 1024),
     "config-f": (1024, 1024),
@@ -112,7 +113,7 @@ BOTH_NETWORKS = {
 
 
 def names() -> list[str]:
-    """Returns the names that `get` takes."""
+    """Returns the names of the presets."""
     return list(IMAGE_SIZES)
 
 
@@ -127,20 +128,20 @@ def get(
 
     Args:
         name: one of `names()`.
-        image_size: (height, width) in pixels; the preset's own where None.
+        image_size: (height, width) in pixels; None for that of the preset.
         image_channels: 1, 3 or 4.
         label_dim: width of the label vectors, 0 without labels.
-        replicas: how many devices will share a batch; only `auto` depends on it.
+        replicas: number of devices that share a batch; only `auto` depends on it.
 
     Raises:
         InputError: for an unknown name or an unusable image size.
     """
     if name not in IMAGE_SIZES:
         raise InputError(f"there is no preset {name!r}; the presets are {', '.join(names())}")
-    image_size = tuple(image_size or IMAGE_SIZES[name])
-    row = _auto(image_size, replicas) if name == "auto" else PRESETS[name]
+    size = image_size or IMAGE_SIZES[name]
+    row = _auto(size, replicas) if name == "auto" else PRESETS[name]
     values = {
-        "image_size": image_size,
+        "image_size": size,
         "image_channels": image_channels,
         "label_dim": label_dim,
         **row,
@@ -154,9 +155,9 @@ def get(
 
 
 def _auto(image_size: tuple[int, int], replicas: int) -> dict[str, object]:
-    """The formulas of the configuration `auto`: published with the ADA paper.
+    """Returns the row of the preset `auto`, by the formulas published with the ADA paper.
 
-    Batch and R1 weight follow the resolution and the number of devices.
+    The batch and the weight of R1 depend on the resolution and the number of devices.
     """
     resolution = 4 << base_size(image_size)[1]
     batch = max(min(replicas * min(4096 // resolution, 32), 64), replicas)
@@ -167,7 +168,7 @@ def _auto(image_size: tuple[int, int], replicas: int) -> dict[str, object]:
         "discriminator.minibatch_stddev_group": min(batch // replicas, 4),
         "learning_rate": 0.002 if resolution >= 1024 else 0.0025,
         "training.batch_size": batch,
-        # A device with one image cannot take half of it.
+        # A device with one image cannot use half of it.
         "training.path_length_batch_divisor": min(batch // replicas, 2),
         "training.r1_gamma": 0.0002 * resolution**2 / batch,
         "training.ema_kimg": batch * 10 / 32,

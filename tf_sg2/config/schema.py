@@ -58,18 +58,22 @@ class NetworkConfig:
 
     image_size: ImageSize = Field(description="HxW in pixels; default: that of the data set")
     image_channels: ImageChannels = Field(
-        3, description="channels of the images: 1, 3 or 4; default: those of the data set"
+        default=3, description="channels of the images: 1, 3 or 4; default: those of the data set"
     )
-    label_dim: NonNegativeInt = Field(0, description="width of the labels, 0 without; see --labels")
+    label_dim: NonNegativeInt = Field(
+        default=0, description="width of the labels, 0 without; see --labels"
+    )
     channel_base: PositiveInt = Field(
-        32768, description="a level has channel_base / its square size channels"
+        default=32768, description="a level has channel_base / its square size channels"
     )
-    channel_max: PositiveInt = Field(512, description="largest number of channels per level")
+    channel_max: PositiveInt = Field(
+        default=512, description="largest number of channels per level"
+    )
     conv_clamp: PositiveFloatOrNone = Field(
-        None, description="largest absolute activation, or none for no limit"
+        default=None, description="largest absolute activation, or none for no limit"
     )
     resample_filter: ResampleFilter = Field(
-        (1.0, 3.0, 3.0, 1.0), description="taps of the up- and downsampling filter"
+        default=(1.0, 3.0, 3.0, 1.0), description="taps of the up- and downsampling filter"
     )
 
     @property
@@ -93,15 +97,19 @@ class GeneratorConfig(NetworkConfig):
     """The generator: mapping network and synthesis network (paper figure 2 d and figure 7)."""
 
     architecture: Literal["skip", "resnet", "orig"] = Field(
-        "skip", description="connections between levels: skip, resnet or orig"
+        default="skip", description="connections between levels: skip, resnet or orig"
     )
-    z_dim: PositiveInt = Field(512, description="width of the latent z")
-    w_dim: PositiveInt = Field(512, description="width of w")
-    mapping_layers: PositiveInt = Field(8, description="dense layers of the mapping network")
+    z_dim: PositiveInt = Field(default=512, description="width of the latent z")
+    w_dim: PositiveInt = Field(default=512, description="width of w")
+    mapping_layers: PositiveInt = Field(
+        default=8, description="dense layers of the mapping network"
+    )
     mapping_lr_multiplier: PositiveFloat = Field(
-        0.01, description="factor of the learning rate in the mapping network"
+        default=0.01, description="factor of the learning rate in the mapping network"
     )
-    w_avg_beta: Decay = Field(0.995, description="decay of the running mean of w, for truncation")
+    w_avg_beta: Decay = Field(
+        default=0.995, description="decay of the running mean of w, for truncation"
+    )
 
     @property
     def num_ws(self) -> int:
@@ -115,10 +123,11 @@ class DiscriminatorConfig(NetworkConfig):
     """The discriminator (paper figure 7, right column)."""
 
     architecture: Literal["resnet", "skip", "orig"] = Field(
-        "resnet", description="connections between levels: resnet, skip or orig"
+        default="resnet", description="connections between levels: resnet, skip or orig"
     )
     minibatch_stddev_group: NonNegativeInt = Field(
-        4, description="samples per group of the minibatch-stddev layer, 0 for no such layer"
+        default=4,
+        description="samples per group of the minibatch-stddev layer, 0 for no such layer",
     )
 
 
@@ -132,14 +141,19 @@ class OptimizerConfig:
     """
 
     name: str = Field(
-        "Adam", description="class of keras.optimizers; Addons>LAMB and others on the addons stack"
+        default="Adam",
+        description="class of keras.optimizers; Addons>LAMB and others on the addons stack",
     )
     learning_rate: PositiveFloat = Field(
-        0.002, description="learning rate before the correction for lazy regularisation"
+        default=0.002, description="learning rate before the correction for lazy regularisation"
     )
-    beta_1: Decay = Field(0.0, description="decay of the first moment before that correction")
-    beta_2: Decay = Field(0.99, description="decay of the second moment before that correction")
-    epsilon: PositiveFloat = Field(1e-8, description="small number in the denominator")
+    beta_1: Decay = Field(
+        default=0.0, description="decay of the first moment before that correction"
+    )
+    beta_2: Decay = Field(
+        default=0.99, description="decay of the second moment before that correction"
+    )
+    epsilon: PositiveFloat = Field(default=1e-8, description="small number in the denominator")
     arguments: JsonObject = Field(
         default_factory=dict, description="further arguments of the optimiser, a JSON object"
     )
@@ -166,8 +180,8 @@ class OptimizerConfig:
 class DataConfig:
     """The data set and how its images are read."""
 
-    source: str = Field("", description="the same as --data")
-    mirror: bool = Field(False, description="true mirrors images left to right, at random")
+    source: str = Field(default="", description="the same as --data")
+    mirror: bool = Field(default=False, description="true mirrors images left to right, at random")
 
 
 @raises_input_error
@@ -175,49 +189,57 @@ class DataConfig:
 class TrainingConfig:
     """Losses, schedule and records of a run."""
 
-    total_kimg: PositiveFloat = Field(25000.0, description="length of the training in kimg")
-    batch_size: PositiveInt = Field(32, description="images per iteration, over all devices")
+    total_kimg: PositiveFloat = Field(default=25000.0, description="length of the training in kimg")
+    batch_size: PositiveInt = Field(
+        default=32, description="images per iteration, over all devices"
+    )
     accumulation_steps: PositiveInt = Field(
-        1,
+        default=1,
         description="parts in which a device computes its share of a batch; more need less memory",
     )
-    seed: Seed = Field(0, description="seed of weights, latents, noise and the order of the images")
+    seed: Seed = Field(
+        default=0, description="seed of weights, latents, noise and the order of the images"
+    )
     tf32: bool = Field(
-        False, description="true lets GPUs multiply in TF32: faster, with 10 bits of mantissa"
+        default=False,
+        description="true lets GPUs multiply in TF32: faster, with 10 bits of mantissa",
     )
     r1_gamma: NonNegativeFloat = Field(
-        10.0, description="weight of the R1 regularisation, 0 for none"
+        default=10.0, description="weight of the R1 regularisation, 0 for none"
     )
     r1_interval: NonNegativeInt = Field(
-        16, description="iterations between R1 steps, 0 for no such steps"
+        default=16, description="iterations between R1 steps, 0 for no such steps"
     )
     path_length_weight: NonNegativeFloat = Field(
-        2.0, description="weight of the path-length regularisation, 0 for none"
+        default=2.0, description="weight of the path-length regularisation, 0 for none"
     )
     path_length_interval: NonNegativeInt = Field(
-        4, description="iterations between path-length steps, 0 for no such steps"
+        default=4, description="iterations between path-length steps, 0 for no such steps"
     )
     path_length_decay: Fraction = Field(
-        0.01, description="share of a new path length in the running mean"
+        default=0.01, description="share of a new path length in the running mean"
     )
     path_length_batch_divisor: PositiveInt = Field(
-        2, description="a path-length step uses the batch divided by this number"
+        default=2, description="a path-length step uses the batch divided by this number"
     )
     style_mixing_probability: Fraction = Field(
-        0.9, description="share of the samples that mix the styles of two latents"
+        default=0.9, description="share of the samples that mix the styles of two latents"
     )
-    ema_kimg: PositiveFloat = Field(10.0, description="half-life in kimg of the averaged generator")
+    ema_kimg: PositiveFloat = Field(
+        default=10.0, description="half-life in kimg of the averaged generator"
+    )
     ema_rampup: PositiveFloatOrNone = Field(
-        None, description="limits the half-life to this share of the run so far; none for no limit"
+        default=None,
+        description="limits the half-life to this share of the run so far; none for no limit",
     )
-    tick_kimg: PositiveFloat = Field(4.0, description="kimg between lines of the log")
-    checkpoint_kimg: PositiveFloat = Field(200.0, description="kimg between checkpoints")
-    checkpoints_kept: PositiveInt = Field(5, description="number of checkpoints to keep")
-    sample_kimg: PositiveFloat = Field(200.0, description="kimg between sample pictures")
-    sample_rows: PositiveInt = Field(4, description="rows of a sample picture")
-    sample_columns: PositiveInt = Field(8, description="columns of a sample picture")
+    tick_kimg: PositiveFloat = Field(default=4.0, description="kimg between lines of the log")
+    checkpoint_kimg: PositiveFloat = Field(default=200.0, description="kimg between checkpoints")
+    checkpoints_kept: PositiveInt = Field(default=5, description="number of checkpoints to keep")
+    sample_kimg: PositiveFloat = Field(default=200.0, description="kimg between sample pictures")
+    sample_rows: PositiveInt = Field(default=4, description="rows of a sample picture")
+    sample_columns: PositiveInt = Field(default=8, description="columns of a sample picture")
     sample_truncation_psi: Float = Field(
-        0.7, description="truncation psi of the samples; samples with psi 1 are written too"
+        default=0.7, description="truncation psi of the samples; samples with psi 1 are written too"
     )
 
     def __post_init__(self) -> None:

@@ -1,14 +1,14 @@
-"""Whole numbers in what users write: sizes, counts, seeds, devices."""
+"""Whole numbers in texts of users: sizes, counts, seeds, devices."""
 
 from __future__ import annotations
 
-_MOST_DIGITS = 19  # Every int64 fits; Python refuses to read thousands of digits.
+_MOST_DIGITS = 19  # Enough for every int64. Python cannot convert thousands of digits.
 
 
 def whole_number(text: str) -> int | None:
-    """Returns the number that `text` writes in ASCII digits, at most 19 of them; otherwise None.
+    """Returns the number in `text`, or None if it is not 1 to 19 ASCII digits.
 
-    `str.isdigit` alone accepts "²", which `int` refuses.
+    `str.isdigit` is not enough: it accepts "²", which `int` refuses.
     """
     if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS:
         return int(text)

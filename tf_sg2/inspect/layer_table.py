@@ -1,14 +1,15 @@
 """The networks of a configuration as a table: layers, output shapes, parameters, multiply-adds.
 
-Names follow the official PyTorch release where it has them. The multiply-adds come from the traced
-graph of a batch of one, attributed by the name scopes that Keras gives to layers.
+Layers have the names of the official PyTorch release if it has such layers. The multiply-adds are
+counted in the traced graph of one image. The name scopes that Keras gives to layers tell which
+layer an operation belongs to.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,16 +20,16 @@ from tf_sg2.inspect.multiply_adds import FILTERING, Count, count
 from tf_sg2.networks.discriminator import Discriminator
 from tf_sg2.networks.generator import Generator
 
-# Operations that stand in no layer of the table; absent as long as every layer is listed.
+# The row of operations that belong to no layer of the table; normally there are none.
 ELSEWHERE = "elsewhere"
 
 
 @dataclass(frozen=True)
 class LayerRow:
-    """One layer. `output_shape` leaves out the batch; the multiply-adds are for one image.
+    """One layer. `output_shape` has no batch axis; the multiply-adds are for one image.
 
     `parameters` are trained; `buffers` are not (noise images, the running mean of w).
-    `filtering` counts the resampling filters, `multiply_adds` all else.
+    `filtering` counts the resampling filters, `multiply_adds` all other operations.
     """
 
     name: str
@@ -41,31 +42,35 @@ class LayerRow:
 
 @dataclass(frozen=True)
 class NetworkTable:
-    """One network: its layers in order of use."""
+    """One network: its layers in the order of use."""
 
     name: str
     rows: tuple[LayerRow, ...]
 
     @property
     def parameters(self) -> int:
+        """Trained parameters of all layers."""
         return sum(row.parameters for row in self.rows)
 
     @property
     def buffers(self) -> int:
+        """Untrained weights of all layers."""
         return sum(row.buffers for row in self.rows)
 
     @property
     def multiply_adds(self) -> int:
+        """Multiply-adds per image, without the resampling filters."""
         return sum(row.multiply_adds for row in self.rows)
 
     @property
     def filtering(self) -> int:
+        """Multiply-adds per image of the resampling filters."""
         return sum(row.filtering for row in self.rows)
 
 
 @dataclass(frozen=True)
 class _Part:
-    """A row before its multiply-adds: `scope` is the path of the layer in the graph."""
+    """A row without its multiply-adds; `scope` is the path of the layer in the graph."""
 
     name: str
     scope: tuple[str, ...]
@@ -76,7 +81,7 @@ class _Part:
 def describe(config: Config) -> str:
     """Returns the tables of both networks as text, as `tf-sg2 train --dry-run` prints them.
 
-    Nothing is computed, but the networks' weights are made for as long as it takes.
+    Builds both networks with all their weights; no image is computed.
     """
     return "\n\n".join(format_table(table) for table in tables(config))
 
@@ -158,11 +163,12 @@ def _discriminator_parts(discriminator: Discriminator) -> Iterator[_Part]:
             (epilogue.name, "minibatch_stddev"),
             (*inside[:2], base.channels + 1),
         )
-    shapes = {"conv": inside, "fc": (base.channels,), "out": (epilogue.units,)}
-    yield from _layer_parts(epilogue, shapes)
+    yield from _layer_parts(
+        epilogue, {"conv": inside, "fc": (base.channels,), "out": (epilogue.units,)}
+    )
 
 
-def _layer_parts(block: Any, shapes: dict[str, tuple[int, ...]]) -> Iterator[_Part]:
+def _layer_parts(block: Any, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[_Part]:
     for name, shape in shapes.items():
         layer = getattr(block, name)
         if layer is not None:
@@ -197,12 +203,12 @@ def _table(name: str, parts: Sequence[_Part], counted: Count) -> NetworkTable:
 
 
 def _owner(operation: str, parts: Sequence[_Part]) -> str:
-    """The row that an operation belongs to: the one with the longest path that matches."""
-    # Keras 3 numbers the scopes of a call, "conv0_1"; the first scope is the network itself.
+    """Returns the name of the row with the longest scope that contains the operation."""
+    # Keras 3 numbers the scopes of a call, as in "conv0_1". The first scope is the network.
     scopes = [re.sub(r"_\d+$", "", scope) for scope in operation.split("/")[1:-1]]
     best, depth = ELSEWHERE, 0
     for part in parts:
-        # The discriminator's label network is entered below its own scope.
+        # The mapping network of a discriminator has a scope below that of the discriminator.
         for path in (part.scope, part.scope[1:]) if part.scope[0] == "mapping" else (part.scope,):
             if len(path) > depth and tuple(scopes[: len(path)]) == path:
                 best, depth = part.name, len(path)

@@ -1,8 +1,8 @@
 """Counts the multiply-adds of a traced `tf.function` from its graph.
 
-What is counted is what the graph holds: forward, backward and second-order operations alike, so
-one counter serves the table of layers and the benchmarks of training. Operations that no result
-depends on are left out, as TensorFlow leaves them out when it runs the function.
+The graph holds forward, backward and second-order operations, so one counter serves the table of
+layers and the benchmarks of training. Operations that no result depends on are not counted, because
+TensorFlow does not run them.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from tf_sg2.errors import InputError
 
 CONVOLUTION, FILTERING, MATRIX = "convolution", "filtering", "matrix"
 
-Shape = tuple[int | None, ...]  # None: unknown size. A shape of unknown rank is None itself.
+Shape = tuple[int | None, ...]  # None is an unknown size. A shape of unknown rank is None.
 
 
 @dataclass(frozen=True)
 class Row:
-    """One operation: its name (below the names of the calls around it) and its multiply-adds.
+    """One operation and its multiply-adds.
 
-    `kind` is "convolution", "matrix" (dense layers) or "filtering" (depthwise convolutions, which
-    here are the resampling filters). `in_loop` says that it stands in a loop, counted for one pass.
+    `name` begins with the names of the function calls that contain the operation. `kind` is
+    "convolution", "matrix" (dense layers) or "filtering" (depthwise convolutions, used for the
+    resampling filters). If `in_loop`, the operation is part of a loop, counted for one pass.
     """
 
     name: str
@@ -60,24 +61,24 @@ class Count:
 
     @property
     def loops(self) -> tuple[str, ...]:
-        """Names of operations in loops: they count for one pass, whatever the number of passes."""
+        """Names of the operations in loops, which are counted for one pass only."""
         return tuple(row.name for row in self.rows if row.in_loop)
 
 
 def count(function: Any) -> Count:
     """Counts a traced function.
 
-    A convolution counts taps x input channels x output channels for each pixel of its output,
-    padding included; a transposed one and an input gradient count the same for each pixel of their
-    input, and a weight gradient for each pixel of the output's gradient, so the three passes of
-    one convolution count alike. Of a conditional the dearer branch counts; of a loop one pass.
+    A convolution counts taps x input channels x output channels for each output pixel, padding
+    included. A transposed convolution and an input gradient count the same for each input pixel. A
+    weight gradient counts the same for each pixel of the output gradient. So the three passes of a
+    convolution have equal counts. A conditional counts its more expensive branch, a loop one pass.
 
     Args:
         function: a ConcreteFunction, traced with static shapes:
             `tf.function(f).get_concrete_function(tf.TensorSpec([8, 64, 64, 3]))`.
 
     Raises:
-        InputError: where an operation's shape was not known when the function was traced.
+        InputError: if the shape of an operation was unknown when the function was traced.
     """
     graph = function.graph.as_graph_def(add_shapes=True)
     library = {entry.signature.name: entry for entry in graph.library.function}
@@ -118,7 +119,7 @@ def _rows(
 
 
 def _needed(by_name: Mapping[str, Any], roots: Sequence[str]) -> list[Any]:
-    """The nodes that `roots` depend on, in the order of the graph."""
+    """Returns the nodes that `roots` depend on, in the order of the graph."""
     seen: set[str] = set()
     waiting = [name for name in roots if name in by_name]
     while waiting:
@@ -131,9 +132,9 @@ def _needed(by_name: Mapping[str, Any], roots: Sequence[str]) -> list[Any]:
 
 
 def _called(node: Any) -> Iterator[str]:
-    """Names of the functions that a node runs."""
+    """Yields the names of the functions that a node calls."""
     for key, value in node.attr.items():
-        if key.startswith("_"):  # Notes to TensorFlow's passes, such as the gradient function.
+        if key.startswith("_"):  # For TensorFlow's own passes, such as the name of the gradient.
             continue
         if value.HasField("func"):
             yield value.func.name
@@ -162,7 +163,7 @@ def _data_inputs(node: Any) -> list[str]:
 def _tensor_shape(
     text: str, by_name: Mapping[str, Any], arguments: Mapping[str, Shape | None]
 ) -> Shape | None:
-    """The shape behind "node", "node:index" (graphs) or "node:output:index" (functions)."""
+    """Returns the shape of "node", "node:index" (graphs) or "node:output:index" (functions)."""
     name, *rest = text.split(":")
     if name not in by_name:
         return arguments.get(name)
@@ -187,12 +188,13 @@ def _counted(counter: Callable, node: Any, shape_of: Callable, name: str) -> int
         ) from error
 
 
-def _output_shape(node: Any) -> Shape | None:
+def _output_shape(node: Any) -> Any:
+    """Returns the shape of the first output; `_counted` reports arithmetic with unknown sizes."""
     return _tensor_shape(node.name, {node.name: node}, {})
 
 
 def _forward(node: Any, shape_of: Callable) -> int:
-    kh, kw, inputs, _ = shape_of(1)  # Inputs of one group, where there are groups.
+    kh, kw, inputs, _ = shape_of(1)  # In a grouped convolution, the inputs of one group.
     return kh * kw * inputs * math.prod(_output_shape(node))
 
 
@@ -219,7 +221,7 @@ def _depthwise_filter_gradient(node: Any, shape_of: Callable) -> int:
 
 
 def _native_filter(node: Any, shape_of: Callable) -> int:
-    """As the depthwise convolution does, which leaves out the zeros between the samples."""
+    """Counts like the depthwise convolution, which skips the zeros between the samples."""
     taps = math.prod(shape_of(1)) * math.prod(_output_shape(node))
     return taps // math.prod(node.attr["up"].list.i)
 
@@ -238,7 +240,7 @@ def _einsum(node: Any, shape_of: Callable) -> int:
         shape = shape_of(position)
         before, dots, after = labels.partition("...")
         middle = len(shape) - len(before) - len(after) if dots else 0
-        # The ellipsis' axes are numbered from its end: they broadcast.
+        # Axes of the ellipsis are numbered from its end, because they broadcast.
         keys = [*before, *range(-middle, 0), *after]
         for key, size in zip(keys, shape, strict=True):
             sizes[key] = max(sizes.get(key, 1), size)

@@ -1,1 +1,1 @@
-"""Pictures from latent space: by seed, mixed, and on a way between them."""
+"""Pictures from latent space: of seeds, of mixed styles, and along a path between seeds."""

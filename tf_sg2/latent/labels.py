@@ -1,4 +1,4 @@
-"""The label of generated pictures, from what a user types."""
+"""The label of generated pictures, from the text of a flag."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ def parse_label(text: str | None, label_dim: int) -> np.ndarray | None:
 
     Args:
         text: a class number such as "3" (one-hot), or `label_dim` numbers separated by commas.
-        label_dim: of the model; 0 without labels.
+        label_dim: width of the model's labels; 0 without labels.
 
     Raises:
-        InputError: if a label is missing, not wanted, or does not fit.
+        InputError: if a label is missing, or does not fit the model.
     """
     if not label_dim:
         if text is not None:

@@ -17,19 +17,19 @@ DEFAULT_BATCH_SIZE = 4
 
 
 class Renderer:
-    """A generator with everything settled but the latent.
+    """Makes pictures with fixed settings; only the latent changes.
 
-    Every batch has the same size, the last one filled up with copies, because a convolution may
-    sum in another order in a batch of another size. So a seed's picture is the same in whatever
-    company it is generated.
+    Every batch has the same size: the last one is padded with copies. A convolution may sum in
+    another order if the batch has another size. With one size, the picture of a seed does not
+    depend on the other pictures of its batch.
 
     Args:
-        generator: whose pictures to make.
+        generator: makes the pictures.
         label: float32 [label_dim] for all pictures; None for an unconditional model.
         truncation_psi: 1 for no truncation, 0 for the mean picture.
-        truncation_cutoff: how many of the first w are truncated; None for all.
-        noise_mode: "const", "none", or "random": noise by the picture's seed.
-        batch_size: pictures at a time.
+        truncation_cutoff: number of w, from the first, that are truncated; None for all.
+        noise_mode: "const" (the stored noise), "none", or "random" (noise from the seed).
+        batch_size: pictures per batch.
 
     Raises:
         InputError: for an unusable value.
@@ -77,17 +77,17 @@ class Renderer:
 
         Args:
             w: [N, num_ws, w_dim].
-            seeds: whose noise each picture gets; needed where `noise_mode` is "random".
+            seeds: the noise of each picture; needed if `noise_mode` is "random".
         """
         w = np.asarray(w, np.float32)
         if self.noise_mode == "random" and seeds is None:
-            raise InputError("random noise follows from seeds, but none are given")
+            raise InputError("noise_mode random needs seeds for the noise, but none were given")
         noise = np.asarray(noise_seeds(seeds if seeds is not None else [0] * len(w)))
         for batch in self._in_batches(self._show, w, noise):
             yield from batch
 
     def seed_images(self, seeds: Sequence[int]) -> Iterator[np.ndarray]:
-        """Yields the picture of each seed, uint8 [H, W, C], holding no more than a batch."""
+        """Yields the picture of each seed, uint8 [H, W, C]; holds at most one batch in memory."""
         for start in range(0, len(seeds), self.batch_size):
             some = seeds[start : start + self.batch_size]
             yield from self.images(self.map_seeds(some), some)

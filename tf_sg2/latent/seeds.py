@@ -1,4 +1,4 @@
-"""What a seed stands for: the latent z of an image and its noise, the same in every program."""
+"""Seeds: each gives the latent z of a picture and its noise, the same in every program."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from tf_sg2.errors import InputError
 if TYPE_CHECKING:
     import tensorflow as tf
 
-# Second halves of the seed pairs. Training's are positions in a run, which are never negative:
-# no seed can name a latent that was trained on.
+# Second halves of the seed pairs. In training they are positions in a run, which are never
+# negative. So no seed gives a latent that was used in training.
 LATENT_STREAM, NOISE_STREAM = -1, -2
 
 LARGEST_SEED = 2**63 - 1
@@ -20,9 +20,9 @@ LARGEST_COUNT = 10_000_000
 
 
 def latents(seeds: Sequence[int] | tf.Tensor, z_dim: int) -> tf.Tensor:
-    """Returns z of each seed, standard normal float32 [N, z_dim]; a row is its seed's alone.
+    """Returns the z of each seed, standard normal float32 [N, z_dim].
 
-    `seeds` may be a tensor, int64 [N], also inside a graph.
+    A row depends on its own seed only. `seeds` may be a tensor, int64 [N], also inside a graph.
     """
     from tf_sg2.networks import randomness
 
@@ -30,14 +30,14 @@ def latents(seeds: Sequence[int] | tf.Tensor, z_dim: int) -> tf.Tensor:
 
 
 def noise_seeds(seeds: Sequence[int] | tf.Tensor) -> tf.Tensor:
-    """Returns what the synthesis network takes as `noise_seeds`, int64 [N, 2]."""
+    """Returns the argument `noise_seeds` of the synthesis network, int64 [N, 2]."""
     return _pairs(seeds, NOISE_STREAM)
 
 
 def _pairs(seeds: Sequence[int] | tf.Tensor, stream: int) -> tf.Tensor:
     import tensorflow as tf
 
-    if tf.is_tensor(seeds):
+    if isinstance(seeds, tf.Tensor):
         return tf.stack([seeds, tf.fill(tf.shape(seeds), tf.constant(stream, seeds.dtype))], axis=1)
     pairs = [(int(seed), stream) for seed in seeds]
     return tf.reshape(tf.constant(pairs, tf.int64), [len(pairs), 2])
@@ -48,10 +48,10 @@ def parse_numbers(text: str, what: str) -> list[int]:
 
     Args:
         text: numbers and ranges (both ends included), separated by commas.
-        what: what the numbers are, for messages: "--seeds".
+        what: the name of the numbers in messages, such as "--seeds".
 
     Raises:
-        InputError: if `text` is no such list, or is endless.
+        InputError: if `text` is no such list, or holds too many or too large numbers.
     """
     numbers: list[int] = []
     for part in text.split(","):

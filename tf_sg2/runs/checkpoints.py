@@ -13,12 +13,12 @@ CHECKPOINT_NAME = "checkpoint"
 
 
 def checkpoint_of(parts: Mapping[str, Any]) -> tf.train.Checkpoint:
-    """Returns the checkpoint that holds `parts`, in the one layout of a run's checkpoints.
+    """Returns a checkpoint of `parts` in the layout of all checkpoints of a run.
 
-    Networks are held weight by weight under their official names. Handed over whole, they would
-    lose most weights without an error: Keras 3 hides layers that stand in lists from TensorFlow's
-    object graph. By name, a checkpoint also passes between Keras 2.15 and Keras 3, and restoring
-    into other networks fails.
+    The weights of networks are stored under their official names. If whole networks were stored,
+    most weights would be lost without an error: Keras 3 hides layers in lists from TensorFlow's
+    object graph. With names, Keras 2.15 and Keras 3 can read each other's checkpoints, and
+    restoring into different networks fails.
 
     Args:
         parts: networks, optimisers and variables by name.

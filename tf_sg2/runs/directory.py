@@ -21,13 +21,13 @@ from tf_sg2.errors import InputError
 from tf_sg2.files import new_file
 from tf_sg2.runs.checkpoints import CHECKPOINT_NAME
 
-# TensorFlow reads a checkpoint's path as a pattern in which these are special.
+# Special characters in the patterns that TensorFlow reads paths of checkpoints as.
 _PATTERN_CHARACTERS = "[*?\\"
 
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """The paths of a run, and its configuration. Nothing needs to exist yet.
+    """The paths of a run, and its configuration. The files need not exist yet.
 
     Args:
         path: the run's folder.
@@ -64,7 +64,7 @@ class RunDirectory:
 
     @property
     def log_path(self) -> Path:
-        """The scalars of training, one JSON object a line."""
+        """The scalars of training, one JSON object per line."""
         return self.path / "log.jsonl"
 
     @property
@@ -78,7 +78,7 @@ class RunDirectory:
         return self.path / "metrics"
 
     def write_config(self, config: Config) -> None:
-        """Writes `config.json`, whole or not at all; makes the folder if need be."""
+        """Writes `config.json` atomically; makes the folder if it does not exist."""
         with new_file(self.config_path) as file:
             file.write(configuration.to_json(config).encode())
 
@@ -86,40 +86,40 @@ class RunDirectory:
         """Returns the run's configuration.
 
         Raises:
-            InputError: if the folder is absent or is no run, or its configuration is unusable.
+            InputError: if the folder does not exist or is no run, or its configuration is unusable.
         """
-        if not os.path.isdir(self.path):  # It never raises, as Path.is_dir does for long names.
+        if not os.path.isdir(self.path):  # Path.is_dir raises an error for long names.
             raise InputError(f"run directory {self.path} does not exist")
         if not os.path.isfile(self.config_path):
             raise InputError(
                 f"{self.path} is no run directory: it has no {self.config_path.name}; give the "
-                "folder that tf-sg2 train was given as --run"
+                "same folder as in tf-sg2 train --run"
             )
         return configuration.load(self.config_path)
 
     def checkpoint_numbers(self) -> list[int]:
-        """Returns the iterations of the checkpoints that are there, in order."""
+        """Returns the iterations of the existing checkpoints, in order."""
         names = os.listdir(self.checkpoints) if self.checkpoints.is_dir() else []
         found = (re.fullmatch(rf"{CHECKPOINT_NAME}-([0-9]+)\.index", name) for name in names)
         return sorted(int(match[1]) for match in found if match)
 
     def has_checkpoints(self) -> bool:
-        """Returns whether there are files of a checkpoint, whole, incomplete or damaged."""
+        """Returns whether there are files of a checkpoint, complete or not."""
         return any(self.checkpoints.glob(f"*{CHECKPOINT_NAME}-*.*"))
 
     def find_checkpoint(self, checkpoint: str | int | Path | None = None) -> Path:
-        """Returns the path of a checkpoint, without suffix, as TensorFlow takes it.
+        """Returns the path of a checkpoint without suffix, the form that TensorFlow needs.
 
         Args:
             checkpoint: the iteration (12 or "12"), the name ("checkpoint-12"), or a path with or
                 without ".index"; None for the newest.
 
         Raises:
-            InputError: if it does not exist, or there is none.
+            InputError: if it does not exist, or there is no checkpoint.
         """
         if checkpoint is None:
-            # The numbered files, and not TensorFlow's index of the folder: an index is written
-            # after its checkpoint, may be lost, and may name the place that a run was moved from.
+            # TensorFlow's index of the folder is not used: it is written after the checkpoint, may
+            # be lost, and may hold an old path after a run was moved.
             numbers = self.checkpoint_numbers()
             if not numbers:
                 raise InputError(

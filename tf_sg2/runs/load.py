@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """A run as it was saved: what `load_run` returns.
+    """A trained run, restored by `load_run`.
 
-    `generator` is the EMA generator, `images_seen` counts the real images shown so far, and
-    `checkpoint` is the path of the restored checkpoint without suffix.
+    `generator` is the EMA generator. `images_seen` counts the real images shown until the
+    checkpoint. `checkpoint` is the path of the checkpoint without suffix.
     """
 
     config: Config
@@ -64,11 +64,11 @@ def load_run(path: str | Path, checkpoint: str | int | Path | None = None) -> Lo
 
 
 def restore_parts(checkpoint: Path, directory: RunDirectory, parts: Mapping[str, Any]) -> None:
-    """Gives `parts` what a checkpoint holds under their names; the rest of it stays unread.
+    """Restores `parts` from a checkpoint by their names; reads nothing else of it.
 
     Args:
         checkpoint: path without suffix, from `RunDirectory.find_checkpoint`.
-        directory: its run, for messages.
+        directory: the run of the checkpoint, for messages.
         parts: see `checkpoint_of`.
 
     Raises:
