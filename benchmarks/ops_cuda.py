@@ -116,6 +116,7 @@ def torch_resampling(x, kernel, up, down, padding):
 
 
 def torch_epilogue(at):
+    """Returns demodulation, noise, bias, leaky ReLU, gain and clamp by PyTorch."""
     t = at["x"] * at["scale"][:, None, None] + at["noise"][..., None] + at["bias"]
     v = torch.where(t > 0, t, t * ALPHA) * GAIN
     return torch.clamp(v, -CLAMP, CLAMP)
