@@ -60,7 +60,7 @@ class Kernels:
             sys.exit(f"error: {name} gave CUDA error {error}")
 
     def upfirdn2d(self, x, kernel, up, down, padding, y=None):
-        """Filters x [N, H, W, C] on the GPU; the float64 kernel is on the host; `y` is the result."""
+        """Filters x [N, H, W, C] on the GPU into `y`; the kernel is float64 on the host."""
         top, bottom, left, right = padding
         height = (x.shape[1] * up + top + bottom - kernel.shape[0]) // down + 1
         width = (x.shape[2] * up + left + right - kernel.shape[1]) // down + 1
@@ -116,6 +116,7 @@ def torch_resampling(x, kernel, up, down, padding):
 
 
 def torch_epilogue(at):
+    """Returns demodulation, noise, bias, leaky ReLU, gain and clamp by PyTorch."""
     t = at["x"] * at["scale"][:, None, None] + at["noise"][..., None] + at["bias"]
     v = torch.where(t > 0, t, t * ALPHA) * GAIN
     return torch.clamp(v, -CLAMP, CLAMP)

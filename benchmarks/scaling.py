@@ -270,19 +270,20 @@ def measure(name: str, size: int, channel_base: int, batch: int, repeats: int) -
     rows, taken = [], {}
     for entry, function in both.items():
         (timing,) = in_turns([function], one[entry], repeats)
-        alone = sorted(wall for wall, _ in timing.yardstick)[len(timing.yardstick) // 2]
+        single = sorted(wall for wall, _ in timing.yardstick)[len(timing.yardstick) // 2]
         ratios = [timing.in_yardsticks(kind) for kind in (0, 1)]
-        taken[entry] = (alone / intervals.get(entry, 1), ratios)
+        taken[entry] = (single / intervals.get(entry, 1), ratios)
         rows.append(
             (
                 entry + (f", every {intervals[entry]}th" if entry in intervals else ""),
-                [f"{alone * 1e3:.0f}", f"{timing.median * 1e3:.0f}"]
+                [f"{single * 1e3:.0f}", f"{timing.median * 1e3:.0f}"]
                 + [f"{ratio - 1:+.1%}" for ratio in ratios],
             )
         )
-    whole = sum(alone for alone, _ in taken.values())
+    whole = sum(single for single, _ in taken.values())
     overheads = [
-        sum(alone * ratios[kind] for alone, ratios in taken.values()) / whole - 1 for kind in (0, 1)
+        sum(single * ratios[kind] for single, ratios in taken.values()) / whole - 1
+        for kind in (0, 1)
     ]
     rows.append(("iteration", [f"{whole * 1e3:.0f}", ""] + [f"{o:+.1%}" for o in overheads]))
     table("", ["one, ms", "two, ms", "wall", "processor"], rows)

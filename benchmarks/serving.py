@@ -278,10 +278,10 @@ def compare(server: Server, requests: dict, direct, pool, options: argparse.Name
             here["clients"].append(got.clients / got.wall)
             here["latency"] += got.latencies
             here["sizes"].append([b - a for a, b in zip(sizes, server.batches(), strict=True)])
-        alone = statistics.median(repeated(row, seconds / 4))
+        single = statistics.median(repeated(row, seconds / 4))
         for kind, here in found.items():
             got = pool.apply(load, ({kind: 1}, requests, server.address, seconds / 4))
-            here["added"].append(1e3 * (statistics.median(got.latencies) - alone))
+            here["added"].append(1e3 * (statistics.median(got.latencies) - single))
     median = statistics.median
     print(f"direct, batches of {BATCH}: {median(speed for speed, _ in speeds):.1f} rows/s")
     for kind, here in found.items():
@@ -295,7 +295,7 @@ def compare(server: Server, requests: dict, direct, pool, options: argparse.Name
             f"latency p50/p95/p99 {percentiles(here['latency'])} ms; "
             f"{many / count:.1f} rows per batch"
         )
-    print(f"direct, {rows} row(s): {1e3 * alone:.2f} ms")
+    print(f"direct, {rows} row(s): {1e3 * single:.2f} ms")
     for kind, here in found.items():
         print(f"{kind}, one client: {median(here['added']):+.2f} ms over direct")
 

@@ -11,7 +11,7 @@ from tf_sg2.networks.mapping import MappingNetwork
 
 RNG = np.random.default_rng(9)
 Z = RNG.normal(size=(4, 6)).astype(np.float32)
-LABELS = RNG.random((4, 3)).astype(np.float32)  # Soft ones.
+LABELS = RNG.random((4, 3)).astype(np.float32)  # Soft labels.
 
 
 def weights(z_dim=6, label_dim=0, w_dim=5, layers=2, w_avg=True):
@@ -30,7 +30,7 @@ def mapping(label_dim=0, z_dim=6, num_ws=3, layers=2, w_avg_beta=0.9):
 
 
 def expected_w(layer, z, labels=None):
-    """Written from the paper: each part normalised, joined, then leaky ReLU layers."""
+    """Returns w as in the paper: parts are normalised and joined, then come leaky ReLU layers."""
     parts = [] if z is None else [oracles.unit_second_moment(z)]
     if labels is not None:
         embedded = oracles.dense(
@@ -125,7 +125,7 @@ def test_mean_of_w_is_tracked():
     np.testing.assert_allclose(np.asarray(layer.w_avg), mean, atol=1e-5)
 
 
-def test_network_of_labels_alone_takes_no_z():
+def test_network_of_only_labels_takes_no_z():
     layer = mapping(3, z_dim=0, num_ws=1, w_avg_beta=None)
     layer.build()
     equal(layer.transform(None, LABELS), expected_w(layer, None, LABELS))
@@ -150,7 +150,7 @@ def test_mapping_refuses(label_dim, z, labels, message):
 
 
 def test_labels_of_no_width_are_none():
-    """What a data set without labels yields."""
+    """A data set without labels yields such labels."""
     layer = built()
     equal(layer(Z, np.zeros((4, 0), np.float32)), layer(Z))
 

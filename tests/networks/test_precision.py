@@ -1,4 +1,4 @@
-"""TF32: off by default, on where a run's configuration says so, in every command that computes."""
+"""TF32 in every command that computes: off by default, on if the run's configuration says so."""
 
 from __future__ import annotations
 

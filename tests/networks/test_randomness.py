@@ -1,4 +1,4 @@
-"""A sample's numbers depend on its own seed alone, whatever the batch around it."""
+"""The numbers of a sample depend only on its own seed, not on its batch."""
 
 import numpy as np
 import pytest
@@ -55,7 +55,7 @@ def test_moments_are_those_of_the_distributions():
 
 
 def test_values_are_the_same_on_every_stack():
-    """A run may be resumed under another TensorFlow: these numbers must not move."""
+    """A run may be resumed under another TensorFlow, so these numbers must not change."""
     batch = tf.constant([[1, 2], [-3, 4]], tf.int32)
     np.testing.assert_allclose(randomness.normal(batch, [2]), NORMAL, rtol=1e-5)
     np.testing.assert_allclose(randomness.uniform(batch, [2]), UNIFORM, rtol=1e-6)

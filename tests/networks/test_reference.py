@@ -1,4 +1,4 @@
-"""Every quantity of the official implementation's reference file, reproduced in float32."""
+"""Every quantity in the reference file of the official implementation, compared in float32."""
 
 import math
 
@@ -98,9 +98,9 @@ def test_r1_equals_official_to_second_order(networks, reference, implementation)
     assert_close(scores, reference["d_const"], 1e-4)
 
     def relative(name):
-        # A bias acts on R1 through minibatch stddev alone, which turns on small differences of
-        # four alike images. In float64 these norms (1e-3 of the others) come out 0.7e-3 below the
-        # official ones; the native filters round in another order and come out 1.0e-3 to 2.0e-3
+        # A bias acts on R1 only through minibatch stddev, and that depends on small differences of
+        # four similar images. In float64 these norms (1e-3 of the others) are 0.7e-3 below the
+        # official ones. The native filters round in another order, and theirs are 1.0e-3 to 2.0e-3
         # below.
         return 2.5e-3 if implementation == "native" and name.endswith(".bias") else 1e-3
 
@@ -129,7 +129,7 @@ def test_path_lengths_equal_official_to_second_order(networks, reference):
             loss = tf.reduce_mean(tf.square(lengths - PL_TARGET))
         return lengths, tape.gradient(loss, [entry.variable for entry in entries])
 
-    # The file's lengths start at w, so the mapping network has no part in them.
+    # The lengths in the file start at w, so the mapping network does not matter.
     lengths, gradients = run(tf.constant(reference["ws"]))
     assert_close(lengths, reference["pl_lengths"], 1e-4)
     assert_norms(reference, "pl_dtheta", entries, gradients, 1e-3)

@@ -51,7 +51,7 @@ def nhwc(images):
 
 
 def assert_close(actual, expected, relative=2e-5, message=""):
-    """The largest error, relative to the largest value of the reference."""
+    """Compares the largest error with the largest value of the reference."""
     actual, expected = np.asarray(actual), np.asarray(expected)
     assert actual.shape == expected.shape, message
     error = np.abs(actual - expected).max() / np.abs(expected).max()
@@ -70,7 +70,7 @@ def worst_gradient(prefix, entries, gradients, numbers):
     errors = []
     for entry, gradient in zip(entries, gradients, strict=True):
         expected = numbers[f"{prefix}/{entry.name}"]
-        if not expected.any():  # One zero, whatever the weight's shape.
+        if not expected.any():  # The file then holds one zero for any shape.
             assert gradient is None or np.abs(gradient).max() <= 1e-6 * scale, entry.name
             continue
         actual = entry.to_official(np.asarray(gradient))
@@ -130,8 +130,8 @@ def test_path_length_and_its_gradient_by_every_weight_equal_official(case):
         return lengths, PL_WEIGHT * penalty, gradients
 
     worst = []
-    # Case 4 has an activation so near 0 that rounding decides its side of the leaky ReLU's kink,
-    # and with it 7e-4 of a gradient. Latents a rounding error away settle which side it was.
+    # Case 4 has an activation so near 0 that rounding decides its side of the leaky ReLU's kink.
+    # The side changes a gradient by 7e-4. Latents that differ by a rounding error reach both sides.
     for factor in (1, 1 + 3e-7, 1 - 3e-7):
         z = tf.constant(numbers["z"] * np.float32(factor))
         lengths, penalty, gradients = run(z, nhwc(numbers["y"]))

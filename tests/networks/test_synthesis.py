@@ -150,7 +150,7 @@ def test_other_architectures_show_one_image(architecture):
 
 
 def test_random_noise_is_a_function_of_the_samples_seed():
-    """Sample i of a batch is the same sample alone, in any order, in a graph as well."""
+    """A sample is the same in any batch, in any order, and in a graph."""
     synthesis = network(config())
     w = latents(synthesis.config, 5)
     seeds = tf.constant([[1, 2], [3, 4], [5, 6], [1, 2], [7, 8]])

@@ -1,4 +1,4 @@
-"""`bias_act` against NumPy, its derivatives against central differences, and its refusals."""
+"""`bias_act` beside NumPy, its derivatives beside central differences, and its errors."""
 
 import numpy as np
 import pytest
@@ -67,7 +67,7 @@ def test_dtype_is_kept(activation, dtype, tolerance):
 @pytest.mark.parametrize("clamp", [None, 1.5])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_first_and_second_derivatives_equal_differences(activation, clamp):
-    """Of y^2, whose second derivative is never trivially absent."""
+    """The derivatives are those of y^2, because its second derivative exists everywhere."""
     step = 1e-4
 
     def square(x):
@@ -121,7 +121,7 @@ def test_clamped_values_have_no_gradient():
 
 @pytest.mark.parametrize("activation", ["linear", "relu", "lrelu", "elu"])
 def test_clamps_and_nan_stop_infinite_gradients(activation):
-    """Where the clamp holds the value back, and at NaN, no derivative passes: the same in both."""
+    """No derivative passes at clamped values and at NaN, in both implementations."""
     x = tf.constant([3.0, 3.0, np.inf, np.nan, np.nan, 0.5, 0.5] * 3)
     dy = tf.constant([np.inf, -np.inf, 1.0, 1.0, np.inf, 2.0, np.inf] * 3)
     with tf.GradientTape() as outer:
@@ -139,7 +139,7 @@ def test_clamps_and_nan_stop_infinite_gradients(activation):
 
 @pytest.mark.parametrize("shape", [(2, 3, 4, 0), (5, 0)])
 def test_no_channels_have_gradients_of_zero(shape):
-    """Of all terms, to second order; noise has pixels even so."""
+    """This holds for all terms to second order, although noise has pixels."""
     x = tf.zeros(shape)
     terms = {"bias": tf.zeros([0])}
     if len(shape) == 4:
@@ -195,7 +195,7 @@ def test_bias_act_refuses(arguments, message):
 
 
 def test_filtering_then_bias_runs_in_a_graph():
-    """TensorFlow's graph optimiser once fused the two into an operation that ended the process."""
+    """TensorFlow's graph optimizer once fused them into an operation that aborted the process."""
     kernel = resample_kernel([1, 3, 3, 1])
     x = tf.constant(X, tf.float32)
 

@@ -1,3 +1,5 @@
+"""`upfirdn2d` and its gradients beside SciPy, and its errors."""
+
 import numpy as np
 import pytest
 import scipy.signal
@@ -22,7 +24,7 @@ CASES = [
     ((5, 2), (2, 1), (1, 3), (-1, 5, 0, 3), True),
     ((1, 6), (3, 2), (2, 2), (3, -2, -1, 7), False),
     ((8, 8), 1, 1, (9, 10, 12, 9), False),
-    # The wanted window, or a part of that of the gradient, lies outside the image.
+    # The window of the result or of the gradient lies partly outside the image.
     ((1, 1), 1, 1, (10, -8, 0, 0), False),
     ((1, 1), 1, 1, (-8, 10, 0, 0), False),
     ((2, 3), 1, 1, (11, -9, -10, 12), False),
@@ -151,7 +153,7 @@ def test_upfirdn2d_of_no_pixels_is_zero_and_has_a_gradient(shape, kernel_shape, 
 
 
 def test_upfirdn2d_upsampling_equals_scipy_upfirdn():
-    """A second oracle, for the 1-D operation that names this one."""
+    """SciPy has a 1-D operation of the same definition, a second oracle."""
     x, _ = _inputs((1, 9, 1, 1), (1, 1))
     taps = np.array([1.0, 3.0, 3.0, 1.0, 0.5])
     expected = scipy.signal.upfirdn(taps, x[0, :, 0, 0], up=3, down=2)

@@ -1,4 +1,4 @@
-"""Official names and layouts: there and back, and refusals that name every array."""
+"""Official names and layouts, in both directions, and errors that name every array."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def networks(label_dim=0, architectures=("skip", "resnet"), **fields):
 
 
 def random_state(*pair):
-    """Arrays of the right names and shapes, all different from what the networks hold."""
+    """Returns arrays of the right names and shapes with random values."""
     rng = np.random.default_rng(6)
     return {
         name: rng.normal(size=array.shape).astype(np.float32)
@@ -57,7 +57,7 @@ def test_every_weight_survives_the_way_there_and_back(label_dim, architectures):
 
 
 def test_names_and_layouts_are_the_official_ones():
-    """Read off the table of layouts: [out, in, k, k], [out, in], [C, H, W]."""
+    """The shapes follow the official layouts: [out, in, k, k], [out, in], [C, H, W]."""
     shapes = {
         name: array.shape
         for name, array in export_torch_state(*networks(3, ("resnet", "resnet"))).items()
