@@ -1,8 +1,8 @@
-"""Holds Kubernetes manifests to the schemas that PyPI packages ship; nothing is downloaded.
+"""Checks Kubernetes manifests against the schemas in PyPI packages, without any download.
 
-`kubernetes-validate` ships Kubernetes' own JSON schemas. `kubeflow-training` ships the Training
-Operator's types as models generated from its OpenAPI schema: their tables of types and their checks
-of required fields are walked here, and pod templates inside go to Kubernetes' schema again.
+`kubernetes-validate` contains Kubernetes' own JSON schemas. `kubeflow-training` contains the types
+of the Training Operator as models, generated from its OpenAPI schema. This module walks their
+tables of types and their checks of required fields. Kubernetes' schema checks the pod templates.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import yaml
 from kubeflow.training import models
 from kubernetes.client import models as kubernetes_models
 
-# The oldest release that the manifests say they need, and a later one.
+# The oldest release that the manifests need, and a later one.
 KUBERNETES_VERSIONS = ("1.31", "1.33")
 PLAIN = {"str": str, "bool": bool, "int": int, "datetime": str}
 
 
 class ManifestError(Exception):
-    """A manifest that its schema does not admit."""
+    """A manifest does not fit its schema."""
 
 
 def load(path) -> list[dict[str, Any]]:
@@ -79,7 +79,7 @@ def _check_fields(value: Any, kind: str, where: str) -> None:
         _check_model(entry, model.openapi_types[names[key]], f"{where}.{key}")
     try:
         model(**{names[key]: entry for key, entry in value.items()})
-    except ValueError as error:  # A required field is absent.
+    except ValueError as error:  # A required field is missing.
         raise ManifestError(f"{where}: {error}") from error
 
 

@@ -1,4 +1,4 @@
-"""Training in processes of their own, which tests may kill, and which may form a cluster."""
+"""Training in separate processes, which tests may kill, and which may form a cluster."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tf_sg2 import config
 
 
 def start(run, settings, folder, *flags, task=None):
-    """Starts `tf-sg2 train` on `settings`; `task` is TF_CONFIG's content, for a worker of several.
+    """Starts `tf-sg2 train` on `settings`. A worker of a cluster gets its TF_CONFIG as `task`.
 
-    What it says goes to RUN.INDEX.txt in `folder`.
+    Its output goes to RUN.INDEX.txt in `folder`.
     """
     index = task["task"]["index"] if task else 0
     path = folder / f"{run.name}.{index}.json"
@@ -41,7 +41,7 @@ def start_workers(run, settings, folder, *flags, count=2):
 
 
 def tasks(count):
-    """TF_CONFIG's content for each of `count` workers on loopback."""
+    """Returns the content of TF_CONFIG for each of `count` workers on loopback."""
     workers = [f"127.0.0.1:{port}" for port in free_ports(count)]
     return [
         {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}

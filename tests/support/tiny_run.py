@@ -1,4 +1,4 @@
-"""A run directory of tiny untrained networks, written exactly as training writes one."""
+"""A run directory of tiny untrained networks, in the form that training writes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ITERATION, IMAGES_SEEN = 6, 48
 
 
 def tiny_state(config, seed: int = 0) -> dict[str, object]:
-    """Returns what training checkpoints, with every weight random: no zero hides a lost one."""
+    """Returns the parts of a checkpoint. Every weight is random, so that a lost one is noticed."""
     keras.utils.set_random_seed(seed)
     networks = {
         "generator": Generator(config.generator),

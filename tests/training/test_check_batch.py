@@ -1,4 +1,4 @@
-"""Which batches may be shared among how many devices and accumulation steps."""
+"""Which batches can be shared among devices and accumulation steps."""
 
 import re
 
@@ -32,7 +32,7 @@ def config_of(batch, steps=1, group=4, divisor=2, weight=2.0):
         (2, 1, 1, 4, 2, 2),  # The whole batch is one smaller group.
         (1, 1, 1, 4, 2, 2),
         (3, 1, 1, 0, 2, 2),
-        (4, 4, 1, 1, 2, 0),  # Nothing is wrong with shares of 1 without a path-length term.
+        (4, 4, 1, 1, 2, 0),  # Without a path-length term, shares of 1 are correct.
         (4, 4, 1, 0, 1, 2),
         (6, 2, 1, 3, 3, 2),
     ],
@@ -69,7 +69,7 @@ def test_share_that_would_change_the_objective_is_refused_with_what_works(
         check_batch(config_of(batch, steps, group, divisor), replicas)
     said = str(found.value)
     assert all(sentence in said for sentence in sentences), said
-    # What it names does work.
+    # The numbers that it names do work.
     (larger,) = re.findall(r"batch_size (\d+);?(?: |$)", said.split("take one of")[1])
     check_batch(config_of(int(larger), steps, group, divisor), replicas)
     for number in re.findall(r"accumulation_steps ([\d or]+)", said):

@@ -1,4 +1,4 @@
-"""What a run does when it diverges: skipped updates, checkpoints that stay sound, rollback."""
+"""Divergence of a run: skipped updates, checkpoints without NaN, rollback."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ from tf_sg2.training.run.divergence import DivergenceError
 from tiny_config import tiny_config
 
 SPOILED = {1, 4, 5, 9}  # Iterations.
-FAST = {  # No lazy terms: their passes take time to compile.
+FAST = {  # Without lazy terms, because their passes take time to compile.
     "training__path_length_weight": 0,
     "training__r1_gamma": 0,
     "training__sample_kimg": 1000,
@@ -78,7 +78,7 @@ def longer(**overrides):
 
 
 def spoil_gradients(monkeypatch, iterations, stream_seed=None):
-    """Gives the discriminator a NaN gradient in these iterations; the loss stays as it is."""
+    """Gives the discriminator a NaN gradient in these iterations, but a finite loss."""
     spoiled = tf.Variable(False, trainable=False)
     real_loss, real_run = step.losses.discriminator_loss_real, loop.TrainStep.run
 
@@ -110,7 +110,7 @@ def test_skipped_steps_are_counted_in_the_log_and_across_a_resume(skipped, tmp_p
         for event in events.Tensors("skipped_steps/discriminator")
     ]
     assert shown == counts
-    # From the checkpoint after iteration 6, which is in the middle of it.
+    # From the checkpoint after iteration 6, between skipped updates.
     resumed = copy_of(run, tmp_path)
     for path in resumed.glob("checkpoints/checkpoint-12*"):
         path.unlink()
@@ -186,9 +186,9 @@ def test_rollback_takes_the_checkpoint_before_if_the_newest_diverges_at_once(
     assert "checkpoint-12; set aside as damaged-checkpoint-12" in said
     assert "rolled back to iteration 6, and on with another random stream (1 of at most 3" in said
     assert int(state.iteration) == 16
-    assert RunDirectory(run).checkpoint_numbers() == [6, 12, 16]  # 12 is written anew.
+    assert RunDirectory(run).checkpoint_numbers() == [6, 12, 16]  # 12 is written again.
     assert (run / "checkpoints" / "damaged-checkpoint-12.index").exists()
-    # A process that takes over after the new checkpoint 12 draws from the same stream.
+    # A process that resumes from the new checkpoint 12 draws from the same stream.
     resumed = shutil.copytree(run, tmp_path / "resumed")
     for path in resumed.glob("checkpoints/checkpoint-16*"):
         path.unlink()

@@ -32,7 +32,7 @@ def job_of(documents):
 
 
 def edited(document, path, value):
-    """A copy with the entry at "a.b.0.c" set, or taken out where `value` is None."""
+    """A copy with the entry at "a.b.0.c" set, or removed if `value` is None."""
     document = copy.deepcopy(document)
     *parents, last = [int(key) if key.isdigit() else key for key in path.split(".")]
     place = document
@@ -106,7 +106,7 @@ def test_the_job_agrees_with_itself():
     assert selector == {"batch.kubernetes.io/job-name": job["metadata"]["name"]}
     ports = [service["spec"]["ports"][0]["port"], container["ports"][0]["containerPort"]]
     assert ports == [launch.KUBERNETES_PORT] * 2
-    # podFailurePolicy is only admitted with it.
+    # podFailurePolicy requires it.
     assert pod["restartPolicy"] == "Never"
     assert {rule["action"] for rule in job["spec"]["podFailurePolicy"]["rules"]} == {
         "FailJob",
@@ -202,7 +202,7 @@ def test_a_pod_that_is_set_up_wrongly_is_told(change, message):
 
 @pytest.fixture
 def slurm(tmp_path):
-    """A cluster as a task of it sees it: variables, and `scontrol`, `srun` beside its Python."""
+    """The environment of a Slurm task: variables, and stand-ins for `scontrol` and `srun`."""
     programs = tmp_path / "programs"
     programs.mkdir()
 
@@ -392,7 +392,7 @@ def test_the_container_file_copies_what_exists_and_drops_root():
     assert "*" in kept
     for name in (entry[1:] for entry in kept if entry.startswith("!")):
         assert (ROOT / name).exists(), name
-    # Everything that the wheel is built from is let in.
+    # The list includes everything that the wheel is built from.
     for name in ("custom_ops", "serving", "tf_sg2", "training", "LICENSE", "README.md", "setup.py"):
         assert f"!{name}" in kept
 

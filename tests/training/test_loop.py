@@ -1,4 +1,4 @@
-"""Whole runs, through the function that the command calls."""
+"""Whole runs, by the function that the command calls."""
 
 import importlib.util
 import json
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A run of 12 iterations, undisturbed, in a process of its own."""
+    """An undisturbed run of 12 iterations, in its own process."""
     folder = tmp_path_factory.mktemp("trained")
     run = folder / "run"
     assert start(run, tiny_config(), folder).wait(timeout=300) == 0
@@ -42,14 +42,14 @@ def test_killed_and_resumed_run_equals_an_undisturbed_one_bit_for_bit(trained, t
     run = tmp_path / "killed"
     process = start(run, tiny_config(), tmp_path)
     deadline = time.monotonic() + 240
-    index = run / "checkpoints" / "checkpoint"  # Names a checkpoint when all of it is written.
+    index = run / "checkpoints" / "checkpoint"  # It lists only complete checkpoints.
     while not index.exists() or "checkpoint-6" not in index.read_text():
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    # Wherever the kill fell, the resumed process starts from iteration 6.
+    # The resumed process starts from iteration 6, independent of the instant of the kill.
     for left in run.glob("checkpoints/checkpoint-12*"):
         left.unlink()
     index.write_text(
@@ -62,7 +62,7 @@ def test_killed_and_resumed_run_equals_an_undisturbed_one_bit_for_bit(trained, t
     different = [
         name
         for name in whole
-        # The manager's own counter of saves tells that there were two processes.
+        # The manager's counter of saves differs, because there were two processes.
         if "save_counter" not in name and not np.array_equal(whole[name], resumed[name])
     ]
     assert not different
@@ -219,7 +219,7 @@ def test_initialisation_from_a_run_of_another_size_copies_the_levels_both_have(
     assert "D/b16.conv0.weight" in transfer.copied
     assert {"G/synthesis.b32.conv1.weight", "D/b32.fromrgb.weight"} <= set(transfer.fresh)
     for i, block in enumerate(theirs.generator.synthesis.blocks):
-        ours = state.generator_ema.synthesis.blocks[i]  # What `load_run` gives is the average.
+        ours = state.generator_ema.synthesis.blocks[i]  # `load_run` returns the average.
         np.testing.assert_array_equal(ours.conv1.conv.weight, block.conv1.conv.weight)
     train(settings, tmp_path / "larger", init_from=trained, progress=False)
     assert "weights copied" in capsys.readouterr().err
@@ -245,7 +245,7 @@ def test_a_transferred_run_has_no_ema_rampup_also_when_resumed(trained, tmp_path
     whole = train(settings, tmp_path / "whole", init_from=trained, progress=False)
     assert "without training.ema_rampup" in capsys.readouterr().err
     assert RunDirectory(tmp_path / "whole").read_config().training.ema_rampup is None
-    # The same command goes on, and so does the run's own configuration without --init_from.
+    # The same command resumes the run, and so does its configuration without --init_from.
     run = tmp_path / "parts"
     train(settings, run, init_from=trained, stop_after_minutes=0, progress=False)
     train(settings, run, init_from=trained, stop_after_minutes=0, progress=False)
@@ -277,7 +277,7 @@ def test_loss_that_is_not_finite_stops_with_its_name_step_and_checkpoint(trained
 
 
 def poison(monkeypatch, iteration, seed=None):
-    """Loses the weights in an iteration; of one random stream, or of all."""
+    """Makes weights NaN in an iteration, for one random stream or for all."""
     real = loop.TrainStep.run
 
     def poisoned(self, number, inputs):
@@ -309,10 +309,10 @@ def test_rollback_goes_on_with_another_random_stream_also_after_a_kill(
     weights = np.asarray(state.generator.mapping.w_avg)
     assert np.isfinite(weights).all()
     assert np.abs(weights - np.asarray(plain.generator.mapping.w_avg)).max() > 0
-    # The log tells of each iteration once.
+    # The log has each iteration once.
     seen = [json.loads(line)["kimg"] for line in (rolled / "log.jsonl").read_text().splitlines()]
     assert seen == sorted(seen)
-    # A process that takes over draws from the second stream as well.
+    # A resumed process also draws from the second stream.
     shutil.copytree(rolled, resumed)
     for name in ("checkpoint-16.index", "checkpoint-16.data-00000-of-00001"):
         (resumed / "checkpoints" / name).unlink()
@@ -390,14 +390,14 @@ def test_images_that_vanish_are_skipped_and_counted_if_asked(tmp_path, monkeypat
     def lose_two(self, iteration, inputs):
         if iteration == 1:
             whole = (folder / "11.png").read_bytes()
-            # Replaced in one step: the reader, which is at work, must not find the file empty.
+            # Replaced in one step, because the reader runs and must not find the file empty.
             (tmp_path / "half.png").write_bytes(whole[: len(whole) // 2])
             (tmp_path / "half.png").replace(folder / "11.png")
             (folder / "05.png").unlink()
         return real(self, iteration, inputs)
 
     monkeypatch.setattr(loop.TrainStep, "run", lose_two)
-    # Twelve epochs, of which no more than four are read ahead.
+    # Twelve epochs, of which at most four are prefetched.
     settings = tiny_config(data__source=str(folder), training__total_kimg=0.192)
     shutil.copytree(folder, tmp_path / "copy")
     with pytest.raises(InputError, match=r"(05|11).png (cannot be read|is broken)"):
@@ -421,7 +421,7 @@ def test_a_bad_image_of_the_sample_grid_is_skipped_if_asked(tmp_path, capsys):
     for i, values in enumerate(pixels):
         Image.fromarray(values).save(folder / f"{i}.png")
     whole = (folder / "0.png").read_bytes()
-    (folder / "0.png").write_bytes(whole[: len(whole) // 2])  # The header is whole.
+    (folder / "0.png").write_bytes(whole[: len(whole) // 2])  # The header is complete.
     settings = tiny_config(data__source=str(folder), training__total_kimg=0.008)
     with pytest.raises(InputError, match=r"0.png is broken"):
         train(settings, tmp_path / "stopped", progress=False)

@@ -1,4 +1,4 @@
-"""What a run writes while it goes on, and what it takes back when it goes on from a checkpoint."""
+"""The log of a run, and what it removes when the run resumes from a checkpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The training step: what it computes, and that it computes the same however it is split."""
+"""The training step: its results, which do not depend on how the batch is split."""
 
 import numpy as np
 import pytest
@@ -54,8 +54,8 @@ def assert_states_agree(ours, theirs, tolerance):
             np.testing.assert_array_equal(value, theirs[name], err_msg=name)
 
 
-# SGD rather than Adam: Adam divides by the gradient's size, and so blows the rounding of a
-# gradient that is almost zero up to a full step.
+# SGD rather than Adam: Adam divides by the gradient's size. So it enlarges the rounding error of a
+# gradient that is almost zero to a full step.
 SGD = {
     "generator_optimizer__name": "SGD",
     "discriminator_optimizer__name": "SGD",
@@ -92,7 +92,7 @@ def test_devices_that_are_no_number_are_refused(devices):
 
 
 def test_a_process_may_train_on_the_same_devices_again():
-    for size in (3, 5):  # A second strategy would name its all-reduces as the first one did.
+    for size in (3, 5):  # A second strategy would use the same names of all-reduces.
         strategy = choose_strategy("cpu:2")
 
         def total(size=size):
@@ -120,7 +120,7 @@ def test_conditional_step_changes_the_label_layers():
 
 
 def test_path_length_gradient_equals_the_formula():
-    """The step's local form against mean((l - a)^2) with a's own gradient, differentiated whole."""
+    """The step's local form against the gradient of mean((l - a)^2), with the gradient of a."""
     config = tiny_config(training__path_length_interval=1, **SGD)
     training = config.training
     strategy = tf.distribute.get_strategy()
@@ -149,7 +149,7 @@ def test_path_length_gradient_equals_the_formula():
     for variable, old, gradient in zip(variables, before, expected, strict=True):
         step = (old - np.asarray(variable)) / rate
         scale = np.abs(np.asarray(gradient)).max()
-        # The step is read off a difference of weights, whose rounding is all the error there is.
+        # The step is a difference of weights, so their rounding is the only error.
         error = 2e-7 * (np.abs(old).max() + 1e-6) / rate + 1e-4 * scale
         assert np.abs(step - np.asarray(gradient)).max() <= error
         moved += scale > 0
@@ -174,7 +174,7 @@ def test_style_mixing_has_its_probability_and_crosses_everywhere():
     state = create_state(tiny_config(), tf.distribute.get_strategy())
     num_ws = state.generator.config.num_ws
     positions = tf.range(2000, dtype=tf.int64)
-    draw = tf.function(  # A graph: eagerly, a loop over samples is slow.
+    draw = tf.function(  # A graph, because an eager loop over samples is slow.
         lambda: draws.sample_w(state.generator, None, positions, 0, Phase.GENERATOR, 0.5)
     )
     w, first = draw()
@@ -189,9 +189,9 @@ def test_style_mixing_has_its_probability_and_crosses_everywhere():
 
 @pytest.fixture
 def poisoned(monkeypatch):
-    """Returns a variable: the replica of this number gets a NaN gradient in the generator's loss.
+    """Returns a variable: the number of the replica with a NaN gradient in the generator's loss.
 
-    The loss itself stays as it is. -1 is no replica.
+    The loss itself stays finite. -1 is no replica.
     """
     victim = tf.Variable(-1, dtype=tf.int32, trainable=False)
     real = losses.generator_loss

@@ -102,6 +102,6 @@ def test_a_run_logs_its_replicas_and_their_all_reduces(tmp_path):
     found = {name: value for line in lines for name, value in line.items()}
     assert found["timing/images_per_second_per_replica"] > 0
     assert found["timing/step_seconds_p95"] >= found["timing/step_seconds_median"] > 0
-    # Two passes an iteration, an all-reduce each: more than nothing, less than the step.
+    # Two passes per iteration, with one all-reduce each.
     assert 0 < found["timing/all_reduce_seconds_per_step"] < found["timing/step_seconds_p95"]
     assert "timing/worker_slowest" not in found  # There is one worker.

@@ -1,4 +1,4 @@
-"""What clusters do to jobs: signals, second processes, damaged checkpoints, full disks."""
+"""Signals, second processes on a run, damaged checkpoints, full disks."""
 
 import errno
 import fcntl
@@ -60,7 +60,7 @@ def test_sigterm_ends_with_a_checkpoint_and_a_status_of_its_own(tmp_path, capfd)
     assert process.returncode == INTERRUPTED_STATUS == 75
     (number,) = run.checkpoint_numbers()
     assert f"SIGTERM: stopped after iteration {number}; the checkpoint is written" in said
-    # The lock went with its process, and the run goes on from where it stood.
+    # The lock ended with its process, and the run resumes from its checkpoint.
     longer = config.override(endless, {"training.total_kimg": str((number + 1) * 8 / 1000)})
     state = train(longer, run.path, progress=False)
     assert int(state.iteration) == number + 1
@@ -187,7 +187,7 @@ def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(state, tmp_path, d
     manager = checkpoint.checkpoint_manager(state, tiny_config(), run)
     assert checkpoint.restore(manager, state)
     assert int(state.iteration) == 2
-    # Those that are kept are still known to the manager, which so removes them in time.
+    # The manager still knows the checkpoints that are kept, so it removes them later.
     kept = [os.path.basename(path) for path in manager.checkpoints]
     assert kept == ["checkpoint-1", "checkpoint-2"][-tiny_config().training.checkpoints_kept :]
 
@@ -217,7 +217,7 @@ def test_a_resumed_run_can_be_moved(state, tmp_path):
     state.iteration.assign(0)
     assert checkpoint.restore(manager, state)
     assert int(state.iteration) == 3
-    for number in range(4, 8):  # The old ones are found, and so are deleted in time.
+    for number in range(4, 8):  # The manager finds the old ones and deletes them.
         state.iteration.assign(number)
         checkpoint.save(manager, state)
     assert moved.checkpoint_numbers() == list(range(3, 8))
@@ -227,7 +227,7 @@ def test_a_run_without_a_sound_checkpoint_is_refused_rather_than_begun_again(sta
     run = save_three(state, RunDirectory(tmp_path))
     for number in run.checkpoint_numbers():
         flip(run, number)
-    for _ in range(2):  # The second time, there are only those set aside.
+    for _ in range(2):  # The second time, all are already set aside.
         with pytest.raises(InputError, match=r"no checkpoint in .* is sound, so .* another run"):
             checkpoint.set_damaged_aside(run, lambda line: None)
 
@@ -242,7 +242,7 @@ def test_a_full_disk_leaves_what_was_written(state, tmp_path):
     manager = checkpoint.checkpoint_manager(state, tiny_config(), run)
     state.iteration.assign(4)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))  # No file grows beyond it.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))  # The largest size of a file.
     try:
         with pytest.raises(InputError, match=r"no checkpoint can be written to .* make room.*-3"):
             checkpoint.save(manager, state)
@@ -270,7 +270,7 @@ def test_runs_killed_at_random_instants_end_as_an_undisturbed_one(tmp_path):
     kills = int(os.environ.get("TF_SG2_FAULT_KILLS", "2"))
     rng = np.random.default_rng(7)
     iterations = 20 + 12 * kills
-    # A checkpoint an iteration: many a kill falls into the writing of one.
+    # One checkpoint per iteration, so that kills also happen while one is written.
     often = tiny_config(
         training__total_kimg=iterations * 8 / 1000,
         training__checkpoint_kimg=0.008,
@@ -296,5 +296,5 @@ def test_runs_killed_at_random_instants_end_as_an_undisturbed_one(tmp_path):
     ours, theirs = (checkpoint_values(run, iterations) for run in (killed, whole))
     assert ours.keys() == theirs.keys()
     for name, value in ours.items():
-        if "save_counter" not in name:  # Tells that there were several processes.
+        if "save_counter" not in name:  # It differs, because there were several processes.
             np.testing.assert_array_equal(value, theirs[name], err_msg=f"{name} {left}")
