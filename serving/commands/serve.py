@@ -201,7 +201,7 @@ def _settings(values: flags.FlagValues, token: str | None) -> Settings:
     batching = config_files.BatchingParameters() if values.enable_batching else None
     if values.batching_parameters_file:
         batching = config_files.read_batching(values.batching_parameters_file)
-    metrics_path = config_files.PROMETHEUS_PATH
+    metrics_path: str | None = config_files.PROMETHEUS_PATH
     if values.monitoring_config_file:
         metrics_path = config_files.read_monitoring(values.monitoring_config_file)
     return Settings(
