@@ -82,7 +82,7 @@ def _inflate_member(
 ) -> int:
     """Appends the content of the member at an offset to `out`; returns the offset after it."""
     stream = zlib.decompressobj(16 + zlib.MAX_WBITS)
-    rest = b""
+    rest: bytes | bytearray = b""
     while not stream.eof:
         if not rest:
             rest = body[at : at + PIECE_BYTES]
