@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -31,7 +31,7 @@ from tf_sg2.serving.server.wire.errors import (
 from tf_sg2.serving.server.wire.tensors import held_bytes, type_name
 
 DEFAULT_SIGNATURE = "serving_default"
-Signature = meta_graph_pb2.SignatureDef
+Signature: TypeAlias = meta_graph_pb2.SignatureDef
 
 
 # A smaller conversion takes less time than a change of threads.
@@ -151,8 +151,8 @@ class Predictor:
     ) -> Future[dict[str, np.ndarray]]:
         running = hold.hand_over(held_bytes(inputs.values()))
         try:
-            for key, array in inputs.items():
-                wanted = tf.dtypes.as_dtype(signature.inputs[key].dtype)
+            for alias, array in inputs.items():
+                wanted = tf.dtypes.as_dtype(signature.inputs[alias].dtype)
                 given = tf.dtypes.as_dtype(array.dtype)
                 if wanted != given:
                     raise invalid_argument(

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Iterator
+from typing import TypeAlias
 
 import grpc
 from grpc_health.v1 import health, health_pb2
@@ -18,8 +19,9 @@ from grpc_health.v1 import health, health_pb2
 from tf_sg2.serving.server.limits import Limits
 from tf_sg2.serving.server.wire.errors import TIMEOUTS
 
-Context = grpc.aio.ServicerContext
-Request, Response = health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse
+Context: TypeAlias = grpc.aio.ServicerContext
+Request: TypeAlias = health_pb2.HealthCheckRequest
+Response: TypeAlias = health_pb2.HealthCheckResponse
 
 SHARES = {"Check": 4, "Watch": 16}  # Method -> it gets one of this number of calls.
 WRITE_SECONDS = 1.0
@@ -75,7 +77,7 @@ class Health:
             await context.abort(
                 grpc.StatusCode.DEADLINE_EXCEEDED, "The request did not arrive in time"
             )
-        if not isinstance(request, Request):
+        if not isinstance(request, health_pb2.HealthCheckRequest):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "The call holds no request")
         return request
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -37,7 +38,7 @@ from tf_sg2.serving.server.wire.errors import (
 from tf_sg2.serving.server.wire.tensors import held_bytes, to_array, to_proto
 from tf_sg2.serving.token_file import is_borne
 
-Context = grpc.aio.ServicerContext
+Context: TypeAlias = grpc.aio.ServicerContext
 Answer = Callable[[Message, Context, Hold], Awaitable[Message | bytes]]
 
 
@@ -145,7 +146,7 @@ class Services:
 
     def handlers(self, token: str | None) -> list[grpc.GenericRpcHandler]:
         """Returns the services as gRPC's server takes them."""
-        services = {
+        services: dict[str, dict[str, tuple[type[Message], Answer]]] = {
             "tensorflow.serving.PredictionService": {
                 "Predict": (predict_pb2.PredictRequest, self.predict),
                 "GetModelMetadata": (get_model_metadata_pb2.GetModelMetadataRequest, self.metadata),
@@ -221,6 +222,7 @@ def _handler(
             return made
         # gRPC keeps this frame in a reference cycle, so it must not refer to the request.
         await context.abort(getattr(grpc.StatusCode, made.code), made.message)
+        return b""  # Not reached, because abort raises.
 
     return grpc.stream_unary_rpc_method_handler(call)
 

@@ -55,7 +55,7 @@ def is_gzip(headers: dict[bytes, bytes]) -> bool:
     return headers.get(b"content-encoding", b"").strip().lower() in (b"gzip", b"x-gzip")
 
 
-def inflated(body: bytes, most_bytes: int, hold: Hold) -> bytearray:
+def inflated(body: bytes | bytearray, most_bytes: int, hold: Hold) -> bytearray:
     """Returns the content of a gzip body; never inflates more than the limit.
 
     A body may have several members, and zeros after each.
@@ -71,14 +71,18 @@ def inflated(body: bytes, most_bytes: int, hold: Hold) -> bytearray:
         members += 1
         if members > MOST_MEMBERS:
             raise invalid_argument(f"The body has more than {MOST_MEMBERS} gzip members")
-        at = ZEROS.match(body, _inflate_member(body, at, out, most_bytes, hold)).end()
+        zeros = ZEROS.match(body, _inflate_member(body, at, out, most_bytes, hold))
+        assert zeros is not None  # It also matches no zeros.
+        at = zeros.end()
     return out
 
 
-def _inflate_member(body: bytes, at: int, out: bytearray, most_bytes: int, hold: Hold) -> int:
+def _inflate_member(
+    body: bytes | bytearray, at: int, out: bytearray, most_bytes: int, hold: Hold
+) -> int:
     """Appends the content of the member at an offset to `out`; returns the offset after it."""
     stream = zlib.decompressobj(16 + zlib.MAX_WBITS)
-    rest = b""
+    rest: bytes | bytearray = b""
     while not stream.eof:
         if not rest:
             rest = body[at : at + PIECE_BYTES]

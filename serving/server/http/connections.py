@@ -109,7 +109,9 @@ class Connection(H11Protocol):
         self._connections = connections
         self._half_closed = False
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
+    def connection_made(  # type: ignore[override] # uvicorn narrows the type in the same way.
+        self, transport: asyncio.Transport
+    ) -> None:
         """Counts the connection."""
         super().connection_made(transport)
         self._connections.opened(self)
@@ -134,7 +136,7 @@ class Connection(H11Protocol):
             # of it (request smuggling; RFC 9112, section 6.3).
             self.cycle.keep_alive = False
 
-    def eof_received(self) -> bool:
+    def eof_received(self) -> bool:  # type: ignore[override] # asyncio allows a bool.
         """Keeps a half-closed connection open until its answer is sent."""
         self._half_closed = self._serves()
         if self._half_closed:

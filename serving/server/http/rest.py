@@ -147,7 +147,7 @@ class RestApi:
 
         So at most as many documents are in memory as there are threads for conversion.
         """
-        body = request.body
+        body: bytes | bytearray = request.body
         if request.is_gzip:
             body = bodies.inflated(body, self._predictor.limits.body_bytes, hold)
         hold.add(document_bytes(body))

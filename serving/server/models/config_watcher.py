@@ -49,6 +49,7 @@ class ConfigWatcher:
             self._thread.join()
 
     def _poll(self) -> None:
+        assert self._path is not None  # `start` has checked it.
         while not self._closing.wait(self._seconds):
             try:
                 configs = read_models(self._path)

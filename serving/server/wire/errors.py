@@ -84,7 +84,9 @@ def from_exception(error: BaseException) -> ServingError:
     number = getattr(error, "error_code", None)  # tf.errors.OpError
     if number in NAMES:
         # Python's session adds a heading to the message of the C++ runtime.
-        return ServingError(NAMES[number], error.message.removeprefix(SESSION_HEADING))
+        return ServingError(
+            NAMES[number], getattr(error, "message", "").removeprefix(SESSION_HEADING)
+        )
     if isinstance(error, MemoryError):
         return ServingError("RESOURCE_EXHAUSTED", "Not enough memory to answer the request")
     # Before Python 3.11, each kind of future has its own timeout class.

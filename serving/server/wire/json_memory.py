@@ -12,7 +12,7 @@ STRING = 120  # Text and bytes, both without their characters.
 ESCAPE = b"\\u"
 
 
-def document_bytes(body: bytes) -> int:
+def document_bytes(body: bytes | bytearray) -> int:
     """Returns an upper bound on the memory of a body's text and document together.
 
     It counts brackets, commas and quotes, which is fast. Those inside strings count too, so the

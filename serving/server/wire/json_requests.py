@@ -1,7 +1,4 @@
-"""Converts REST bodies to arrays, by the rules of TensorFlow Serving's `json_tensor`.
-
-No JSON library has its rules and messages, so the parsed document is checked here.
-"""
+"""Converts REST bodies to arrays by the rules of Serving's `json_tensor`, which no library has."""
 
 from __future__ import annotations
 
@@ -271,11 +268,7 @@ def _numbers(value: JSON, dtype: tf.DType) -> np.ndarray | None:
 
 
 def _only_numbers(value: JSON) -> bool:
-    """Returns whether all leaves are numbers.
-
-    NumPy would accept a boolean among numbers. It would also give each of a million strings the
-    size of the longest.
-    """
+    """Returns whether all leaves are numbers; NumPy would also convert booleans and strings."""
     if not isinstance(value, list):
         return type(value) in (int, float)
     types = set(map(type, value))
@@ -385,7 +378,8 @@ def _type(value: JSON) -> str:
         return str(value)
     if isinstance(value, (int, float)):
         return "Number"
-    return {dict: "Object", list: "Array", str: "String"}.get(type(value), "Null")
+    names: dict[type, str] = {dict: "Object", list: "Array", str: "String"}
+    return names.get(type(value), "Null")
 
 
 def _shape(shape: Iterable[int]) -> str:
