@@ -19,6 +19,8 @@ FAST = {  # No lazy terms: their passes take time to compile.
     "training__sample_kimg": 1000,
 }
 
+pytestmark = pytest.mark.slow
+
 
 def lines_of(run):
     return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
