@@ -34,19 +34,22 @@ ROOMS = {
     "inspect": {"config", "networks"},
     "weights": {"config", "networks", "ops"},
     "runs": {"config", "networks", "weights"},
-    "cards": {"config"},
+    "cards": {"config", "data"},
     "data": {"config", "cards", "custom_ops"},
     "latent": {"config", "networks", "runs"},
     "training/cluster": {"config"},
-    "training/monitor": {"config", "data", "latent", "networks", "runs", "training/run"},
+    "training/monitor": {
+        *("config", "data", "latent", "networks", "runs"),
+        *("training/cluster", "training/run"),
+    },
     "serving/client": {"serving", "serving/server/wire"},
     "serving/export": {"config", "latent", "networks", "ops", "runs", "serving"},
     "serving/server": {"networks", "serving", "serving/export"},
 }
 EVERYWHERE = {"tf_sg2", "compat", "errors", "files", "images"}
 
-MOST_LINES = 450
-MOST_FILES = 14  # Python files in a room, without `__init__.py`.
+MOST_LINES = 420
+MOST_FILES = 13  # Python files in a room, without `__init__.py`.
 MOST_FOLDERS = 3  # As in serving/server/http.
 
 FILES = sorted(

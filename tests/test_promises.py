@@ -28,7 +28,8 @@ def test_every_promise_has_a_test_that_exists():
     for row in rows():
         assert len(row) == 3, row
         found = re.findall(r"`([\w/]+\.py)::(test_\w+)`", row[2])
-        assert found and len(found) == row[2].count("`") / 2, row
+        assert found, row
+        assert len(found) == row[2].count("`") / 2, row
         missing = [f"{file}::{name}" for file, name in found if name not in functions_in(file)]
         assert not missing, f"{row[0]!r} names tests that do not exist: {missing}"
 
@@ -37,4 +38,5 @@ def test_every_promise_stands_in_a_file_that_exists():
     assert len(rows()) > 50
     for row in rows():
         files = re.findall(r"`([^`]+)`", row[1])
-        assert files and all((ROOT / file).is_file() for file in files), row
+        assert files, row
+        assert all((ROOT / file).is_file() for file in files), row

@@ -22,6 +22,8 @@ FAST = {  # Without lazy terms, because their passes take time to compile.
     "training__sample_kimg": 1000,
 }
 
+pytestmark = pytest.mark.slow
+
 
 def lines_of(run):
     return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]

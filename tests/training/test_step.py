@@ -103,6 +103,7 @@ def test_a_process_may_train_on_the_same_devices_again():
             np.testing.assert_array_equal(value, np.full(size, 2))
 
 
+@pytest.mark.slow
 def test_passes_follow_their_intervals(one_device):
     scalars = one_device[1]
     assert ["loss/path_length" in found for found in scalars] == [True, False, True, False]
@@ -206,6 +207,7 @@ def poisoned(monkeypatch):
     return victim
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("devices", "parts"), [("auto", 1), ("cpu:2", 2)])
 def test_update_with_a_nan_gradient_is_skipped_on_every_replica(poisoned, devices, parts):
     config = tiny_config(
