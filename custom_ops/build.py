@@ -255,10 +255,10 @@ def _work_folder(folder: Path) -> Iterator[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         problem = distrusted(folder)
-        work = tempfile.TemporaryDirectory(dir=folder, prefix="build-")
+        work = None if problem else tempfile.TemporaryDirectory(dir=folder, prefix="build-")
     except OSError as error:
-        problem = f"{folder} cannot be written ({error.strerror})"
-    if problem:
+        problem, work = f"{folder} cannot be written ({error.strerror})", None
+    if work is None:
         raise BuildError(f"{problem}; set TF_SG2_CACHE to a folder of your own")
     with work as path:
         yield Path(path)

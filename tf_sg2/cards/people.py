@@ -79,7 +79,7 @@ _EN_STREETS = (
 )  # fmt: skip
 _EN_STATES = ("QX", "ZQ", "XB", "JX", "VX", "WQ", "ZO", "YX", "KX", "RJ", "DZ", "EQ")
 
-_MINUS = "−"  # noqa: RUF001 The sign that Japanese numbers use.
+_MINUS = "−"
 _KANJI_DIGITS = str.maketrans("0123456789-", f"〇一二三四五六七八九{_MINUS}")
 _HIRAGANA = {code: code - 0x60 for code in range(ord("ァ"), ord("ヶ") + 1)}
 
