@@ -162,13 +162,11 @@ def test_field_is_set_by_text(name, text, value):
         ),
         (
             {"training.r1_gamma": "nan"},
-            "training.r1_gamma is 'nan'; it must be a finite number (weight of the R1 "
-            "regularisation, 0 for none)",
+            "training.r1_gamma is 'nan'; it must be a finite number (weight of R1, 0 for none)",
         ),
         (
             {"training.r1_gamma": "inf"},
-            "training.r1_gamma is 'inf'; it must be a finite number (weight of the R1 "
-            "regularisation, 0 for none)",
+            "training.r1_gamma is 'inf'; it must be a finite number (weight of R1, 0 for none)",
         ),
         (
             {"data.mirror": "perhaps"},
@@ -239,13 +237,13 @@ def discriminator(**fields):
         ),
         (
             discriminator(channel_max=0),
-            "discriminator.channel_max is 0; it must be greater than or equal to 1 (largest "
-            "number of channels per level)",
+            "discriminator.channel_max is 0; it must be greater than or equal to 1 (most "
+            "channels per level)",
         ),
         (
             generator(label_dim=-1),
             "generator.label_dim is -1; it must be greater than or equal to 0 (width of the "
-            "labels, 0 without; see --labels)",
+            "labels, 0 without)",
         ),
         (
             generator(conv_clamp=0.0),
@@ -273,8 +271,8 @@ def discriminator(**fields):
         ),
         (
             generator(mapping_layers=0),
-            "generator.mapping_layers is 0; it must be greater than or equal to 1 (dense "
-            "layers of the mapping network)",
+            "generator.mapping_layers is 0; it must be greater than or equal to 1 (layers of "
+            "the mapping network)",
         ),
         (
             generator(w_avg_beta=1.0),
@@ -298,8 +296,7 @@ def discriminator(**fields):
         ),
         (
             lambda: OptimizerConfig(beta_2=1),
-            "optimizer.beta_2 is 1; it must be less than 1 (decay of the second moment "
-            "before that correction)",
+            "optimizer.beta_2 is 1; it must be less than 1 (decay of the second moment)",
         ),
         (
             lambda: OptimizerConfig(epsilon=0),
@@ -360,8 +357,8 @@ def discriminator(**fields):
         ),
         (
             lambda: TrainingConfig(r1_gamma=-1),
-            "training.r1_gamma is -1; it must be greater than or equal to 0 (weight of the "
-            "R1 regularisation, 0 for none)",
+            "training.r1_gamma is -1; it must be greater than or equal to 0 (weight of R1, 0 "
+            "for none)",
         ),
         (
             lambda: TrainingConfig(style_mixing_probability=1.5),

@@ -60,15 +60,11 @@ class NetworkConfig:
     image_channels: ImageChannels = Field(
         default=3, description="channels of the images: 1, 3 or 4; default: those of the data set"
     )
-    label_dim: NonNegativeInt = Field(
-        default=0, description="width of the labels, 0 without; see --labels"
-    )
+    label_dim: NonNegativeInt = Field(default=0, description="width of the labels, 0 without")
     channel_base: PositiveInt = Field(
         default=32768, description="a level has channel_base / its square size channels"
     )
-    channel_max: PositiveInt = Field(
-        default=512, description="largest number of channels per level"
-    )
+    channel_max: PositiveInt = Field(default=512, description="most channels per level")
     conv_clamp: PositiveFloatOrNone = Field(
         default=None, description="largest absolute activation, or none for no limit"
     )
@@ -101,9 +97,7 @@ class GeneratorConfig(NetworkConfig):
     )
     z_dim: PositiveInt = Field(default=512, description="width of the latent z")
     w_dim: PositiveInt = Field(default=512, description="width of w")
-    mapping_layers: PositiveInt = Field(
-        default=8, description="dense layers of the mapping network"
-    )
+    mapping_layers: PositiveInt = Field(default=8, description="layers of the mapping network")
     mapping_lr_multiplier: PositiveFloat = Field(
         default=0.01, description="factor of the learning rate in the mapping network"
     )
@@ -147,12 +141,8 @@ class OptimizerConfig:
     learning_rate: PositiveFloat = Field(
         default=0.002, description="learning rate before the correction for lazy regularisation"
     )
-    beta_1: Decay = Field(
-        default=0.0, description="decay of the first moment before that correction"
-    )
-    beta_2: Decay = Field(
-        default=0.99, description="decay of the second moment before that correction"
-    )
+    beta_1: Decay = Field(default=0.0, description="decay of the first moment")
+    beta_2: Decay = Field(default=0.99, description="decay of the second moment")
     epsilon: PositiveFloat = Field(default=1e-8, description="small number in the denominator")
     arguments: JsonObject = Field(
         default_factory=dict, description="further arguments of the optimiser, a JSON object"
@@ -204,11 +194,9 @@ class TrainingConfig:
         default=False,
         description="true lets GPUs multiply in TF32: faster, with 10 bits of mantissa",
     )
-    r1_gamma: NonNegativeFloat = Field(
-        default=10.0, description="weight of the R1 regularisation, 0 for none"
-    )
+    r1_gamma: NonNegativeFloat = Field(default=10.0, description="weight of R1, 0 for none")
     r1_interval: NonNegativeInt = Field(
-        default=16, description="iterations between R1 steps, 0 for no such steps"
+        default=16, description="iterations between R1 steps, 0: none"
     )
     path_length_weight: NonNegativeFloat = Field(
         default=2.0, description="weight of the path-length regularisation, 0 for none"
@@ -225,9 +213,7 @@ class TrainingConfig:
     style_mixing_probability: Fraction = Field(
         default=0.9, description="share of the samples that mix the styles of two latents"
     )
-    ema_kimg: PositiveFloat = Field(
-        default=10.0, description="half-life in kimg of the averaged generator"
-    )
+    ema_kimg: PositiveFloat = Field(default=10.0, description="half-life of the averaged generator")
     ema_rampup: PositiveFloatOrNone = Field(
         default=None,
         description="limits the half-life to this share of the run so far; none for no limit",
