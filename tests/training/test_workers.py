@@ -227,7 +227,7 @@ import numpy as np
 import tensorflow as tf
 from tf_sg2 import config
 from tf_sg2.training import losses, loop
-spoiled = tf.Variable(False, trainable=False)
+spoiled = None  # A variable, once the cluster is joined.
 real_loss, real_run = losses.generator_loss, loop.TrainStep.run
 
 @tf.custom_gradient
@@ -237,6 +237,8 @@ def poison(values):
     return values, lambda upstream: tf.where(bad, np.nan, upstream)
 
 def run(self, iteration, inputs):
+    global spoiled
+    spoiled = tf.Variable(False, trainable=False) if spoiled is None else spoiled
     spoiled.assign(iteration == 0)
     scalars = real_run(self, iteration, inputs)
     print(iteration, self.state.generator_skips.numpy().tolist(), digest(self.state), flush=True)
