@@ -1,4 +1,4 @@
-"""Several workers: one result, one end, and nobody who waits for ever."""
+"""Several workers: they give the result of one device, end together, and never wait for ever."""
 
 import contextlib
 import json
@@ -35,8 +35,8 @@ ITERATIONS = 20
 def settings(**overrides):
     """Every lazy term, Adam, and 20 iterations.
 
-    Adam divides by the gradient's size and so blows the rounding of a gradient near zero up to a
-    full step; a large epsilon keeps it from that, and its slots in the comparison.
+    Adam divides by the gradient's size. So it enlarges the rounding error of a gradient near zero
+    to a full step. A large epsilon prevents that, and its slots can be compared too.
     """
     return tiny_config(
         **{
@@ -59,7 +59,7 @@ def assert_alike(ours, theirs):
     kinds += ("discriminator_optimizer/", "path_length_mean", "images_seen", "iteration")
     assert all(any(name.startswith(kind) for name in ours) for kind in kinds)
     for name, value in ours.items():
-        if "save_counter" in name:  # Tells how many checkpoints its process wrote.
+        if "save_counter" in name:  # It counts the checkpoints of one process.
             continue
         if value.dtype.kind == "f" and value.size:
             error = np.abs(value - theirs[name]).max() / max(np.abs(value).max(), 0.01)
@@ -96,7 +96,7 @@ def test_two_workers_that_are_killed_and_stopped_end_as_one_device(one_device, t
         workers[1].kill()
         killed = time.monotonic()
         assert workers[0].wait(60) == LOST_STATUS == 69
-        # TensorFlow's heartbeat tells within ten seconds; then the process ends.
+        # TensorFlow's heartbeat notices it within ten seconds; then the process ends.
         assert time.monotonic() - killed < 30
         said = words_of(run, tmp_path).read_text()
         assert "error: worker 1 (127.0.0.1:" in said
@@ -162,7 +162,7 @@ except (LostWorkerError, InputError) as error:
 
 
 def meet(mode):
-    """Runs it; returns the exit status, output, complaint and seconds of worker 0, and worker 1."""
+    """Runs MEETING; returns worker 0's status, output and error, and worker 1's outputs."""
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", MEETING, mode],
@@ -175,7 +175,7 @@ def meet(mode):
     ]
     try:
         output, said = processes[0].communicate(timeout=60)
-        with contextlib.suppress(subprocess.TimeoutExpired):  # One that hangs is not waited for.
+        with contextlib.suppress(subprocess.TimeoutExpired):  # Do not wait for one that hangs.
             processes[1].wait(1 if mode in ("hang", "stick", "absent") else 30)
     finally:
         for process in processes:
@@ -187,7 +187,7 @@ def meet(mode):
 def test_workers_gather_and_agree():
     status, output, said, theirs = meet("join")
     assert status == 0, said
-    # Flags are answered at the next call, and by all workers together.
+    # The next call returns the flags of this one, from all workers.
     answers = [[False, False], [False, False], [True, False], [False, False]]
     assert output.strip() == theirs[0].strip() == f"[[3.0, 0.0], [3.0, 10.0]] {answers}"
 
@@ -227,7 +227,7 @@ import numpy as np
 import tensorflow as tf
 from tf_sg2 import config
 from tf_sg2.training import losses, loop
-spoiled = tf.Variable(False, trainable=False)
+spoiled = None  # A variable, once the cluster is joined.
 real_loss, real_run = losses.generator_loss, loop.TrainStep.run
 
 @tf.custom_gradient
@@ -237,6 +237,8 @@ def poison(values):
     return values, lambda upstream: tf.where(bad, np.nan, upstream)
 
 def run(self, iteration, inputs):
+    global spoiled
+    spoiled = tf.Variable(False, trainable=False) if spoiled is None else spoiled
     spoiled.assign(iteration == 0)
     scalars = real_run(self, iteration, inputs)
     print(iteration, self.state.generator_skips.numpy().tolist(), digest(self.state), flush=True)
