@@ -1,4 +1,4 @@
-"""A headless Chromium, driven as a person would: with a mouse, keys, and a screen of some size."""
+"""A headless Chromium, driven with mouse, keys and a screen size."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def chromium(folder: Path) -> Iterator[webdriver.Chrome]:
 
 
 def look(driver: webdriver.Chrome, width: int = 1280, height: int = 900, dark: bool = False):
-    """Sets the screen's size, and whether the person likes it dark."""
+    """Sets the size of the screen and its color scheme."""
     size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
@@ -67,5 +67,5 @@ def look(driver: webdriver.Chrome, width: int = 1280, height: int = 900, dark: b
 
 
 def until(driver: webdriver.Chrome, condition, what: str = ""):
-    """Waits for a condition of the driver, and returns what it gave."""
+    """Waits for a condition of the driver, and returns its value."""
     return WebDriverWait(driver, PATIENCE, 0.05).until(condition, what)

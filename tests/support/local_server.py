@@ -1,4 +1,4 @@
-"""A local server in this process, over a tiny SavedModel, for the tests of its parts."""
+"""A local server in the process of the tests, over a tiny SavedModel."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ DEFAULT = BatchingParameters(num_batch_threads=1)  # What waits is then known.
 
 
 class Stub(tf.Module):
-    """Multiplies what it is given by its version, and refuses rows that begin with -1."""
+    """Multiplies its input by its version, and refuses rows that begin with -1."""
 
     def __init__(self, version: int):
         super().__init__()
@@ -64,7 +64,7 @@ class Stub(tf.Module):
 
 
 def write_version(folder: Path, version: int) -> Path:
-    """Adds a version to a model's folder, whole at once."""
+    """Adds a version to a model's folder, atomically."""
     stub = Stub(version)
     signatures = {"serving_default": stub.scale, "echo": stub.echo, "both": stub.both}
     hidden = folder / f".{version}"
@@ -73,7 +73,7 @@ def write_version(folder: Path, version: int) -> Path:
 
 
 class Gate(SavedModel):
-    """A model that computes when it is let, and remembers what."""
+    """A model that runs only when the gate is open, and records its inputs."""
 
     opened = threading.Event()
     ran: ClassVar[list[dict[str, np.ndarray]]] = []
@@ -156,7 +156,7 @@ def wait_for(condition, seconds: float = 20.0) -> None:
 
 
 def ask(port: int, method: str, path: str, body=None, headers=None):
-    """One REST request; the status, and the answer, parsed where it is JSON."""
+    """Sends a REST request; returns the status and the answer, parsed if it is JSON."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     text = body if body is None or isinstance(body, (str, bytes)) else json.dumps(body)
     try:

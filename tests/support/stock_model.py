@@ -18,7 +18,7 @@ SCRIPT = Path(__file__).with_name("stock_runtime.py")
 
 
 class StockError(Exception):
-    """What the runtime said, and the number of its status code."""
+    """An error of the runtime, with the number of its status code."""
 
     def __init__(self, code: int, message: str):
         super().__init__(message)

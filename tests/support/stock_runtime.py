@@ -1,12 +1,12 @@
-"""Runs a SavedModel in TensorFlow's C++ runtime alone: `python -I -S stock_runtime.py LIBRARY JOB`.
+"""Runs a SavedModel in TensorFlow's C++ runtime only: `python -I -S stock_runtime.py LIBRARY JOB`.
 
-This is the loader and the session that TensorFlow Serving uses, reached through the C API of
-`libtensorflow_cc` with ctypes. Neither our package nor TensorFlow's Python, nor even NumPy, can be
-imported here, so nothing of them can lend the model a hand.
+This is the loader and the session of TensorFlow Serving, used through the C API of
+`libtensorflow_cc` with ctypes. The script cannot import our package, TensorFlow's Python or NumPy,
+so the model cannot depend on them.
 
 JOB is a JSON file: {"model": folder, "calls": [{"feeds": {"name:0": {"dtype", "shape", "data"}},
 "fetches": ["name:0"]}]}, data in base64. Prints a JSON list with {"outputs": [...]} of the same
-form, or {"code", "error"}, for each call. Strings go out only.
+form, or {"code", "error"}, for each call. Strings are only outputs.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
 """The service grpc.health.v1 for the whole server, with grpcio-health-checking's servicer.
 
 Health checks need no token, so they tell nothing about models and may take only a part of all
-calls. The servicer writes to one watcher at a time, so a write here has a time limit. The status of
-a service changes at most once, to NOT_SERVING, so a call of `Watch` ends after its last status.
+calls. Each call of `Watch` has a servicer of its own. A shared one writes to one watcher at a time,
+so a client that does not read would delay the others. In version 1.62 it also forgets all watchers
+when one leaves. A call of `Watch` ends after its last status: a service
+changes at most once, to NOT_SERVING.
 """
 
 from __future__ import annotations
@@ -24,7 +26,6 @@ Request: TypeAlias = health_pb2.HealthCheckRequest
 Response: TypeAlias = health_pb2.HealthCheckResponse
 
 SHARES = {"Check": 4, "Watch": 16}  # Method -> it gets one of this number of calls.
-WRITE_SECONDS = 1.0
 
 
 class _LastStatus(Exception):  # noqa: N818 - ends a call, and is no error.
@@ -38,8 +39,8 @@ class _WatchContext:
         self._context = context
 
     async def write(self, response: Response) -> None:
-        """Sends a status, within the time limit."""
-        await asyncio.wait_for(self._context.write(response), WRITE_SECONDS)
+        """Sends a status."""
+        await self._context.write(response)
         if response.status != Response.SERVING:
             raise _LastStatus
 
@@ -48,14 +49,18 @@ class Health:
     """The service; it takes only a part of the server's calls."""
 
     def __init__(self, limits: Limits):
-        self._servicer = health.aio.HealthServicer()
+        self._servicer = health.aio.HealthServicer()  # For checks.
+        self._watched: set[health.aio.HealthServicer] = set()
+        self._stopping = False
         self._seconds = limits.arrival_seconds
         self._most = {method: max(1, limits.calls // share) for method, share in SHARES.items()}
         self._open: Counter[str] = Counter()
 
     async def stop(self) -> None:
         """Sends NOT_SERVING to all watchers, and from now on to all checks."""
-        await self._servicer.enter_graceful_shutdown()
+        self._stopping = True
+        servicers = (self._servicer, *self._watched)
+        await asyncio.gather(*(servicer.enter_graceful_shutdown() for servicer in servicers))
 
     @contextlib.contextmanager
     def _counted(self, method: str) -> Iterator[None]:
@@ -90,14 +95,16 @@ class Health:
         """Sends the status of the server, and again when it changes."""
         with self._counted("Watch"):
             request = await self._read("Watch", context)
+            servicer = health.aio.HealthServicer()
+            if self._stopping:
+                await servicer.enter_graceful_shutdown()
+            self._watched.add(servicer)
             try:
-                await self._servicer.Watch(request, _WatchContext(context))
+                await servicer.Watch(request, _WatchContext(context))
             except _LastStatus:
                 pass
-            except TIMEOUTS:
-                await context.abort(
-                    grpc.StatusCode.DEADLINE_EXCEEDED, "The status was not read in time"
-                )
+            finally:
+                self._watched.discard(servicer)
 
     def handler(self) -> grpc.GenericRpcHandler:
         """Returns the service as gRPC's server takes it."""

@@ -1,6 +1,6 @@
-// TensorFlow Serving's REST protocol, as far as the page needs it.
+// The part of TensorFlow Serving's REST protocol that the page needs.
 
-export const MOST_AT_ONCE = 4; // Requests under way; the others wait here, where they can be dropped.
+export const MOST_AT_ONCE = 4; // Running requests; the others wait here, where they can be cancelled.
 const TOKEN = "tf_sg2.token";
 
 export class Failure extends Error {
@@ -44,7 +44,7 @@ export const models = async () => (await ask("page/models.json")).models;
 export const modelPath = (model, version) =>
   `v1/models/${encodeURIComponent(model)}${version ? `/versions/${version}` : ""}`;
 
-/** What the page has to know of a model, read from its signatures. */
+/** Reads what the page needs from the signatures of a model. */
 export async function describe(path) {
   const answer = await ask(`${path}/metadata`);
   const signatures = answer.metadata.signature_def.signature_def;
@@ -82,7 +82,7 @@ function next() {
   else underWay--;
 }
 
-/** The only prediction of a request of one row; null if it was no longer `wanted` at its turn. */
+/** Returns the prediction of a request of one row; null if it was not `wanted` at its turn. */
 export async function predict(path, request, wanted = () => true) {
   await turn();
   try {

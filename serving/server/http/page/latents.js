@@ -40,7 +40,7 @@ function boxMuller(x0, x1) {
   return [Math.sin(angle) * radius, Math.cos(angle) * radius];
 }
 
-/** z of a whole number of 0 or more: `size` standard normal numbers. */
+/** Returns z of a seed: `size` standard normal numbers. */
 export function latent(seed, size) {
   const mixed = philox([...halves(BigInt(seed)), ...halves(LATENT_STREAM)], SCRAMBLE);
   const key = [mixed[0], mixed[1]];
@@ -52,10 +52,10 @@ export function latent(seed, size) {
   return z.slice(0, size).map(Math.fround);
 }
 
-/** A point on the straight way between two w: 0 is a, 1 is b. */
+/** Interpolates linearly between two w: 0 is a, 1 is b. */
 export function between(a, b, share) {
   return a.map((layer, i) =>
-    // Nine digits bring the same float32 back.
+    // Nine digits preserve a float32.
     layer.map((value, j) => Number((value + share * (b[i][j] - value)).toPrecision(9))),
   );
 }

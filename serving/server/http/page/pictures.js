@@ -1,4 +1,4 @@
-// What a picture can be: of a seed, of a mix of two pictures, or on the way between two.
+// The kinds of pictures: of a seed, of a mix of two pictures, or between two pictures.
 //
 // Each has a `key`, a `name`, `facts` for the PNG, the `request` that makes it, and its `w`; the
 // last two depend on a `scene`: {path, zDim, psi, labels, cache}.
@@ -17,7 +17,7 @@ function remembered(scene, key, make) {
   if (!scene.cache.has(key)) {
     const promise = make();
     scene.cache.set(key, promise);
-    // What failed, or was not wanted any more, may be wanted again.
+    // A request that failed or was cancelled may be made again.
     const forget = () => scene.cache.delete(key);
     promise.then((answer) => answer === null && forget(), forget);
   }
@@ -44,7 +44,7 @@ export function ofSeed(seed) {
   };
 }
 
-/** `a` with the layers from `cutoff` on taken from `b`. */
+/** Mixes `a` up to the layer `cutoff` with `b` from there on. */
 export function ofMix(a, b, cutoff) {
   const name = `${a.name} × ${b.name}, cutoff ${cutoff}`;
   const seeds = a.seed !== undefined && b.seed !== undefined;
@@ -69,7 +69,7 @@ export function ofMix(a, b, cutoff) {
   };
 }
 
-/** The point at `share` of the straight way from the w of `a` to that of `b`. */
+/** Interpolates between the w of `a` and that of `b`. */
 export function ofWay(a, b, share) {
   const name = `${a.name}, ${percent(share)} towards ${b.name.replace(/^S/, "s")}`;
   const w = async (scene) => between(...(await Promise.all([a.w(scene), b.w(scene)])), share);
@@ -85,14 +85,14 @@ export function ofWay(a, b, share) {
   };
 }
 
-/** The answer to a picture's request, kept; null if it is no longer `wanted`. */
+/** Returns the cached answer to a picture's request; null if it is not `wanted` any more. */
 export async function rendered(scene, picture, wanted) {
   for (;;) {
     const answer = await remembered(scene, picture.key, async () => {
       if (!wanted()) return null;
       return predict(scene.path, await picture.request(scene), wanted);
     });
-    // Whoever asked first may have lost interest; then this one asks.
+    // The first caller may have cancelled the request; then this call repeats it.
     if (answer !== null || !wanted()) return answer;
   }
 }

@@ -1,4 +1,4 @@
-// Text in PNG files: a tEXt chunk (PNG specification, 11.3.3.2) an entry, before the picture data.
+// Adds text to PNG files: a tEXt chunk (PNG specification, 11.3.3.2) per entry.
 
 const TABLE = Uint32Array.from({ length: 256 }, (_, number) => {
   for (let bit = 0; bit < 8; bit++) {
@@ -13,7 +13,7 @@ function checksum(bytes) {
   return (sum ^ 0xffffffff) >>> 0;
 }
 
-// Latin-1, as the chunk wants it.
+// Encodes Latin-1, the encoding of the chunk.
 const latin = (text) =>
   Uint8Array.from([...text].map((char) => (char.codePointAt(0) < 256 ? char.codePointAt(0) : 63)));
 
@@ -29,7 +29,7 @@ function chunk(key, value) {
 
 const HEADER = 8 + 25; // The signature and the chunk IHDR, which comes first.
 
-/** The PNG with an entry of text for each of `facts`. */
+/** Returns the PNG with a text entry per fact. */
 export function withText(png, facts) {
   const chunks = Object.entries(facts).map(([key, value]) => chunk(key, value));
   return new Blob([png.slice(0, HEADER), ...chunks, png.slice(HEADER)], { type: "image/png" });

@@ -3,7 +3,7 @@
 const LONGEST_ARGUMENT = 100_000; // Linux takes 128 KiB.
 const LONGEST_SHOWN = 1500;
 
-// Inside single quotes a shell leaves everything alone but the single quote.
+// Inside single quotes, only the single quote is special to a shell.
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
 /** The curl command of a request; a token is taken from the environment, never written out. */

@@ -15,7 +15,7 @@ export class Shelf {
     this.report = report;
   }
 
-  /** Shows these pictures; their places stay, and with them the focus. */
+  /** Shows these pictures; the elements stay, so the focus stays too. */
   fill(scene, pictures, shown, caption = (picture) => picture.name) {
     const mine = ++this.#round;
     const wanted = () => mine === this.#round;
@@ -26,7 +26,7 @@ export class Shelf {
     this.mark(shown);
   }
 
-  /** Stops what is not under way yet. */
+  /** Cancels the requests that have not started. */
   drop() {
     this.#round++;
     for (const { firstElementChild: button } of this.list.children) {
@@ -34,7 +34,7 @@ export class Shelf {
     }
   }
 
-  /** Marks the picture that is on stage. */
+  /** Marks the picture on stage. */
   mark(shown) {
     this.#pictures.forEach((picture, i) => {
       const button = this.list.children[i].firstElementChild;
@@ -76,7 +76,7 @@ export class Shelf {
       if (!wanted()) return;
       button.removeAttribute("aria-busy");
       button.classList.add("failed");
-      image.removeAttribute("src"); // The picture of before is another one's.
+      image.removeAttribute("src"); // The old picture belongs to another entry.
       this.report(error);
     }
   }

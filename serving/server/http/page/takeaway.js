@@ -1,8 +1,8 @@
-// What a person takes away from the page: a file, or text in the clipboard.
+// Saves a picture as a file, or copies text to the clipboard.
 
 const KEPT = 10_000; // Milliseconds that a browser may take to begin a download.
 
-/** Downloads a PNG; what file names cannot hold becomes a dash. */
+/** Downloads a PNG; characters that are not allowed in file names become dashes. */
 export function download(blob, stem) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
@@ -11,12 +11,12 @@ export function download(blob, stem) {
   setTimeout(() => URL.revokeObjectURL(link.href), KEPT);
 }
 
-/** Puts text into the clipboard. */
+/** Copies text to the clipboard. */
 export async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
-    // Pages from other machines without TLS have no clipboard: the old way.
+    // Without TLS, a page from another machine has no clipboard API.
     const area = document.createElement("textarea");
     area.value = text;
     document.body.append(area);
