@@ -33,7 +33,7 @@ class Distribution(setuptools.Distribution):
     """Makes a wheel with native ops fit one platform only; other wheels run anywhere."""
 
     def has_ext_modules(self):
-        return (HERE / "custom_ops" / "prebuilt").is_dir()
+        return (HERE / "tf_sg2" / "custom_ops" / "prebuilt").is_dir()
 
 
 # The fonts of the dummy cards ship inside wheels.
