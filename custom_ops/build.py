@@ -36,7 +36,7 @@ COMMON = ["-std=c++17", "-fPIC", "-fvisibility=hidden", "-O3", "-DNDEBUG", "-Wal
 # NaN still propagates. These two only say that no code reads errno or the exception flags.
 KERNELS = ["-fno-math-errno", "-fno-trapping-math"]
 # The CPU kernels are compiled once per target. cpu_dispatch.cc chooses when the library is loaded.
-TARGETS = {"base": []}
+TARGETS: dict[str, list[str]] = {"base": []}
 if platform.machine() in ("x86_64", "AMD64"):
     TARGETS |= {
         "avx2": ["-mavx2", "-mfma", "-mf16c"],

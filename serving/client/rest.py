@@ -181,15 +181,15 @@ def _path(model: str, version: int | None, label: str | None) -> str:
     return path if label is None else f"{path}/labels/{quote(label, safe='')}"
 
 
-def _plain(array: np.ndarray) -> list[Any]:
+def _plain(array: np.ndarray) -> Any:
     """Returns an array as JSON lists; floats have the fewest digits that give the same float."""
     if array.dtype == np.float32:
         # Via text: otherwise Python writes a float32 with the digits of a float64.
         numbers = [float(text) for text in array.reshape(-1).astype("U32")]
-        return list(np.array(numbers, np.float64).reshape(array.shape).tolist())
+        return np.array(numbers, np.float64).reshape(array.shape).tolist()
     if array.dtype.kind in "SO":
         values = [{"b64": base64.b64encode(value).decode()} for value in array.reshape(-1)]
-        return list(np.array(values, object).reshape(array.shape).tolist())
+        return np.array(values, object).reshape(array.shape).tolist()
     return list(array.tolist())
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +30,8 @@ from tf_sg2.metrics.neighbours import density_coverage, precision_recall
 CHUNK_ROWS = 4096  # Images per cached file: what a stopped evaluation loses at most.
 
 
-class Images(NamedTuple):
+@dataclass(frozen=True)
+class Images:
     """Where images come from."""
 
     read: Callable[[int, int], np.ndarray]  # (first, count) -> uint8 [count, H, W, 1 or 3]
@@ -174,8 +176,7 @@ def extract(
     shape = None
     for first in range(0, count, CHUNK_ROWS):
         size = min(CHUNK_ROWS, count - first)
-        path = cache.path(images.fingerprint, eye.recipe, first, size) if cache else None
-        chunk = cache.load(path, size) if cache else None
+        chunk = cache.load(images.fingerprint, eye.recipe, first, size) if cache else None
         if chunk is None:
             batches = []
             for start in range(first, first + size, batch_size):
@@ -187,7 +188,7 @@ def extract(
                     step(start + len(batch))
             chunk = np.concatenate(batches)
             if cache:
-                cache.save(path, chunk)
+                cache.save(images.fingerprint, eye.recipe, first, chunk)
         elif step:
             step(first + size)
         if not first:

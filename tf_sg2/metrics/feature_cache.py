@@ -35,12 +35,15 @@ class FeatureCache:
         key = json.dumps([fingerprint, recipe, first, count], sort_keys=True)
         return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()}.features"
 
-    def load(self, path: Path, count: int) -> np.ndarray | None:
-        """Returns the features of a chunk, float32 [count, d], or None if it was never written.
+    def load(
+        self, fingerprint: str, recipe: Mapping[str, Any], first: int, count: int
+    ) -> np.ndarray | None:
+        """Returns the features of rows `first` to `first + count`, float32 [count, d], or None if it was never written.
 
         Raises:
             InputError: if the file is damaged.
         """
+        path = self.path(fingerprint, recipe, first, count)
         try:
             raw = path.read_bytes()
         except FileNotFoundError:
@@ -52,12 +55,15 @@ class FeatureCache:
             raise InputError(f"the cached features {path} are damaged; delete the file")
         return np.frombuffer(body, "<f4").reshape(count, -1)
 
-    def save(self, path: Path, features: np.ndarray) -> None:
-        """Writes a chunk; it appears whole or not at all.
+    def save(
+        self, fingerprint: str, recipe: Mapping[str, Any], first: int, features: np.ndarray
+    ) -> None:
+        """Writes the features of rows `first` to `first + len(features)`, whole or not at all.
 
         Raises:
             InputError: if the folder cannot be written to.
         """
+        path = self.path(fingerprint, recipe, first, len(features))
         body = np.ascontiguousarray(features, "<f4").tobytes()
         with new_file(path) as file:
             file.write(hashlib.sha256(body).digest() + body)

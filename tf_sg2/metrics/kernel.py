@@ -49,8 +49,8 @@ def kernel_distance(
     random = np.random.RandomState(seed)
     total = 0.0
     for _ in range(subsets):
-        x = generated[random.choice(len(generated), size, replace=False)].astype(dtype)
-        y = real[random.choice(len(real), size, replace=False)].astype(dtype)
+        x: np.ndarray = generated[random.choice(len(generated), size, replace=False)].astype(dtype)
+        y: np.ndarray = real[random.choice(len(real), size, replace=False)].astype(dtype)
         within = _kernel(x, x) + _kernel(y, y)
         between = _kernel(x, y)
         total += (within.sum() - np.trace(within)) / (size - 1) - between.sum() * 2 / size

@@ -61,7 +61,7 @@ class OnnxFeatures:
             raise InputError(f"there is no pool {pool!r}; take one of {', '.join(POOLS)}")
         self.path = Path(path)
         self.name = name or self.path.stem
-        self.mean, self.std = np.float32(mean), np.float32(std)
+        self.mean, self.std = np.array(mean, np.float32), np.array(std, np.float32)
         self.channels, self.pool = channels, pool
         self.sha256 = file_sha256(self.path)
         self.session = _session(self.path, tensor)
@@ -146,10 +146,10 @@ def _input_sizes(path: Path, shape: list, size: tuple[int, int] | None):
     fixed = tuple(side if isinstance(side, int) else None for side in shape[2:])
     if size is None and None in fixed:
         raise InputError(f"{path} takes images of any size; say which (height, width) to resize to")
-    size = tuple(int(side) for side in (size or fixed))
-    if any(own not in (None, asked) for own, asked in zip(fixed, size, strict=True)):
-        raise InputError(f"{path} takes images of {fixed[0]}x{fixed[1]}, not {size[0]}x{size[1]}")
-    return shape[0] if isinstance(shape[0], int) else None, size
+    height, width = size or fixed
+    if fixed[0] not in (None, height) or fixed[1] not in (None, width):
+        raise InputError(f"{path} takes images of {fixed[0]}x{fixed[1]}, not {height}x{width}")
+    return shape[0] if isinstance(shape[0], int) else None, (height, width)
 
 
 def _session(path: Path, tensor: str | None) -> Any:

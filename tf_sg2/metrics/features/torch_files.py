@@ -12,6 +12,7 @@ import math
 import pickletools
 import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -20,7 +21,7 @@ import numpy as np
 from tf_sg2.errors import InputError
 
 MAGIC = 0x1950A86A20F9469CFC6C  # The first pickle of the container from before PyTorch 1.6.
-STORAGE_TYPES = {
+STORAGE_TYPES: dict[str, np.dtype[Any]] = {
     "torch FloatStorage": np.dtype("<f4"),
     "torch DoubleStorage": np.dtype("<f8"),
     "torch HalfStorage": np.dtype("<f2"),
@@ -37,7 +38,8 @@ class _UnreadableError(Exception):
     """Why a file is no state dictionary; becomes part of one sentence."""
 
 
-class _Storage(NamedTuple):
+@dataclass(frozen=True)
+class _Storage:
     key: str
     dtype: np.dtype
     count: int
@@ -157,8 +159,12 @@ class _Machine:
             self.stack[-count:] = [tuple(self.stack[-count:])]
         else:
             items = self._since_mark()
-            made = {"DICT": _pairs, "LIST": list, "TUPLE": tuple}[name](items)
-            self.stack.append(made)
+            kinds: dict[str, Callable[[list[Any]], Any]] = {
+                "DICT": _pairs,
+                "LIST": list,
+                "TUPLE": tuple,
+            }
+            self.stack.append(kinds[name](items))
 
     def _fill(self, name: str) -> None:
         if name.endswith("S"):
@@ -277,7 +283,7 @@ def _require_size(storage: _Storage, size: int) -> None:
 def _tensors(state: Any) -> dict[str, _Tensor]:
     if not isinstance(state, dict):
         raise _UnreadableError("it is no dictionary of tensors")
-    tensors = {}
+    tensors: dict[str, _Tensor] = {}
     for name, value in state.items():
         if isinstance(value, dict):
             inner = _tensors(value) if value else {}
