@@ -38,7 +38,9 @@ class FeatureCache:
     def load(
         self, fingerprint: str, recipe: Mapping[str, Any], first: int, count: int
     ) -> np.ndarray | None:
-        """Returns the features of rows `first` to `first + count`, float32 [count, d], or None if it was never written.
+        """Returns the features of rows `first` to `first + count`, float32 [count, d].
+
+        None if they were never written.
 
         Raises:
             InputError: if the file is damaged.
