@@ -33,6 +33,7 @@ ROOMS = {
     "networks": {"config", "ops"},
     "inspect": {"config", "networks"},
     "weights": {"config", "networks", "ops"},
+    "metrics": set(),
     "runs": {"config", "networks", "weights"},
     "cards": {"config", "data"},
     "data": {"config", "cards", "custom_ops"},
