@@ -9,7 +9,8 @@ from tf_sg2.commands.flags import CommandFlags, parse
 from tf_sg2.config import parse_image_size
 
 USAGE = """
-Draws dummy business cards, Japanese and English. No name, address or number on them is real.
+Draws dummy business cards, Japanese and English. Firms, addresses and numbers on them do not exist.
+Personal names are common ones, put together at random.
 
   tf-sg2 cards --out=cards.zip --count=2000 --seed=1 --size=96x160
 
