@@ -121,7 +121,7 @@ def test_resampling_filters_are_checked_not_loaded():
     load_torch_state(*pair, {**state, "G/synthesis.b8.resample_filter": kernel})
     for wrong in (np.ones((4, 4)) / 16, np.ones((2, 2)) / 4):
         with pytest.raises(
-            InputError, match=r"D/b8\.resample_filter is not the configured filter \(1,"
+            InputError, match=r"D/b8\.resample_filter is not the configured filter \(1.0,"
         ):
             load_torch_state(*pair, {**state, "D/b8.resample_filter": wrong})
 
