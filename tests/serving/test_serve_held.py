@@ -336,7 +336,7 @@ def made(monkeypatch):
 )
 def test_a_refused_rest_request_is_freed_without_the_collector(local, made, body):
     assert ask(local.port, "POST", PREDICT, body)[0] == 400
-    wait_for(lambda: [reference() for reference in made] == [None], 5)
+    wait_for(lambda: [reference() is None for reference in made] == [True], 5)
 
 
 @pytest.mark.parametrize("wrong", ["alias", "row"])
@@ -346,7 +346,7 @@ def test_a_refused_grpc_request_is_freed_without_the_collector(local, made, wron
         message.output_filter.append("nope")
     with pytest.raises(grpc.RpcError):
         local.predict.Predict(message, timeout=10)
-    wait_for(lambda: [reference() for reference in made] == [None], 5)
+    wait_for(lambda: [reference() is None for reference in made] == [True], 5)
 
 
 def test_messages_without_room_are_freed_without_the_collector(model):

@@ -95,6 +95,7 @@ def test_two_workers_that_are_killed_and_stopped_end_as_one_device(one_device, t
         wait_for_checkpoint(run, 4, workers)
         workers[1].kill()
         killed = time.monotonic()
+        workers[1].wait()
         assert workers[0].wait(60) == LOST_STATUS == 69
         # TensorFlow's heartbeat notices it within ten seconds; then the process ends.
         assert time.monotonic() - killed < 30
