@@ -118,7 +118,6 @@ def measure(
     allow_few_samples: bool = False,
     progress: Callable[[int, int], None] | None = None,
     more_eyes: Mapping[str, Any] | None = None,
-    keep_generated: bool = True,
 ) -> Iterator[Measured]:
     """Yields each metric's numbers, and a floor beside each distance.
 
@@ -144,22 +143,18 @@ def measure(
             are then biased upwards. Say so beside the result.
         progress: called with (images done, images in all) after each batch.
         more_eyes: further eyes by name, for metrics whose names promise them.
-        keep_generated: False deletes the cached features of generated images after the last
-            metric. Their seed can make them again.
 
     Raises:
         InputError: for an unknown name, another eye than a name promises, or images that cannot
             be used.
     """
-    eyes = {**({eye.name: eye} if eye is not None else {}), **(more_eyes or {})}
-    if not names:
-        raise InputError(f"no metric was asked for; name some of {', '.join(METRICS)}")
-    metrics = {name: _metric(name, eye, eyes, samples, generated.count) for name in names}
-    real_wanted, generated_wanted = [], []
-    for own in _eyes_of(metrics, eye, eyes):
-        users = [metric for metric in metrics.values() if eye_of(metric, eye, eyes) is own]
-        real_wanted.append((own, max(_real_count(metric, real) for metric in users)))
-        generated_wanted.append((own, max(metric.generated for metric in users)))
+    eyes = _eyes(eye, more_eyes)
+    metrics = _metrics(names, eye, eyes, samples, generated)
+    generated_wanted = _generated_wanted(metrics, eye, eyes)
+    real_wanted = [
+        (own, max(real_count(metric, real) for metric in _users(own, metrics, eye, eyes)))
+        for own, _ in generated_wanted
+    ]
     most_real, most_generated = (
         max(count for _, count in wanted) for wanted in (real_wanted, generated_wanted)
     )
@@ -178,7 +173,7 @@ def measure(
         own = eye_of(metric, eye, eyes)
         index = order.index(own.name)
         sets = Sets(
-            real_rows[index][: _real_count(metric, real)],
+            real_rows[index][: real_count(metric, real)],
             generated_rows[index][: metric.generated],
             real_rows[index][: real.count],  # Mirrored copies would lower the floor.
         )
@@ -186,8 +181,23 @@ def measure(
         compute = KINDS[metric.kind]
         results = dict(compute(label, metric, own, sets, seed, allow_few_samples))
         yield Measured(name, results, shared + time.monotonic() - began)
-    if cache and not keep_generated:
-        forget(generated_wanted, generated, cache)
+
+
+def forget_generated(
+    names: Sequence[str],
+    eye: Any,
+    generated: Images,
+    samples: int | None,
+    cache: FeatureCache,
+    more_eyes: Mapping[str, Any] | None = None,
+) -> None:
+    """Deletes the cached features of generated images, which their seed can make again.
+
+    The arguments are those of `measure`.
+    """
+    eyes = _eyes(eye, more_eyes)
+    metrics = _metrics(names, eye, eyes, samples, generated)
+    forget(_generated_wanted(metrics, eye, eyes), generated, cache)
 
 
 class Sets(NamedTuple):
@@ -203,9 +213,40 @@ def eye_of(metric: Metric, eye: Any, eyes: Mapping[str, Any]) -> Any:
     return eye if metric.eye is None else eyes[metric.eye]
 
 
-def _eyes_of(metrics: Mapping[str, Metric], eye: Any, eyes: Mapping[str, Any]) -> list[Any]:
-    """Returns the eyes that are needed, each once."""
-    return list({own.name: own for m in metrics.values() if (own := eye_of(m, eye, eyes))}.values())
+def _eyes(eye: Any, more_eyes: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {**({} if eye is None else {eye.name: eye}), **(more_eyes or {})}
+
+
+def _users(
+    own: Any, metrics: Mapping[str, Metric], eye: Any, eyes: Mapping[str, Any]
+) -> list[Metric]:
+    return [m for m in metrics.values() if eye_of(m, eye, eyes).name == own.name]
+
+
+def _generated_wanted(
+    metrics: Mapping[str, Metric], eye: Any, eyes: Mapping[str, Any]
+) -> list[tuple[Any, int]]:
+    """Returns the eyes that are needed, each once, and their counts of generated images."""
+    needed: dict[str, Any] = {}
+    for metric in metrics.values():
+        own = eye_of(metric, eye, eyes)
+        needed.setdefault(own.name, own)
+    return [
+        (own, max(metric.generated for metric in _users(own, metrics, eye, eyes)))
+        for own in needed.values()
+    ]
+
+
+def _metrics(
+    names: Sequence[str],
+    eye: Any,
+    eyes: Mapping[str, Any],
+    samples: int | None,
+    generated: Images,
+) -> dict[str, Metric]:
+    if not names:
+        raise InputError(f"no metric was asked for; name some of {', '.join(METRICS)}")
+    return {name: _metric(name, eye, eyes, samples, generated.count) for name in names}
 
 
 def recipe(eye: Any, real: Images, generated: Images, **more: Any) -> dict[str, Any]:
@@ -217,21 +258,26 @@ def recipe(eye: Any, real: Images, generated: Images, **more: Any) -> dict[str, 
         generated: as in `evaluate`.
         more: further entries, such as seed=0, samples=10_000, allow_few_samples=True.
     """
-    import importlib.metadata as installed
-
-    versions = {"numpy": np.__version__}
-    for package in ("tf-sg2", "tensorflow", "onnxruntime"):
-        try:
-            versions[package] = installed.version(package)
-        except installed.PackageNotFoundError:
-            continue
     return {
         "eye": eye.recipe,
         "real": {"fingerprint": real.fingerprint, "count": real.count},
         "generated": {"fingerprint": generated.fingerprint},
-        "versions": versions,
+        "versions": versions(),
         **more,
     }
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of the packages that decide the last digits."""
+    import importlib.metadata as installed
+
+    found = {"numpy": np.__version__}
+    for package in ("tf-sg2", "tensorflow", "onnxruntime"):
+        try:
+            found[package] = installed.version(package)
+        except installed.PackageNotFoundError:
+            continue
+    return found
 
 
 def _metric(
@@ -263,7 +309,12 @@ def _metric(
     return metric if samples is None else metric._replace(generated=samples)
 
 
-def _real_count(metric: Metric, real: Images) -> int:
+def real_count(metric: Metric, real: Images) -> int:
+    """Returns how many real images a metric takes; mirrored copies count.
+
+    Raises:
+        InputError: if their count is not known.
+    """
     available = real.count
     if available is not None and metric.mirrors and real.mirrored:
         available *= 2
