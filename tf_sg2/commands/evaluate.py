@@ -110,6 +110,12 @@ def define_flags(flags: CommandFlags) -> None:
         False,
         "accept fewer images than feature values in Frechet distances, which are then too high",
     )
+    flags.enum(
+        "convention",
+        None,
+        ["pytorch", "tensorflow1"],
+        "rounding and divisors of the official code; default: exact distances, covariance over n",
+    )
     flags.string("devices", "auto", "auto: all GPUs; a number of GPUs; or cpu:N to split the CPU")
     flags.string("out", None, "folder for the results; default: metrics/ of the run")
 
@@ -164,6 +170,7 @@ def _evaluate(values: FlagValues, judged: Judged | None, open_eyes: Callable) ->
         repeats=values.repeats,
         batch_size=values.batch_size,
         allow_few_samples=values.allow_few_samples,
+        convention=values.convention,
     )
     judged, real = _opened(values, judged)
     eyes = open_eyes(

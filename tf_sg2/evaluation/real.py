@@ -9,6 +9,7 @@ from typing import Any
 from tf_sg2.config import Config
 from tf_sg2.data.open import open_source
 from tf_sg2.data.source import ImageSource
+from tf_sg2.data.split import open_split
 from tf_sg2.errors import InputError
 from tf_sg2.evaluation.judged import Judged
 
@@ -48,12 +49,19 @@ def real_of_run(config: Config, part: str | None = None) -> Real:
     generator = config.generator
     if not config.data.source:
         raise InputError("the run names no data set; give the real images with --data")
-    source = open_source(config.data.source, generator.image_size, generator.image_channels)
+    data = open_split(config.data, generator.image_size, generator.image_channels)
+    if part is None:
+        part = "all" if data.heldout is None else "heldout"
     if part == "heldout":
-        raise InputError(
-            "the run holds out no images (data.holdout); give --real=training or --data"
-        )
-    return Real(source, part or "all", config.data.mirror)
+        if data.heldout is None:
+            raise InputError(
+                "the run holds out no images (data.holdout); give --real=training or --data"
+            )
+        return Real(data.heldout, part)
+    source = data.training
+    if part == "all" and config.data.holdout:
+        source = open_source(config.data.source, generator.image_size, generator.image_channels)
+    return Real(source, part, config.data.mirror)
 
 
 def real_of_data(path: str, judged: Judged) -> Real:

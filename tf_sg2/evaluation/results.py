@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tf_sg2.errors import InputError
-from tf_sg2.files import new_file
 from tf_sg2.runs.directory import RunDirectory
+from tf_sg2.runs.lines import append_line, read_lines
 
 FLOOR = "_floor"
 
@@ -34,8 +31,6 @@ def write(
     recipe: Mapping[str, Any],
 ) -> Path:
     """Appends a line to `metrics/metric-NAME.jsonl` of a run and returns the file's path.
-
-    An incomplete last line, which a killed process may leave, is removed before.
 
     Args:
         run_directory: the run.
@@ -88,16 +83,7 @@ def append(folder: str | Path, line: Mapping[str, Any]) -> Path:
         InputError: if the file cannot be written.
     """
     path = file_of(folder, line["metric"])
-    text = json.dumps(line, sort_keys=False, allow_nan=False) + "\n"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _drop_incomplete_line(path)
-        with open(path, "a", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
+    append_line(path, line)
     return path
 
 
@@ -107,52 +93,9 @@ def file_of(folder: str | Path, metric: str) -> Path:
 
 
 def read(folder: str | Path) -> dict[str, list[dict[str, Any]]]:
-    """Returns all lines of a folder of metrics by metric; lines that are not JSON are left out."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for path in sorted(Path(folder).glob("metric-*.jsonl")):
-        name = path.stem.removeprefix("metric-")
-        found[name] = [line for _, line in _lines(path) if line is not None]
-    return found
-
-
-def forget_after(folder: str | Path, images_seen: int) -> None:
-    """Removes lines about checkpoints after `images_seen`, for a run that goes on from there.
-
-    At 0 the run begins again, and all lines are removed, as in `log.jsonl`. Lines without kimg
-    stay.
-    """
-    last = images_seen or -1
-    for path in sorted(Path(folder).glob("metric-*.jsonl")):
-        lines = _lines(path)
-        kept = [text for text, line in lines if line is not None and _seen(line) <= last]
-        if len(kept) < len(lines):
-            with new_file(path) as file:
-                file.write("".join(text + "\n" for text in kept).encode())
-
-
-def _seen(line: Mapping[str, Any]) -> float:
-    kimg = line.get("kimg")
-    return round(kimg * 1000) if isinstance(kimg, (int, float)) else -1
-
-
-def _lines(path: Path) -> list[tuple[str, dict[str, Any] | None]]:
-    found: list[tuple[str, dict[str, Any] | None]] = []
-    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            line = json.loads(text)
-        except (ValueError, RecursionError):
-            line = None
-        found.append((text, line if isinstance(line, dict) else None))
-    return found
-
-
-def _drop_incomplete_line(path: Path) -> None:
-    if not path.exists():
-        return
-    raw = path.read_bytes()
-    if raw and not raw.endswith(b"\n"):
-        with new_file(path) as file:
-            file.write(raw[: raw.rfind(b"\n") + 1])
+    """Returns the lines of all files of a folder of metrics, by metric."""
+    paths = sorted(Path(folder).glob("metric-*.jsonl"))
+    return {path.stem.removeprefix("metric-"): read_lines(path) for path in paths}
 
 
 def torch_fidelity_keys(metric: str, results: Mapping[str, float]) -> dict[str, float]:

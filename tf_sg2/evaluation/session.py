@@ -25,6 +25,7 @@ from tf_sg2.metrics.evaluator import (
 from tf_sg2.metrics.extraction import Images, drawn_fingerprint
 from tf_sg2.metrics.feature_cache import FeatureCache
 from tf_sg2.metrics.path_length import PATHS, PathSampler, filtered_mean
+from tf_sg2.metrics.spread import spread_over_seeds
 
 OUR_PATH = "ppl2_wend"  # What `ppl` measures.
 CHUNK_PAIRS = 256  # Pairs per cached file: what a stopped evaluation loses at most.
@@ -44,6 +45,7 @@ class Options:
         repeats: evaluations with the seeds from `seed` on; results are their means.
         batch_size: images at a time.
         allow_few_samples: see `measure`.
+        convention: see `measure`.
     """
 
     metrics: Sequence[str]
@@ -54,6 +56,7 @@ class Options:
     repeats: int = 1
     batch_size: int = 64
     allow_few_samples: bool = False
+    convention: str | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ def evaluate(
 ) -> Iterator[Outcome]:
     """Yields the result of each metric.
 
-    With several repeats, a result is the mean over the seeds, and `NAME_spread` is the population
+    With several repeats, a result is the mean over the seeds, and `NAME_spread` is the sample
     standard deviation.
 
     Args:
@@ -153,6 +156,7 @@ def _compared(
             options.allow_few_samples,
             step(index),
             eyes.more,
+            options.convention,
         ):
             found[measured.metric].append(measured.results)
             seconds[measured.metric] += measured.seconds
@@ -168,6 +172,7 @@ def _compared(
             repeats=options.repeats,
             allow_few_samples=options.allow_few_samples,
             batch_size=options.batch_size,
+            convention=options.convention,
         )
         made["real"] |= {"count": real_count(METRICS[name], real_images), **real.about}
         made["generated"] |= judged.about
@@ -203,12 +208,13 @@ def _samples(name: str, options: Options, generated: Images) -> int:
 
 def merged(results: Sequence[dict[str, float]]) -> dict[str, float]:
     """Returns the mean of each number, and its deviation where there are several results."""
+    if len(results) == 1:
+        return dict(results[0])
     found: dict[str, float] = {}
     for name in results[0]:
         values = [some[name] for some in results]
-        found[name] = float(np.mean(values))
-        if len(values) > 1:
-            found[name + SPREAD] = float(np.std(values))
+        spread = spread_over_seeds(values.__getitem__, range(len(values)))
+        found |= {name: spread.mean, name + SPREAD: spread.std}
     return found
 
 
@@ -229,7 +235,12 @@ def _path_length(
     results = []
     for repeat in range(options.repeats):
         sampler = PathSampler(
-            judged.generator, eyes.lpips, path, labels=labels, seed=options.seed + repeat
+            judged.generator,
+            eyes.lpips,
+            path,
+            labels=labels,
+            seed=options.seed + repeat,
+            convention=options.convention or "pytorch",
         )
         eye = {
             "distance": "LPIPS 0.1 of VGG16",

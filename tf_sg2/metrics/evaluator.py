@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tf_sg2.errors import InputError
+from tf_sg2.metrics import conventions
 from tf_sg2.metrics.checks import blocks
 from tf_sg2.metrics.extraction import Images, extract, extract_all, forget, generated_images
 from tf_sg2.metrics.feature_cache import FeatureCache
@@ -23,7 +24,7 @@ from tf_sg2.metrics.frechet import (
     require_samples,
 )
 from tf_sg2.metrics.inception_scores import inception_score
-from tf_sg2.metrics.kernel import kernel_distance
+from tf_sg2.metrics.kernel import kernel_distance_spread
 from tf_sg2.metrics.moments import Moments
 from tf_sg2.metrics.neighbours import density_coverage, precision_recall
 from tf_sg2.metrics.path_length import PATHS
@@ -118,6 +119,7 @@ def measure(
     allow_few_samples: bool = False,
     progress: Callable[[int, int], None] | None = None,
     more_eyes: Mapping[str, Any] | None = None,
+    convention: str | None = None,
 ) -> Iterator[Measured]:
     """Yields each metric's numbers, and a floor beside each distance.
 
@@ -143,11 +145,19 @@ def measure(
             are then biased upwards. Say so beside the result.
         progress: called with (images done, images in all) after each batch.
         more_eyes: further eyes by name, for metrics whose names promise them.
+        convention: a key of `metrics.conventions.CONVENTIONS`; None computes what the functions
+            of `tf_sg2.metrics` compute by default.
 
     Raises:
         InputError: for an unknown name, another eye than a name promises, or images that cannot
             be used.
     """
+
+    def known(function: str) -> dict[str, Any]:
+        return {} if convention is None else conventions.arguments(convention, function)
+
+    if convention is not None:
+        conventions.check(convention)
     eyes = _eyes(eye, more_eyes)
     metrics = _metrics(names, eye, eyes, samples, generated)
     generated_wanted = _generated_wanted(metrics, eye, eyes)
@@ -179,7 +189,7 @@ def measure(
         )
         label = name if metric.eye else f"{name}_{own.name}"
         compute = KINDS[metric.kind]
-        results = dict(compute(label, metric, own, sets, seed, allow_few_samples))
+        results = dict(compute(label, metric, own, sets, seed, allow_few_samples, known))
         yield Measured(name, results, shared + time.monotonic() - began)
 
 
@@ -337,44 +347,51 @@ def _moments(rows: np.ndarray, chosen: np.ndarray) -> Moments:
     return moments
 
 
-def _frechet(label, metric, eye, sets, seed, allow_few):
-    least = 1 if allow_few else sets.real.shape[1]
+def _frechet(label, metric, eye, sets, seed, allow_few, known):
+    arguments = known("frechet_distance")
+    least = 1 + arguments.get("ddof", 0) if allow_few else sets.real.shape[1]
     require_samples("real", len(sets.real), least)
     require_samples("generated", len(sets.generated), least)
-    yield label, frechet_distance(sets.real, sets.generated)
+    yield label, frechet_distance(sets.real, sets.generated, **arguments)
     halves = _halves(len(sets.straight), seed)
     if len(halves[0]) >= least:
         moments = [_moments(sets.straight, half) for half in halves]  # Half a copy is never whole.
-        yield f"{label}_floor", frechet_distance_of_moments(*moments)
+        yield f"{label}_floor", frechet_distance_of_moments(*moments, **arguments)
 
 
-def _frechet_at_infinity(label, metric, eye, sets, seed, allow_few):
+def _frechet_at_infinity(label, metric, eye, sets, seed, allow_few, known):
     result = frechet_distance_at_infinity(
-        sets.real, sets.generated, seed=seed, allow_few_samples=allow_few
+        sets.real,
+        sets.generated,
+        seed=seed,
+        allow_few_samples=allow_few,
+        **known("frechet_distance_at_infinity"),
     )
     yield label, result.value
 
 
-def _kernel(label, metric, eye, sets, seed, allow_few):
-    yield label, kernel_distance(sets.real, sets.generated, seed=seed)
+def _kernel(label, metric, eye, sets, seed, allow_few, known):
+    result = kernel_distance_spread(sets.real, sets.generated, seed=seed)
+    yield label, result.mean
+    yield f"{label}_std", result.std
     halves = [sets.straight[half] for half in _halves(len(sets.straight), seed)]
     if len(halves[0]) >= 2:
-        yield f"{label}_floor", kernel_distance(*halves, seed=seed)
+        yield f"{label}_floor", kernel_distance_spread(*halves, seed=seed).mean
 
 
-def _precision_recall(label, metric, eye, sets, seed, allow_few):
-    result = precision_recall(sets.real, sets.generated, metric.k)
+def _precision_recall(label, metric, eye, sets, seed, allow_few, known):
+    result = precision_recall(sets.real, sets.generated, metric.k, **known("precision_recall"))
     yield f"{label}_precision", result.precision
     yield f"{label}_recall", result.recall
 
 
-def _density_coverage(label, metric, eye, sets, seed, allow_few):
+def _density_coverage(label, metric, eye, sets, seed, allow_few, known):
     result = density_coverage(sets.real, sets.generated, metric.k)
     yield f"{label}_density", result.density
     yield f"{label}_coverage", result.coverage
 
 
-def _inception_score(label, metric, eye, sets, seed, allow_few):
+def _inception_score(label, metric, eye, sets, seed, allow_few, known):
     mean, deviation = inception_score(eye.probabilities(sets.generated))
     yield f"{label}_mean", mean
     yield f"{label}_std", deviation
