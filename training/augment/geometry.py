@@ -71,7 +71,9 @@ def margins_of(inverse: tf.Tensor, height: int, width: int) -> tf.Tensor:
     after = tf.reduce_max(places, axis=2)
     amounts = tf.stack([before, after], axis=2) + (MARGIN - half)[:, None]  # [N, 2, 2]
     most = tf.constant([[width - 1.0], [height - 1.0]])
-    return tf.reshape(tf.cast(tf.math.ceil(tf.clip_by_value(amounts, 0.0, most)), tf.int32), [-1, 4])
+    return tf.reshape(
+        tf.cast(tf.math.ceil(tf.clip_by_value(amounts, 0.0, most)), tf.int32), [-1, 4]
+    )
 
 
 def resample(images: tf.Tensor, inverse: tf.Tensor, share_margins: bool) -> tf.Tensor:

@@ -89,10 +89,7 @@ def transforms_of(pipe: str | Iterable[str]) -> tuple[str, ...]:
     Raises:
         InputError: for a name that is neither.
     """
-    if isinstance(pipe, str):
-        names = PIPES.get(pipe, (pipe,))
-    else:
-        names = tuple(pipe)
+    names = PIPES.get(pipe, (pipe,)) if isinstance(pipe, str) else tuple(pipe)
     for name in names:
         if name not in TRANSFORMS:
             raise InputError(

@@ -51,9 +51,7 @@ def apply(images: Any, parameters: Mapping[str, Any], share_margins: bool = True
             "channels"
         )
     count = x.shape[0] if x.shape[0] is not None else tf.shape(x)[0]
-    given = {
-        name: _checked(name, value, x) for name, value in _by_name(parameters).items()
-    }
+    given = {name: _checked(name, value, x) for name, value in _by_name(parameters).items()}
     for first, second in _PAIRS:
         if (first in given) != (second in given):
             raise InputError(f"{first} and {second} belong together; give both or neither")
