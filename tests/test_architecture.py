@@ -35,7 +35,7 @@ ROOMS = {
     "weights": {"config", "networks", "ops"},
     "metrics": set(),
     "runs": {"config", "networks", "weights"},
-    "cards": {"config", "data"},
+    "cards": {"config", "data", "data/split"},
     "data": {"config", "cards", "custom_ops"},
     "latent": {"config", "networks", "runs"},
     "training/cluster": {"config"},
