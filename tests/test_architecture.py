@@ -36,7 +36,7 @@ ROOMS = {
     "metrics": {"weights/pickles"},
     "evaluation": {"config", "data", "data/split", "metrics", "metrics/features", "runs"},
     "runs": {"config", "networks", "weights"},
-    "cards": {"config", "data"},
+    "cards": {"config", "data", "data/split"},
     "data": {"config", "cards", "custom_ops"},
     "latent": {"config", "networks", "runs"},
     "training/cluster": {"config"},
