@@ -29,13 +29,14 @@ print(json.dumps([peak(), value]))
 """
 
 STREAM = """
-sets = []
-for seed, count in ((1, 50_000), (2, 4_000)):
+sets, peaks = [], []
+for seed, count in ((1, 3_000), (2, 12_000)):
     moments = metrics.Moments(2048)
     for batch in batches(count, 2048, seed):
         moments.add(batch)
     sets.append(moments)
-value = metrics.frechet_distance_of_moments(*sets)
+    peaks.append(peak())
+value = [metrics.frechet_distance_of_moments(*sets), peaks]
 """
 
 STORED = """
@@ -44,14 +45,14 @@ for i, batch in enumerate(batches(50_000, 2048, 1)):
     features[1000 * i : 1000 * i + 1000] = batch
 others = features[:500]
 value = metrics.kernel_distance(features, others, subsets=2)
-value += sum(metrics.precision_recall(features[:6000], features[6000:12000]))
-value += metrics.frechet_distance(features[:8000], others)
+value += sum(metrics.precision_recall(features[:2500], features[2500:5000]))
+value += metrics.frechet_distance(features[:5000], others)
 """
 
 BLOCKS = """
-sets = [np.concatenate(list(batches(12_000, 8, seed))) for seed in (1, 2)]
-value = [sum(metrics.precision_recall(*sets)), metrics.kernel_distance_of_all(*sets)]
-value += list(metrics.density_coverage(*sets))
+sets = [np.concatenate(list(batches(9_000, 8, seed))) for seed in (1, 2)]
+value = [*metrics.precision_recall(*sets), *metrics.density_coverage(*sets)]
+value.append(abs(metrics.kernel_distance_of_all(*sets)))
 """
 
 
@@ -70,9 +71,10 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 @linux
 @pytest.mark.slow
-def test_a_stream_of_50000_rows_of_2048_features_needs_under_1_gib():
-    size, value = measured(STREAM)
+def test_a_stream_of_2048_features_needs_under_1_gib_whatever_its_length():
+    size, (value, (short, long)) = measured(STREAM)
     assert size < 2**30
+    assert long - short < 9_000 * 2048 * 4  # What only the rows would take, were they kept.
     assert 0 < value < 2048  # Two samples of one distribution.
 
 
@@ -80,14 +82,14 @@ def test_a_stream_of_50000_rows_of_2048_features_needs_under_1_gib():
 @pytest.mark.slow
 def test_stored_features_of_50000_rows_need_under_1_gib():
     size, value = measured(STORED)
-    assert size < 2**30
+    assert 2**28 < size < 2**30  # The features themselves take 0.4 GiB.
     assert value > 0
 
 
 @linux
 @pytest.mark.slow
 def test_no_matrix_of_distances_is_whole():
-    """A float64 matrix of 12,000 by 12,000 takes 1.07 GiB."""
+    """A float64 matrix of 9,000 by 9,000 takes 0.6 GiB."""
     size, value = measured(BLOCKS)
-    assert size < 2**30 / 2
-    assert all(number == number for number in value)
+    assert size < 2**29
+    assert all(0 <= number < 2 for number in value)
