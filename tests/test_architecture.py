@@ -34,6 +34,7 @@ ROOMS = {
     "inspect": {"config", "networks"},
     "weights": {"config", "networks", "ops"},
     "metrics": set(),
+    "evaluation": {"config", "data", "metrics", "metrics/features", "runs"},
     "runs": {"config", "networks", "weights"},
     "cards": {"config", "data"},
     "data": {"config", "cards", "custom_ops"},

@@ -22,13 +22,16 @@ from tf_sg2.config.field_types import (
     ImageChannels,
     ImageSize,
     JsonObject,
+    Names,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveFloatOrNone,
     PositiveInt,
+    PositiveIntOrNone,
     ResampleFilter,
     Seed,
+    Share,
 )
 from tf_sg2.config.image_size import base_size
 from tf_sg2.config.messages import raises_input_error
@@ -172,6 +175,28 @@ class DataConfig:
 
     source: str = Field(default="", description="the same as --data")
     mirror: bool = Field(default=False, description="true mirrors images left to right, at random")
+    holdout: Share = Field(
+        default=0.0, description="share of the images that is held out, never trained on"
+    )
+    group: str = Field(
+        default="",
+        description="column of groups.csv; images of one group are held out together or not at all",
+    )
+    heldout: str = Field(
+        default="", description="another data set of held-out images, instead of data.holdout"
+    )
+
+    def __post_init__(self) -> None:
+        if self.holdout and self.heldout:
+            raise InputError(
+                f"data.holdout is {self.holdout:g} and data.heldout is {self.heldout}; hold out a "
+                "share, or give held-out images, not both"
+            )
+        if self.group and not self.holdout:
+            raise InputError(
+                f"data.group is {self.group} but data.holdout is 0; set data.holdout, because a "
+                "group only decides what is held out"
+            )
 
 
 @raises_input_error
@@ -221,11 +246,42 @@ class TrainingConfig:
     tick_kimg: PositiveFloat = Field(default=4.0, description="kimg between lines of the log")
     checkpoint_kimg: PositiveFloat = Field(default=200.0, description="kimg between checkpoints")
     checkpoints_kept: PositiveInt = Field(default=5, description="number of checkpoints to keep")
+    checkpoints_every_kimg: PositiveFloatOrNone = Field(
+        default=None,
+        description="kimg between checkpoints that are never removed; none: all are removed in turn",
+    )
     sample_kimg: PositiveFloat = Field(default=200.0, description="kimg between sample pictures")
     sample_rows: PositiveInt = Field(default=4, description="rows of a sample picture")
     sample_columns: PositiveInt = Field(default=8, description="columns of a sample picture")
     sample_truncation_psi: Float = Field(
         default=0.7, description="truncation psi of the samples; samples with psi 1 are written too"
+    )
+    metrics: Names = Field(
+        default=(),
+        description="metrics that are computed during training, such as fd,pr; none without",
+    )
+    metrics_kimg: PositiveFloatOrNone = Field(
+        default=None,
+        description="kimg between measurements: metrics and scores of D; none: as the samples",
+    )
+    metrics_samples: PositiveIntOrNone = Field(
+        default=None,
+        description="generated images per measurement; none for the official 50,000",
+    )
+    metrics_features: str = Field(
+        default="ppocr",
+        description="network that sees the images: ppocr, inception, vgg16 or a path of .onnx",
+    )
+    metrics_weights: str = Field(
+        default="", description="weight file of inception or vgg16; the others need none"
+    )
+    best_metric: str = Field(
+        default="",
+        description="result, such as fd_ppocr, whose best checkpoint is kept apart; empty: none",
+    )
+    score_samples: NonNegativeInt = Field(
+        default=500,
+        description="images of each kind whose scores by D are recorded, 0 for no scores",
     )
 
     def __post_init__(self) -> None:
