@@ -30,6 +30,7 @@ COMMANDS = {
         "tf_sg2.commands.interpolate:main",
         "make a looped animation through latent space",
     ),
+    "report": ("tf_sg2.commands.report:main", "show how runs went, as one HTML file"),
     "export": (
         "tf_sg2.serving.commands.export:main",
         "export a run as a model that TensorFlow Serving loads",
