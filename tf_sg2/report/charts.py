@@ -103,7 +103,8 @@ def number_text(value: float) -> str:
         return f"{value:.2g}"
     digits = 2 - math.floor(math.log10(abs(value))) if value else 0
     text = f"{value:,.{max(digits, 0)}f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return text.replace("-", "−")
 
 
 def line_chart(chart: Chart) -> Markup:

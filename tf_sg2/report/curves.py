@@ -77,6 +77,7 @@ _ROWS = (
 
 _SHARES = "to_rgb_share/"
 FLOOR = "_floor"
+FLOOR_COLOR = 7  # Gray.
 # Endings of metrics where a higher value is better; each lies in 0 to 1.
 _SHARE_METRICS = ("_precision", "_recall", "_coverage")
 _HIGHER = (*_SHARE_METRICS, "_density", "is50k_mean")
@@ -210,7 +211,7 @@ def _curves(
             name = label if not several else f"{record.name}, {label}"
             if several and len(keys) == 1:
                 name = record.name
-            color = i if several else j
+            color = i if several else FLOOR_COLOR if key.endswith(FLOOR) else j
             dash = min(j, 3) if several else (1 if key.endswith(FLOOR) else 0)
             curves.append(Curve(name, series.kimg, series.hours, series.values, color, dash))
     return curves

@@ -80,14 +80,6 @@ def _of_steps(record: Record) -> Iterator[Finding]:
 
 
 def _of_scores(record: Record) -> Iterator[Finding]:
-    sign = recent(record.log.get("scores/real_sign"))
-    if sign is not None:
-        said = f"The mean sign of the discriminator on training images is {number_text(sign)} now"
-        if sign > SIGN_TARGET:
-            text = f"{said}, above {SIGN_TARGET}: it is very sure of them."
-            yield Finding(WATCH, text, "guide-signs")
-        else:
-            yield Finding(GOOD, f"{said}, not above {SIGN_TARGET}.", "guide-signs")
     aucs = [scores.auc for scores in record.scores if scores.auc is not None]
     if aucs:
         said = f"The discriminator tells training from held-out images with AUC {aucs[-1]:.2f}"
@@ -97,6 +89,15 @@ def _of_scores(record: Record) -> Iterator[Finding]:
             yield Finding(WATCH, f"{said}: overfitting begins.", "guide-overfitting")
         else:
             yield Finding(GOOD, f"{said}: no overfitting.", "guide-overfitting")
+        return  # The sign is a substitute where no image is held out.
+    sign = recent(record.log.get("scores/real_sign"))
+    if sign is not None:
+        said = f"The mean sign of the discriminator on training images is {number_text(sign)} now"
+        if sign > SIGN_TARGET:
+            text = f"{said}, above {SIGN_TARGET}: it is very sure of them."
+            yield Finding(WATCH, text, "guide-signs")
+        else:
+            yield Finding(GOOD, f"{said}, not above {SIGN_TARGET}.", "guide-signs")
 
 
 def _of_metrics(record: Record) -> Iterator[Finding]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 
 from tf_sg2 import __version__
 from tf_sg2.report import sections, summary
-from tf_sg2.report.charts import Chart, line_chart
+from tf_sg2.report.charts import line_chart
 from tf_sg2.report.curves import log_charts, metric_charts, score_charts
 from tf_sg2.report.findings import Finding, findings, of_neighbours
 from tf_sg2.report.generated import Generated
@@ -191,8 +191,13 @@ def _summary(contents: Sequence[Content]) -> Markup:
                 tag(
                     "div",
                     {"class": "hero"},
-                    tag("div", {"class": "card sheet"}, picture) if picture else None,
-                    tag("div", None, summary.tiles(content.record), summary.finding_list(found)),
+                    tag(
+                        "div",
+                        None,
+                        tag("div", {"class": "card sheet"}, picture) if picture else None,
+                        summary.finding_list(found),
+                    ),
+                    summary.tiles(content.record),
                 ),
                 *(tag("p", {"class": "missing"}, note) for note in content.notes),
             )
@@ -231,7 +236,7 @@ def _curves(records: Sequence[Record]) -> _Part | None:
             for axis, word in (("kimg", "kimg"), ("hours", "hours"))
         ),
     )
-    content = joined(choice, _charts(metrics), _charts(logs))
+    content = joined(choice, _plots(map(line_chart, [*metrics, *logs])))
     note = (
         "Against thousands of real images shown (kimg), or hours of training without pauses. "
         "Values far outside the rest are cut off at the edge."
@@ -239,17 +244,15 @@ def _curves(records: Sequence[Record]) -> _Part | None:
     return _Part("curves", "Curves", "Curves", note, content)
 
 
-def _charts(charts: Sequence[Chart]) -> Markup | None:
-    if not charts:
-        return None
-    return tag("div", {"class": "plots"}, *(line_chart(chart) for chart in charts))
+def _plots(figures: Iterable[Markup]) -> Markup:
+    return tag("div", {"class": "plots"}, *figures)
 
 
 def _scores(records: Sequence[Record]) -> _Part | None:
-    content = summary.per_run(records, [sections.score_histograms(record) for record in records])
-    if content is None:
+    histograms = [found for record in records if (found := sections.score_histograms(record))]
+    if not histograms:
         return None
-    content = joined(_charts(list(score_charts(records))), tag("div", {"class": "pair"}, content))
+    content = _plots([*histograms, *map(line_chart, score_charts(records))])
     note = (
         "How the discriminator scores training images, held-out images and generated images. "
         "Training and held-out images should get the same scores."

@@ -90,10 +90,13 @@ def _slider(record: Record, family: str, found: Sequence[Sheet]) -> Markup | Non
         pixels = read_sheet(sheet.path)
         if pixels is None:
             continue
-        when = f"{number_text(sheet.kimg)} kimg"
+        when = ""
         if family != REALS:
+            when = f"{number_text(sheet.kimg)} kimg"
             when += f" · {duration_text(float(hours_at(record, np.array([sheet.kimg]))[0]))}"
-        frames.append((when, image_tag(pixels, f"{title}, {record.name}, {when}")))
+        frames.append(
+            (when, image_tag(pixels, ", ".join(filter(None, (title, record.name, when)))))
+        )
     return slider(title, frames) if frames else None
 
 
@@ -176,7 +179,7 @@ def picture_table(
     ]
     table = tag(
         "table",
-        {"class": "pictures"},
+        {"class": "pictures wide" if len(heads) > 5 else "pictures"},
         None if named else tag("caption", None, corner),
         tag("thead", None, tag("tr", None, first if named else None, *columns)),
         tag("tbody", None, *body),
@@ -221,7 +224,7 @@ def mixing(record: Record, generated: Generated) -> Markup:
         name = f"{found.name} layers of {record.name}"
         title = tag("h4", None, f"{found.name.capitalize()} layers ({layers}) from the column")
         tables.append(tag("div", None, title, picture_table("seed", heads, rows, name)))
-    return tag("div", {"class": "pair"}, *tables)
+    return tag("div", {"class": "thirds"}, *tables)
 
 
 def _mixed(i: int, j: int) -> str:
@@ -256,7 +259,7 @@ def score_histograms(record: Record) -> Markup | None:
         ]
         title = f"Scores of {record.name} at {when}"
         frames.append((" · ".join([when, *numbers]), histogram(found.edges, parts, title)))
-    return slider("Scores of the discriminator", frames) if frames else None
+    return slider(f"Scores, {record.name}", frames) if frames else None
 
 
 def neighbour_table(record: Record, found: Neighbours, shown: Sequence[Triple]) -> Markup:

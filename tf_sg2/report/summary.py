@@ -16,7 +16,7 @@ from tf_sg2.data.open import CARDS_PREFIX
 from tf_sg2.report.charts import number_text
 from tf_sg2.report.curves import FLOOR, best_point, higher_is_better
 from tf_sg2.report.findings import Finding
-from tf_sg2.report.markup import Markup, joined, scrollable, tag
+from tf_sg2.report.markup import Markup, escaped, joined, scrollable, tag
 from tf_sg2.report.records import Record
 from tf_sg2.runs.load import LoadedRun
 
@@ -56,7 +56,7 @@ def tiles(record: Record) -> Markup:
     entries = [
         ("images seen", f"{number_text(record.kimg)} k", _share_done(record)),
         ("training time", duration_text(record.hours), _speed(record)),
-        ("images", f"{height} × {width}", data_text(record.config)),
+        ("image size", f"{height} × {width}", data_text(record.config)),
     ]
     for name, series in _main_metrics(record):
         at = best_point(name, series)
@@ -108,23 +108,35 @@ def _speed(record: Record) -> str:
 
 
 def facts(records: Sequence[Record], loaded: Sequence[LoadedRun | None]) -> Markup:
-    """Returns a table with a row per fact and a column per run."""
+    """Returns the facts of one run as a list; of several, as a table with a column per run."""
     columns = [dict(_facts(record, run)) for record, run in zip(records, loaded, strict=True)]
-    names = list(dict.fromkeys(name for column in columns for name in column))
-    head = None
-    if len(records) > 1:
-        cells = (tag("th", {"scope": "col"}, record.name) for record in records)
-        head = tag("thead", None, tag("tr", None, tag("td"), *cells))
-    rows = (
-        tag(
-            "tr",
-            None,
-            tag("th", {"scope": "row"}, name),
-            *(tag("td", None, column.get(name, "–")) for column in columns),
+    if len(columns) == 1:
+        pairs = (
+            tag("div", None, tag("dt", None, name), tag("dd", None, value))
+            for name, value in columns[0].items()
         )
-        for name in names
+        return tag("dl", {"class": "card list"}, *pairs)
+    names = list(dict.fromkeys(name for column in columns for name in column))
+    rows = [(name, [column.get(name, "–") for column in columns]) for name in names]
+    return _table("fact", records, [(escaped(name), values) for name, values in rows])
+
+
+def _table(
+    corner: str, records: Sequence[Record], rows: Sequence[tuple[Markup, Sequence[str]]]
+) -> Markup:
+    """Returns a table with a column per run."""
+    heads = (tag("th", {"scope": "col"}, record.name) for record in records)
+    body = (
+        tag("tr", None, tag("th", {"scope": "row"}, name), *(tag("td", None, v) for v in values))
+        for name, values in rows
     )
-    return scrollable(tag("table", {"class": "facts"}, head, tag("tbody", None, *rows)), "facts")
+    table = tag(
+        "table",
+        {"class": "facts"},
+        tag("thead", None, tag("tr", None, tag("th", {"scope": "col"}, corner), *heads)),
+        tag("tbody", None, *body),
+    )
+    return tag("div", {"class": "card"}, scrollable(table, f"{corner}s of the runs"))
 
 
 def _facts(record: Record, run: LoadedRun | None) -> Iterator[tuple[str, str]]:
@@ -184,26 +196,8 @@ def differences(records: Sequence[Record]) -> Markup | None:
             rows.append((name, values))
     if not rows:
         return None
-    cells = (tag("th", {"scope": "col"}, record.name) for record in records)
-    table = tag(
-        "table",
-        {"class": "facts"},
-        tag("thead", None, tag("tr", None, tag("th", {"scope": "col"}, "field"), *cells)),
-        tag(
-            "tbody",
-            None,
-            *(
-                tag(
-                    "tr",
-                    None,
-                    tag("th", {"scope": "row"}, tag("code", None, name)),
-                    *(tag("td", None, str(value)) for value in values),
-                )
-                for name, values in rows
-            ),
-        ),
-    )
-    return scrollable(table, "differences")
+    texts = [(tag("code", None, name), [str(value) for value in values]) for name, values in rows]
+    return _table("field", records, texts)
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
