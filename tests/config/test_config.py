@@ -412,7 +412,7 @@ def discriminator(**fields):
         ),
         (
             lambda: config.from_dict({"data": {"sauce": ""}}),
-            "unknown configuration field 'data.sauce'; data has source, mirror",
+            "unknown configuration field 'data.sauce'; data has source, mirror, holdout, group, heldout",
         ),
         (
             lambda: config.from_dict({"model": {}}),

@@ -15,7 +15,7 @@ import pytest
 import torch_writer
 from tf_sg2.errors import InputError
 from tf_sg2.metrics import features
-from tf_sg2.metrics.features.torch_files import read_state_dict
+from tf_sg2.weights.pickles import read_state_dict
 
 rng = np.random.default_rng(2)
 ARRAYS = {

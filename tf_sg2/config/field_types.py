@@ -67,6 +67,7 @@ Float = Annotated[float, _NUMBER]
 PositiveFloat = Annotated[float, Field(gt=0), _NUMBER]
 NonNegativeFloat = Annotated[float, Field(ge=0), _NUMBER]
 Decay = Annotated[float, Field(ge=0, lt=1), _NUMBER]
+Share = Annotated[float, Field(ge=0, lt=1), _NUMBER]
 Fraction = Annotated[float, Field(ge=0, le=1), _NUMBER]
 PositiveFloatOrNone = Annotated[PositiveFloat | None, BeforeValidator(_none)]
 

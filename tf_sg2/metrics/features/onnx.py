@@ -17,6 +17,11 @@ from tf_sg2.metrics.features.weight_files import file_sha256
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 POOLS = ("auto", "mean", "first")
+FILTERS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
 
 
 class OnnxFeatures:
@@ -32,6 +37,8 @@ class OnnxFeatures:
             [N, C, h, w] and the first token of [N, tokens, C]. "mean" and "first" say it for
             tokens.
         name: what the results are called by, `fd_NAME`; the file's name by default.
+        resample: "bilinear", "bicubic" or "lanczos", Pillow's filters. They look at more pixels
+            where they shrink, so they are antialiased.
 
     Call: images uint8 [N, H, W, 3] -> float32 [N, d].
 
@@ -54,15 +61,18 @@ class OnnxFeatures:
         channels: str = "rgb",
         pool: str = "auto",
         name: str | None = None,
+        resample: str = "bilinear",
     ):
         if channels not in ("rgb", "bgr"):
             raise InputError(f"channels are {channels!r}; they must be 'rgb' or 'bgr'")
         if pool not in POOLS:
             raise InputError(f"there is no pool {pool!r}; take one of {', '.join(POOLS)}")
+        if resample not in FILTERS:
+            raise InputError(f"there is no filter {resample!r}; take one of {', '.join(FILTERS)}")
         self.path = Path(path)
         self.name = name or self.path.stem
         self.mean, self.std = np.array(mean, np.float32), np.array(std, np.float32)
-        self.channels, self.pool = channels, pool
+        self.channels, self.pool, self.resample = channels, pool, resample
         self.sha256 = file_sha256(self.path)
         self.session = _session(self.path, tensor)
         self.tensor = tensor or self.session.get_outputs()[0].name
@@ -77,7 +87,7 @@ class OnnxFeatures:
             "eye": self.name,
             "sha256": self.sha256,
             "tensor": self.tensor,
-            "resize": f"{self.size[0]}x{self.size[1]} bilinear, antialiased",
+            "resize": f"{self.size[0]}x{self.size[1]} {self.resample}, antialiased",
             "mean": self.mean.tolist(),
             "std": self.std.tolist(),
             "channels": self.channels,
@@ -97,7 +107,7 @@ class OnnxFeatures:
         height, width = self.size
         if images.shape[1:3] != self.size:
             resized = [
-                Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+                Image.fromarray(image).resize((width, height), FILTERS[self.resample])
                 for image in images
             ]
             images = np.stack([np.asarray(image) for image in resized])

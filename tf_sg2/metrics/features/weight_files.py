@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tf_sg2.errors import InputError
-from tf_sg2.metrics.features.torch_files import read_state_dict
+from tf_sg2.weights.pickles import read_state_dict
 
 
 class Source(NamedTuple):
