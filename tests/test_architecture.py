@@ -34,10 +34,15 @@ ROOMS = {
     "inspect": {"config", "networks"},
     "weights": {"config", "networks", "ops"},
     "metrics": set(),
+    "evaluation": {"config", "data", "metrics", "metrics/features", "runs"},
     "runs": {"config", "networks", "weights"},
     "cards": {"config", "data"},
     "data": {"config", "cards", "custom_ops"},
     "latent": {"config", "networks", "runs"},
+    "report": {
+        *("cards", "config", "data", "data/split", "latent", "metrics", "metrics/features"),
+        *("networks", "runs"),
+    },
     "training/cluster": {"config"},
     "training/monitor": {
         *("config", "data", "latent", "networks", "runs"),

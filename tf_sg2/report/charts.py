@@ -161,7 +161,7 @@ def histogram(
         title: what a screen reader says first.
     """
     shares = [(label, counts / max(counts.sum(), 1), color) for label, counts, color in parts]
-    used = np.nonzero(sum(counts for _, counts, _ in parts))[0]
+    used = np.nonzero(np.sum([counts for _, counts, _ in parts], axis=0))[0]
     first, last = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, len(edges) - 1)
     ticks = _nice_ticks(float(edges[first]), float(edges[last]), 6)
     scale_x = _Scale(float(edges[first]), float(edges[last]), LEFT, WIDTH - RIGHT, ticks=ticks)

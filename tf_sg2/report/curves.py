@@ -77,6 +77,7 @@ _ROWS = (
 
 _SHARES = "to_rgb_share/"
 FLOOR = "_floor"
+SPREADS = ("_std", "_spread")  # They tell how sure another result is.
 FLOOR_COLOR = 7  # Gray.
 # Endings of metrics where a higher value is better; each lies in 0 to 1.
 _SHARE_METRICS = ("_precision", "_recall", "_coverage")
@@ -130,7 +131,7 @@ def metric_charts(records: Sequence[Record]) -> Iterator[Chart]:
     for name in shares:
         families.setdefault(name.rpartition("_")[0], []).append(name)
     for name in names:
-        if name in shares or name.endswith(FLOOR):
+        if name in shares or name.endswith((FLOOR, *SPREADS)):
             continue
         floor = name + FLOOR
         keys = [(name, "value"), (floor, "floor: real against real")]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tf_sg2.report.charts import number_text
-from tf_sg2.report.curves import FLOOR, best_point, higher_is_better
+from tf_sg2.report.curves import FLOOR, SPREADS, best_point, higher_is_better
 from tf_sg2.report.records import Record, Series
 
 GOOD, WATCH, BAD = "good", "watch", "bad"
@@ -102,7 +102,7 @@ def _of_scores(record: Record) -> Iterator[Finding]:
 
 def _of_metrics(record: Record) -> Iterator[Finding]:
     for name, series in record.metrics.items():
-        if name.endswith(FLOOR) or higher_is_better(name):
+        if name.endswith((FLOOR, *SPREADS)) or higher_is_better(name):
             continue
         at = best_point(name, series)
         if at is None or len(series.values) < 3 or ("fd" not in name and "fid" not in name):

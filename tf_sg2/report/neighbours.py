@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tf_sg2.data.source import ImageSource
-from tf_sg2.metrics.evaluator import rgb
+from tf_sg2.metrics.extraction import rgb
 
 BATCH = 32
 BLOCK_ROWS = 256
@@ -139,7 +139,8 @@ def features(
         images: uint8 [H, W, 1, 3 or 4] each; transparency is left out.
         step: called after each image.
     """
-    rows, batch = [], []
+    rows: list[np.ndarray] = []
+    batch: list[np.ndarray] = []
 
     def flush() -> None:
         rows.append(np.asarray(eye(rgb(np.stack(batch))), np.float32))

@@ -105,7 +105,12 @@ class _Part:
 
 def _asset(name: str) -> Markup:
     """Returns a file of this room, which is trusted markup."""
-    text = resources.files("tf_sg2.report").joinpath("assets", name).read_text(encoding="utf-8")
+    text = (
+        resources.files("tf_sg2.report")
+        .joinpath("assets")
+        .joinpath(name)
+        .read_text(encoding="utf-8")
+    )
     return Markup(text)
 
 
@@ -153,13 +158,13 @@ def _sections(contents: Sequence[Content]) -> list[_Part | None]:
             records,
             ("truncation", "Truncation", "Truncation sweep", "guide-truncation"),
             "From the mean picture to the full variety and beyond.",
-            [c.generated and sections.truncation(c.record, c.generated) for c in contents],
+            [sections.truncation(c.record, c.generated) if c.generated else None for c in contents],
         ),
         _pictures(
             records,
             ("mixing", "Mixing", "Style mixing", "guide-mixing"),
             sections.MIXING_NOTE,
-            [c.generated and sections.mixing(c.record, c.generated) for c in contents],
+            [sections.mixing(c.record, c.generated) if c.generated else None for c in contents],
         ),
         _scores(records),
         _pictures(
@@ -168,7 +173,9 @@ def _sections(contents: Sequence[Content]) -> list[_Part | None]:
             "Generated images beside the real images that are nearest for the eye of the metrics, "
             "the most suspicious first.",
             [
-                c.neighbours and sections.neighbour_table(c.record, c.neighbours, c.triples)
+                sections.neighbour_table(c.record, c.neighbours, c.triples)
+                if c.neighbours
+                else None
                 for c in contents
             ],
         ),

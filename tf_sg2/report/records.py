@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ import numpy as np
 from tf_sg2.config import Config
 from tf_sg2.errors import InputError
 from tf_sg2.runs.directory import RunDirectory
+from tf_sg2.runs.lines import read_lines
 
 MOST_RUNS = 8  # As many as there are colours that can be told apart.
 SECONDS = "timing/seconds_per_kimg"
@@ -128,25 +128,17 @@ def read_run(path: str | Path, name: str) -> Record:
         log,
         metrics,
         sorted(_scores(directory.metrics / "scores.jsonl"), key=lambda found: found.kimg),
-        _best(directory.checkpoints / "best" / "best.json"),
+        _best(directory),
         max(seen, default=0.0),
         float(hours[-1]) if len(hours) else 0.0,
     )
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yields the objects of a JSON-lines file that have a usable `kimg`."""
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return
-    for line in text.splitlines():
-        try:
-            found = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(found, dict) and (at := _number(found.get("kimg"))) >= 0:
-            yield {**found, "kimg": at}
+    """Yields the objects of a JSON-lines file whose `kimg` is a finite number of 0 or more."""
+    for line in read_lines(path):
+        if (at := _number(line["kimg"])) >= 0:
+            yield {**line, "kimg": at}
 
 
 def _number(value: object) -> float:
@@ -220,12 +212,15 @@ def _scores(path: Path) -> Iterator[Scores]:
         )
 
 
-def _best(path: Path) -> Best | None:
+def _best(directory: RunDirectory) -> Best | None:
+    """Returns the best checkpoint; None without one, or if its description is damaged."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        value, kimg = _number(found["value"]), _number(found["kimg"])
-        if math.isnan(value) or math.isnan(kimg):
-            return None
-        return Best(str(found["metric"]), value, kimg)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        found = directory.read_best()
+    except InputError:
         return None
+    if found is None:
+        return None
+    value, kimg = _number(found.get("value")), _number(found.get("kimg"))
+    if math.isnan(value) or math.isnan(kimg):
+        return None
+    return Best(str(found.get("metric")), value, kimg)

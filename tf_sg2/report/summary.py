@@ -14,7 +14,7 @@ import numpy as np
 from tf_sg2.config import Config
 from tf_sg2.data.open import CARDS_PREFIX
 from tf_sg2.report.charts import number_text
-from tf_sg2.report.curves import FLOOR, best_point, higher_is_better
+from tf_sg2.report.curves import FLOOR, SPREADS, best_point, higher_is_better
 from tf_sg2.report.findings import Finding
 from tf_sg2.report.markup import Markup, escaped, joined, scrollable, tag
 from tf_sg2.report.records import Record
@@ -90,7 +90,7 @@ def tiles(record: Record) -> Markup:
 
 
 def _main_metrics(record: Record) -> list[tuple[str, Any]]:
-    names = [name for name in record.metrics if not name.endswith(FLOOR)]
+    names = [name for name in record.metrics if not name.endswith((FLOOR, *SPREADS))]
     names.sort(key=lambda name: (higher_is_better(name), name))
     return [(name, record.metrics[name]) for name in names[:MOST_TILES]]
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from tf_sg2.data.open import open_source
-from tf_sg2.data.source import ImageSource
+from tf_sg2.data.split import Split, open_split
 from tf_sg2.errors import InputError
 from tf_sg2.files import new_file
 from tf_sg2.latent.labels import parse_label
@@ -78,7 +77,7 @@ def _content(record: Record, settings: Settings) -> Content:
     from tf_sg2.networks.precision import use_tf32
 
     use_tf32(record.config.training.tf32)
-    real_images = settings.real_images or is_drawn(record.config.data.source)
+    real_images = settings.real_images or all(map(is_drawn, _specs(record)))
     if settings.checkpoint is None and not record.directory.checkpoint_numbers():
         note = "The run has no checkpoint yet, so nothing was generated for this report."
         return Content(record, real_images=real_images, notes=[note])
@@ -91,13 +90,20 @@ def _content(record: Record, settings: Settings) -> Content:
             f"Pictures that were generated for this report have the label {settings.labels or 0}."
         )
     generated = generate(run, label)
-    found, triples = None, []
+    found: Neighbours | None = None
+    triples: list[Triple] = []
     if settings.generated:
         try:
             found, triples = _neighbours(run, settings, real_images)
         except InputError as error:
             notes.append(f"Nearest neighbours are missing: {error}.")
     return Content(record, run, generated, found, triples, real_images, notes)
+
+
+def _specs(record: Record) -> list[str]:
+    """Returns the data sets that a run names: of training, and of held-out images."""
+    data = record.config.data
+    return [data.source, *([data.heldout] if data.heldout else [])]
 
 
 def _neighbours(
@@ -110,7 +116,8 @@ def _neighbours(
     """
     from tf_sg2.metrics.features.ppocr import PPOCR
 
-    training, heldout = _data(run)
+    data = _data(run)
+    training, heldout = data.training, data.heldout
     eye = PPOCR()
     seeds = range(FIRST_SEED, FIRST_SEED + settings.generated)
     sources = [
@@ -142,9 +149,9 @@ def _neighbours(
     return found, triples
 
 
-def _data(run: LoadedRun) -> tuple[ImageSource, ImageSource | None]:
+def _data(run: LoadedRun) -> Split:
     """Returns the training images and the held-out images of a run."""
     data, generator = run.config.data, run.config.generator
     if not data.source:
         raise InputError("the run does not name its data set")
-    return open_source(data.source, generator.image_size, generator.image_channels), None
+    return open_split(data, generator.image_size, generator.image_channels)
