@@ -110,7 +110,7 @@ def number_text(value: float) -> str:
 def line_chart(chart: Chart) -> Markup:
     """Returns a figure with the chart, its legend, and a table of its numbers."""
     curves = [_thinned(curve) for curve in chart.curves]
-    scale_y = _value_scale(chart, curves)
+    scale_y = _value_scale(chart)
     label = f"{chart.title}. " + " ".join(_in_words(curve) for curve in chart.curves)
     parts = [_grid_of_values(scale_y)]
     for axis in AXES:
@@ -210,8 +210,8 @@ def _thinned(curve: Curve) -> Curve:
     return Curve(curve.label, kimg, hours, values, curve.color, curve.dash)
 
 
-def _value_scale(chart: Chart, curves: Sequence[Curve]) -> _Scale:
-    values = np.concatenate([curve.values for curve in curves])
+def _value_scale(chart: Chart) -> _Scale:
+    values = np.concatenate([curve.values for curve in chart.curves])
     values = np.append(values, [mark.value for mark in chart.marks])
     values = values[np.isfinite(values)]
     if chart.limits:
@@ -223,7 +223,7 @@ def _value_scale(chart: Chart, curves: Sequence[Curve]) -> _Scale:
     if not chart.whole_range:
         inner = np.percentile(values, [CUT_OFF_SHARE, 100 - CUT_OFF_SHARE])
         low, high = float(inner[0]), float(inner[1])
-    logarithmic = chart.logarithmic and low > 0 and high / low > LOGARITHMIC_RATIO
+    logarithmic = chart.logarithmic and values.min() > 0 and high / low > LOGARITHMIC_RATIO
     if logarithmic:
         low, high = low / 1.3, high * 1.3
         return _Scale(low, high, HEIGHT - BOTTOM, TOP, True, _logarithmic_ticks(low, high))
