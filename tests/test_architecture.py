@@ -39,6 +39,10 @@ ROOMS = {
     "cards": {"config", "data", "data/split"},
     "data": {"config", "cards", "custom_ops"},
     "latent": {"config", "networks", "runs"},
+    "report": {
+        *("cards", "config", "data", "data/split", "latent", "metrics", "metrics/features"),
+        *("networks", "runs"),
+    },
     "training/cluster": {"config"},
     "training/monitor": {
         *("config", "data", "latent", "networks", "runs"),
