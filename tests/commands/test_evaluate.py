@@ -157,6 +157,7 @@ def test_the_cache_keeps_features_of_real_images_only(made, evaluate, tmp_path, 
     arguments = (f"--run={made.path}", "--samples=20", "--metrics=kd", f"--out={tmp_path / 'out'}")
     counts = seen(monkeypatch)
     assert evaluate(*arguments)[0] == 0
+    assert (tmp_path / "cache").stat().st_mode & 0o777 == 0o700
     (file,) = (tmp_path / "cache").iterdir()
     assert file.stat().st_size == 32 + 40 * 3 * 4
     assert sum(counts) == 60
@@ -322,8 +323,9 @@ def test_path_lengths_of_a_run(made, vgg16, evaluate, refused, tmp_path):
     assert line["recipe"]["eye"]["path"] == "ppl2_wend"
     assert line["recipe"]["pairs"] == 6
     assert not list((tmp_path / "cache").iterdir())
-    arguments = (f"--images={tmp_path}", "--metrics=ppl2_wend", f"--feature_weights={vgg16}")
+    images = f"--images={tmp_path}"
     save(tmp_path / "a.png", np.zeros((*IMAGE_SIZE, 3), np.uint8))
+    arguments = (images, f"--data={CARDS}", "--metrics=ppl2_wend", f"--feature_weights={vgg16}")
     assert refused(*arguments) == (
         f"ppl2_wend needs the weights of a generator; give a run instead of {tmp_path}"
     )
