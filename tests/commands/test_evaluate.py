@@ -346,22 +346,6 @@ def test_the_default_eye_needs_no_weights(made, tmp_path, capsys):
     assert set(results.read(out)) == {"fd", "kd", "pr"}
 
 
-def test_torch_fidelity_has_its_keys_for_official_names():
-    found = results.line_of(
-        "pr50k3_full",
-        {"pr50k3_full_precision": 0.5, "pr50k3_full_recall": 0.25},
-        1.0,
-        None,
-        None,
-        None,
-        {},
-    )
-    assert found["torch_fidelity"] == {"precision": 0.5, "recall": 0.25, "f_score": 1 / 3}
-    found = results.torch_fidelity_keys("kid50k", {"kid50k": 1.0, "kid50k_std": 2.0})
-    assert found == {"kernel_inception_distance_mean": 1.0, "kernel_inception_distance_std": 2.0}
-    assert not results.torch_fidelity_keys("fd", {"fd_inception": 1.0})
-
-
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
