@@ -16,8 +16,10 @@ from tf_sg2 import config, metrics
 from tf_sg2.commands.main import main
 from tf_sg2.compat import raw_variable
 from tf_sg2.data import open_source
+from tf_sg2.data.split import open_split
 from tf_sg2.evaluation import results
 from tf_sg2.evaluation.judged import images_of, labels_of
+from tf_sg2.evaluation.real import real_of_run
 from tf_sg2.metrics import extraction
 from tf_sg2.metrics.extraction import extract, generated_images
 from tf_sg2.metrics.features import OnnxFeatures, ppocr
@@ -25,6 +27,7 @@ from tf_sg2.metrics.features.weight_files import SOURCES
 from tf_sg2.runs.directory import RunDirectory
 from tf_sg2.runs.load import load_run
 from tiny_config import IMAGE_SIZE
+from tiny_exports import export_tiny, serve_exports
 from tiny_run import make_tiny_run, save_state, tiny_state
 
 pytestmark = pytest.mark.stack
@@ -123,6 +126,7 @@ def test_a_run_is_judged_against_its_own_data(made, eye, evaluate, tmp_path):
     assert set(only(out, "dc")["results"]) == {"dc_means_density", "dc_means_coverage"}
 
 
+@pytest.mark.slow
 def test_results_of_a_run_lie_in_it_and_beside_its_events(evaluate, tmp_path):
     run = make_tiny_run(tmp_path / "run")
     for _ in range(2):
@@ -168,6 +172,7 @@ def test_the_cache_keeps_features_of_real_images_only(made, evaluate, tmp_path, 
     assert not (tmp_path / "cache").exists()
 
 
+@pytest.mark.slow
 def test_repeats_give_the_mean_and_the_spread(made, evaluate, tmp_path):
     values = []
     for seed in range(3):
@@ -185,17 +190,20 @@ def test_repeats_give_the_mean_and_the_spread(made, evaluate, tmp_path):
 
 def test_held_out_images_are_the_default(evaluate, tmp_path):
     run = make_tiny_run(tmp_path / "run")
-    run.write_config(config.override(run.read_config(), {"data.holdout": 0.4}))
-    counts = {}
-    for part in ("heldout", "training", "all", None):
-        out = tmp_path / str(part)
-        flags = [] if part is None else [f"--real={part}"]
-        arguments = (f"--run={run.path}", "--samples=20", "--metrics=kd", f"--out={out}")
-        assert evaluate(*arguments, *flags)[0] == 0
-        counts[part] = only(out, "kd")["recipe"]["real"]["count"]
-    assert counts["all"] == 40
-    assert counts["heldout"] + counts["training"] == 40
-    assert counts["heldout"] == counts[None] < counts["training"]
+    settings = config.override(run.read_config(), {"data.holdout": 0.3})
+    run.write_config(settings)
+    parts = open_split(settings.data)
+    assert len(parts.training) + len(parts.heldout) == 40
+    for part, source in (("training", parts.training), ("heldout", parts.heldout)):
+        real = real_of_run(settings, part)
+        assert real.part == part
+        assert real.source.fingerprint() == source.fingerprint()
+    assert len(real_of_run(settings, "all").source) == 40
+    out = tmp_path / "out"
+    arguments = (f"--run={run.path}", "--samples=20", "--metrics=kd", f"--out={out}")
+    assert evaluate(*arguments)[0] == 0
+    real = only(out, "kd")["recipe"]["real"]
+    assert (real["part"], real["count"]) == ("heldout", len(parts.heldout))
 
 
 def test_convention_changes_the_divisor(made, evaluate, tmp_path):
@@ -224,37 +232,45 @@ def test_a_folder_and_a_zip_of_real_images_are_at_distance_zero(suffix, evaluate
     assert set(only(out, "pr")["results"].values()) == {1.0}
 
 
-@pytest.mark.parametrize("name", ["tiny", "classes"])
-def test_an_export_and_its_server_are_judged(name, folders, server, evaluate, tmp_path):
-    folder = next(folder for folder in folders if folder.name == name)
-    data = CARDS
-    if name == "classes":
-        data = str(tmp_path / "labelled")
-        assert main(["dataset", f"--source={CARDS}", f"--dest={data}"]) == 0
-        pictures = sorted(path.name for path in (tmp_path / "labelled").rglob("*.png"))
-        labels = [[f"00000/{picture}", i % 3] for i, picture in enumerate(pictures)]
-        (tmp_path / "labelled" / "dataset.json").write_text(json.dumps({"labels": labels}))
+def labelled(path):
+    """Writes 20 images of noise in three classes."""
+    for i in range(20):
+        pixels = np.random.default_rng(i).integers(0, 255, [*IMAGE_SIZE, 3], np.uint8)
+        save(path / f"{i:02}.png", pixels)
+    labels = [[f"{i:02}.png", i % 3] for i in range(20)]
+    (path / "dataset.json").write_text(json.dumps({"labels": labels}))
+    return path
+
+
+@pytest.mark.slow
+def test_an_export_and_its_server_are_judged(evaluate, refused, tmp_path):
+    folder = export_tiny(tmp_path, "classes", label_dim=3)
+    data = f"--data={labelled(tmp_path / 'labelled')}"
     values = {}
-    for kind, arguments in {
-        "model": [f"--model={folder}"],
-        "version": [f"--model={folder / '1'}"],
-        "rest": [f"--server={server.rest}", f"--served_model={name}"],
-        "grpc": [f"--server={server.grpc}", f"--served_model={name}"],
-    }.items():
-        out = tmp_path / kind
-        status, _, error = evaluate(
-            *arguments, f"--data={data}", "--samples=24", "--metrics=kd", f"--out={out}"
-        )
-        assert status == 0, error
-        line = only(out, "kd")
-        assert line["checkpoint"] == "1"
-        assert line["recipe"]["generated"]["noise"] == "const"
-        values[kind] = line["results"]["kd_means"]
-        assert (line["kimg"] == 0.048) == (kind in ("model", "version"))
+    with serve_exports(folder) as server:
+        for kind, flag in {
+            "model": f"--model={folder}",
+            "version": f"--model={folder / '1'}",
+            "rest": f"--server={server.rest}",
+            "grpc": f"--server={server.grpc}",
+        }.items():
+            out = tmp_path / kind
+            flags = [flag, "--served_model=classes"] if kind in ("rest", "grpc") else [flag]
+            rest = [data, "--samples=24", "--metrics=kd", f"--out={out}"]
+            status, _, error = evaluate(*flags, *rest)
+            assert status == 0, error
+            line = only(out, "kd")
+            assert line["checkpoint"] == "1"
+            assert line["recipe"]["generated"]["noise"] == "const"
+            assert " labels " in line["recipe"]["generated"]["fingerprint"]
+            assert (line["kimg"] == 0.048) == (kind in ("model", "version"))
+            values[kind] = line["results"]["kd_means"]
+        address = server.rest
     assert values["model"] == values["version"]
     assert values["rest"] == values["grpc"]
     # The server's latents are others, so its value is near, not equal.
     assert values["rest"] == pytest.approx(values["model"], rel=0.5)
+    assert address in refused(f"--server={address}", "--served_model=classes", data)
 
 
 def test_a_conditional_run_draws_labels_of_the_data(evaluate, refused, tmp_path):
@@ -264,13 +280,7 @@ def test_a_conditional_run_draws_labels_of_the_data(evaluate, refused, tmp_path)
         f"{run.path} needs labels of width 3, and {CARDS} has labels of width 0; give the data "
         "set that it was trained on"
     )
-    data = tmp_path / "labelled"
-    for i in range(20):
-        save(
-            data / f"{i:02}.png", np.random.default_rng(i).integers(0, 255, [*IMAGE_SIZE, 3], "u1")
-        )
-    labels = [[f"{i:02}.png", [0, 1, 2][i % 3]] for i in range(20)]
-    (data / "dataset.json").write_text(json.dumps({"labels": labels}))
+    data = labelled(tmp_path / "labelled")
     out = tmp_path / "out"
     arguments = (f"--run={run.path}", f"--data={data}", "--samples=20", "--metrics=kd")
     assert evaluate(*arguments, f"--out={out}")[0] == 0
@@ -278,6 +288,7 @@ def test_a_conditional_run_draws_labels_of_the_data(evaluate, refused, tmp_path)
     assert labels_of(open_source(str(data))).sum(axis=0).tolist() == [7, 7, 6]
 
 
+@pytest.mark.slow
 def test_several_devices_give_the_images_of_one(made):
     generator = load_run(made.path).generator
     devices = [device.name for device in tf.config.list_logical_devices("CPU")]
@@ -290,6 +301,7 @@ def test_several_devices_give_the_images_of_one(made):
     assert one.fingerprint == two.fingerprint
 
 
+@pytest.mark.slow
 def test_devices_are_named_by_the_flag(made, evaluate, refused, tmp_path):
     arguments = (f"--run={made.path}", "--samples=20", "--metrics=kd")
     assert evaluate(*arguments, "--devices=cpu:2", f"--out={tmp_path / 'two'}")[0] == 0
@@ -446,6 +458,7 @@ def test_too_few_samples_are_refused_and_said(made, evaluate, refused, tmp_path)
     assert only(tmp_path / "out", "fd")["recipe"]["allow_few_samples"] is True
 
 
+@pytest.mark.slow
 def test_a_diverged_generator_and_a_damaged_cache_are_refused(evaluate, refused, tmp_path):
     run = RunDirectory(tmp_path / "run")
     run.write_config(make_tiny_run(tmp_path / "good").read_config())
