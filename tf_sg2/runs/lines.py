@@ -1,11 +1,13 @@
 """Files of JSON lines in a run: `log.jsonl`, `metrics/metric-NAME.jsonl`, `metrics/scores.jsonl`.
 
-Each line is an object with `kimg`, the thousands of real images shown until then.
+Each line is an object with `kimg`, the thousands of real images shown until then. A line whose kimg
+is null is about no time of the run, and stays.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,8 +32,12 @@ def append_line(path: Path, line: Mapping[str, Any]) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        with open(path, "a+b") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - 1, 0))
+            # A line that is not whole must not swallow the next one.
+            start = b"\n" if file.read(1) not in (b"", b"\n") else b""
+            file.write(start + json.dumps(line).encode() + b"\n")
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
 
@@ -62,4 +68,5 @@ def _whole_lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _images(line: Mapping[str, Any]) -> int:
-    return round(line["kimg"] * 1000)
+    kimg = line["kimg"]
+    return -1 if kimg is None else round(kimg * 1000)
