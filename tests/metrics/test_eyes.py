@@ -12,6 +12,8 @@ from tf_sg2.metrics import features
 from tf_sg2.metrics.features import eyes
 from tf_sg2.metrics.features.weight_files import WeightFile, file_sha256
 
+pytestmark = pytest.mark.stack
+
 rng = np.random.default_rng(8)
 
 
