@@ -7,7 +7,7 @@ import pytest
 
 from tf_sg2 import Generator, GeneratorConfig, metrics
 from tf_sg2.errors import InputError
-from tf_sg2.metrics import evaluator
+from tf_sg2.metrics import evaluator, extraction
 from tf_sg2.metrics.evaluator import Images, evaluate, extract
 from tf_sg2.metrics.feature_cache import FeatureCache
 
@@ -30,7 +30,7 @@ def noise(count, seed, shape=(8, 12, 3)):
 
 @pytest.fixture
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(evaluator, "CHUNK_ROWS", 40)
+    monkeypatch.setattr(extraction, "CHUNK_ROWS", 40)
 
 
 def test_one_pass_serves_all_metrics_and_names_carry_the_eye(small_chunks):
@@ -142,8 +142,8 @@ def test_names_promise_their_eye_and_count():
         list(evaluate(["is50k"], MeanEye("inception"), *pair))
     with pytest.raises(InputError, match="no metric was asked for"):
         list(evaluate([], MeanEye(), *pair))
-    with pytest.raises(InputError, match="there are 20 images, and 50000 are needed"):
-        list(evaluate(["kd"], MeanEye(), *pair))
+    with pytest.raises(InputError, match="there are 20 images, and 30 are needed"):
+        list(evaluate(["kd"], MeanEye(), *pair, samples=30))
 
 
 def test_official_names_stay_as_they_are(monkeypatch):
@@ -203,11 +203,11 @@ def test_grey_images_are_seen_as_colour():
 
 def test_generated_uint8_truncates_as_the_official_code_does():
     x = np.float32([-2, -1, 0, 0.5, 1, 2]).reshape(1, 1, 6, 1)
-    assert evaluator.generated_uint8(x).ravel().tolist() == [0, 0, 128, 191, 255, 255]
+    assert extraction.generated_uint8(x).ravel().tolist() == [0, 0, 128, 191, 255, 255]
     every = np.arange(256, dtype=np.float32).reshape(1, 16, 16, 1)
-    assert np.array_equal(evaluator.generated_uint8(every / 127.5 - 1), every.astype(np.uint8))
+    assert np.array_equal(extraction.generated_uint8(every / 127.5 - 1), every.astype(np.uint8))
     with pytest.raises(InputError, match="generated image 8 holds values that are not finite"):
-        evaluator.generated_uint8(np.float32([0, np.nan]).reshape(2, 1, 1, 1), first=7)
+        extraction.generated_uint8(np.float32([0, np.nan]).reshape(2, 1, 1, 1), first=7)
 
 
 @pytest.mark.parametrize("label_dim", [0, 2])

@@ -17,6 +17,7 @@ from tf_sg2.metrics.moments import Moments
 from tf_sg2.metrics.neighbours import density_coverage, precision_recall
 from tf_sg2.metrics.path_length import (
     PATHS,
+    PathSampler,
     detector_images,
     filtered_mean,
     path_lengths,
@@ -27,6 +28,7 @@ from tf_sg2.metrics.path_length import (
 __all__ = [
     "PATHS",
     "Moments",
+    "PathSampler",
     "density_coverage",
     "detector_images",
     "features",
