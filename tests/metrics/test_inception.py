@@ -26,7 +26,12 @@ def test_the_rule_makes_the_recorded_weights():
     assert len(recorded) == 12
     for name in recorded:
         made = rule_weights.array(name, shapes[name])
+        assert zlib.crc32(name.encode()) == checks[f"{name}/crc32"]
         assert zlib.crc32(made.tobytes()) == checks[f"{name}/data_crc32"], name
+        np.testing.assert_array_equal(made.ravel()[:8], checks[f"{name}/first8"])
+        exact = made.astype(np.float64)
+        assert exact.sum() == pytest.approx(float(checks[f"{name}/sum64"]), rel=1e-9, abs=1e-9)
+        assert np.square(exact).sum() == pytest.approx(float(checks[f"{name}/sumsq64"]), rel=1e-9)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import pytest
 import torch_writer
 from tf_sg2.errors import InputError
 from tf_sg2.metrics import features
-from tf_sg2.metrics.features.torch_files import read_state_dict
+from tf_sg2.weights.pickles import read_state_dict
 
 rng = np.random.default_rng(2)
 ARRAYS = {
@@ -238,6 +238,7 @@ def test_unknown_endings_and_missing_files_are_named(tmp_path):
 
 def test_sources_name_their_hash_in_the_file():
     for source in features.SOURCES.values():
-        assert source.sha256 in source.file
+        assert len(source.sha256) == 64
+        assert f"-{source.sha256[:8]}." in source.file
         assert source.url.endswith(source.file)
         assert source.url in source.command

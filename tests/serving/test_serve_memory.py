@@ -68,7 +68,7 @@ def test_members_and_zeros_of_a_gzip_body_are_joined(budget):
 
 @pytest.mark.parametrize(
     ("piece", "words"),
-    [(gzip.compress(b""), "more than 1000 gzip members"), (b"\0", "not gzip")],
+    [(gzip.compress(b"", mtime=0), "more than 1000 gzip members"), (b"\0", "not gzip")],
 )
 def test_a_body_of_many_gzip_members_is_refused_at_once(budget, piece, words):
     body = gzip.compress(b"x") + piece * (3 * MIB // len(piece)) + b"xyz"

@@ -141,6 +141,11 @@ def copy_of(trained, tmp_path):
             r"another data set .* fingerprint: ",
         ),
         ({"data__source": "cards:count=41,seed=3,size=16x20"}, r"images: 40 -> 41"),
+        ({"data__holdout": 0.1}, r"data.holdout: 0.0 -> 0.1"),
+        (
+            {"data__heldout": "cards:count=5,seed=9,size=16x20"},
+            r"another data set .* heldout: None -> \{'images': 5, ",
+        ),
     ],
 )
 def test_resume_of_something_else_is_refused_with_the_differences(
@@ -187,6 +192,19 @@ def test_a_run_with_a_fingerprint_of_an_older_version_goes_on(trained, tmp_path,
     (run / "data.json").write_text(json.dumps({**old, "images": 39}))
     with pytest.raises(InputError, match="images: 39 -> 40"):
         train(tiny_config(), run, progress=False)
+
+
+def test_a_run_of_a_version_without_held_out_images_goes_on(trained, tmp_path):
+    run = copy_of(trained, tmp_path)
+    stored = json.loads((run / "config.json").read_text())
+    for field in ("holdout", "group", "heldout"):
+        del stored["data"][field]
+    (run / "config.json").write_text(json.dumps(stored))
+    description = json.loads((run / "data.json").read_text())
+    del description["heldout"]
+    (run / "data.json").write_text(json.dumps(description))
+    state = train(tiny_config(), run, progress=False)
+    assert int(state.iteration.numpy()) == 12
 
 
 @pytest.mark.parametrize("text", ["", "[]", "[1", '{"images": [' * 10])

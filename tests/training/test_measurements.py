@@ -17,6 +17,7 @@ from processes import checkpoint_values
 from tf_sg2 import metrics
 from tf_sg2.errors import InputError
 from tf_sg2.evaluation import results
+from tf_sg2.metrics.extraction import generated_images
 from tf_sg2.metrics.features import OnnxFeatures
 from tf_sg2.runs.directory import RunDirectory, checkpoint_numbers_in
 from tf_sg2.training import loop
@@ -32,7 +33,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Even though the .*run_functions_eagerly:UserWarning"),
 ]
 
-ITERATIONS = 12
+ITERATIONS = 8
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -99,14 +100,14 @@ def test_every_cadence_has_its_lines(whole):
     found = measured(whole)
     assert list(found) == ["metric-fd.jsonl", "metric-pr.jsonl", "scores.jsonl", "best"]
     for name in list(found)[:3]:
-        assert [line["iteration"] for line in found[name]] == [0, 2, 4, 6, 8, 10, 12]
-        assert [line["kimg"] for line in found[name]] == [i * 8 / 1000 for i in range(0, 13, 2)]
+        assert [line["iteration"] for line in found[name]] == [0, 2, 4, 6, 8]
+        assert [line["kimg"] for line in found[name]] == [i * 8 / 1000 for i in range(0, 9, 2)]
     assert set(found["metric-fd.jsonl"][0]["results"]) == {"fd_tiny", "fd_tiny_floor"}
     assert set(found["metric-pr.jsonl"][0]["results"]) == {"pr_tiny_precision", "pr_tiny_recall"}
     recipe = found["metric-fd.jsonl"][-1]["recipe"]
     assert recipe["samples"] == 20
     assert recipe["real"]["part"] == "all"
-    assert recipe["generated"]["checkpoint"]["name"] == "checkpoint-12"
+    assert recipe["generated"]["checkpoint"]["name"] == "checkpoint-8"
     for line in found["scores.jsonl"]:
         assert sum(line["training"]) == sum(line["generated"]) == 8
         assert len(line["edges"]) == 65
@@ -121,7 +122,7 @@ def test_tensorboard_shows_metrics_and_histograms_of_scores(whole):
 
     events = EventAccumulator(str(whole), size_guidance={"tensors": 0}).Reload()
     for tag in ("metrics/fd_tiny", "metrics/pr_tiny_recall", "scores/training", "scores/generated"):
-        assert [event.step for event in events.Tensors(tag)] == list(range(0, 97, 16)), tag
+        assert [event.step for event in events.Tensors(tag)] == list(range(0, 65, 16)), tag
 
 
 def test_the_result_is_that_of_the_metric_on_the_checkpoint(whole, eye):
@@ -133,7 +134,7 @@ def test_the_result_is_that_of_the_metric_on_the_checkpoint(whole, eye):
     assert run.images_seen == best["iteration"] * 8
     source = tf_sg2.data.open_source(run.config.data.source)
     real = np.stack([source.image(i) for i in range(len(source))])
-    generated = metrics.generated_images(run.generator, "").read(0, 20)
+    generated = generated_images(run.generator, "").read(0, 20)
     network = OnnxFeatures(eye)
     ours = metrics.frechet_distance(network(real), network(generated))
     # Features are means of rounded pixels, which another batch size may round otherwise.
@@ -142,8 +143,8 @@ def test_the_result_is_that_of_the_metric_on_the_checkpoint(whole, eye):
 
 def test_the_rotation_leaves_lasting_checkpoints(whole):
     run = RunDirectory(whole)
-    assert run.checkpoint_numbers() == [8, 12]
-    assert run.lasting_numbers() == [4, 8, 12]
+    assert run.checkpoint_numbers() == [4, 8]
+    assert run.lasting_numbers() == [4, 8]
     assert tf_sg2.load_run(whole, 4).images_seen == 32
 
 
@@ -167,11 +168,11 @@ def test_a_run_killed_at_any_point_ends_with_the_same_files(whole, eye, tmp_path
     run = tmp_path / "killed"
     points = [
         (results, "append", 2),  # After fd of iteration 0, before its pr.
-        (measurements, "append_line", 3),  # Before the scores of iteration 4.
-        (kept, "keep_for_ever", 1),  # A checkpoint is written, but not linked.
-        (kept, "_write_entry", 3),  # The best checkpoint is written, but not named.
+        (kept, "keep_for_ever", 1),  # Checkpoint 4 is written, but not linked.
+        (measurements, "append_line", 1),  # Before the scores of iteration 4.
+        (kept, "_write_entry", 2),  # The best checkpoint 6 is written, but not named.
         (loop.TrainStep, "run", 3),  # Two iterations after a checkpoint.
-        (results, "append", 4),
+        (results, "append", 2),  # After fd of iteration 6, before its pr.
     ]
     for owner, name, call in points:
         with monkeypatch.context() as patch:
@@ -193,7 +194,9 @@ def test_a_run_killed_at_any_point_ends_with_the_same_files(whole, eye, tmp_path
 
 
 def assert_equal_checkpoints(ours, theirs, name):
-    readers = [tf.train.load_checkpoint(str(path / "checkpoints" / name)) for path in (ours, theirs)]
+    readers = [
+        tf.train.load_checkpoint(str(path / "checkpoints" / name)) for path in (ours, theirs)
+    ]
     for key in readers[0].get_variable_to_shape_map():
         if "save_counter" not in key and "_CHECKPOINTABLE" not in key:
             values = [reader.get_tensor(key) for reader in readers]
@@ -204,7 +207,7 @@ def test_a_run_with_measurements_trains_as_one_without(whole, eye, tmp_path):
     plain = settings(eye, training__metrics="", training__best_metric="", training__score_samples=0)
     train(plain, tmp_path / "plain", progress=False)
     assert not list((tmp_path / "plain" / "metrics").glob("*"))
-    ours, theirs = (checkpoint_values(run, 12) for run in (whole, tmp_path / "plain"))
+    ours, theirs = (checkpoint_values(run, ITERATIONS) for run in (whole, tmp_path / "plain"))
     for name, value in ours.items():
         np.testing.assert_array_equal(value, theirs[name], err_msg=name)
 
@@ -232,26 +235,26 @@ def test_two_devices_measure_as_one(whole, eye, tmp_path):
 
 def test_a_rollback_forgets_lines_and_the_best_after_it(whole, eye, tmp_path, monkeypatch):
     run = tmp_path / "rolled"
-    longer = settings(eye, training__total_kimg=16 * 8 / 1000)
+    longer = settings(eye, training__total_kimg=12 * 8 / 1000)
     shutil.copytree(whole, run)
     real = loop.TrainStep.run
 
     def poisoned(self, number, inputs):
         scalars = real(self, number, inputs)
-        if number == 14 and self.config.training.seed == longer.training.seed:
+        if number == 10 and self.config.training.seed == longer.training.seed:
             scalars["loss/generator"] = tf.constant(float("nan"))
         return scalars
 
     monkeypatch.setattr(loop.TrainStep, "run", poisoned)
-    # The measurement of iteration 14 is made, and forgotten with its random stream.
+    # The measurement of iteration 10 is made, and forgotten with its random stream.
     seen = []
     write = results.write
     monkeypatch.setattr(results, "write", lambda *args: seen.append(args[5]) or write(*args))
     train(longer, run, on_nan="rollback", progress=False)
-    assert seen == [14, 14, 14, 14, 16, 16]
+    assert seen == [10, 10, 10, 10, 12, 12]
     found = measured(run)
     for name in ("metric-fd.jsonl", "metric-pr.jsonl", "scores.jsonl"):
-        assert [line["iteration"] for line in found[name]] == list(range(0, 17, 2))
+        assert [line["iteration"] for line in found[name]] == list(range(0, 13, 2))
     fd = [line["results"]["fd_tiny"] for line in found["metric-fd.jsonl"]]
     assert found["best"]["value"] == min(fd)
     assert found["best"]["iteration"] == 2 * fd.index(min(fd))

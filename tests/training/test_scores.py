@@ -137,7 +137,9 @@ def test_an_image_that_cannot_be_read_is_replaced_if_asked():
     with pytest.raises(InputError, match="3.png is broken"):
         Scorer(brightness_state(), pictures, None, 8).scores()
     bad = []
-    scores = Scorer(brightness_state(), pictures, None, 8, lambda *found: bad.append(found)).scores()
+    scores = Scorer(
+        brightness_state(), pictures, None, 8, lambda *found: bad.append(found)
+    ).scores()
     assert {index for index, _ in bad} == {3}
     assert len(scores.training) == 8
     assert 3 not in np.round(scores.training)

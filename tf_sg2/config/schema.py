@@ -31,6 +31,7 @@ from tf_sg2.config.field_types import (
     PositiveIntOrNone,
     ResampleFilter,
     Seed,
+    Share,
 )
 from tf_sg2.config.image_size import base_size
 from tf_sg2.config.messages import raises_input_error
@@ -174,6 +175,28 @@ class DataConfig:
 
     source: str = Field(default="", description="the same as --data")
     mirror: bool = Field(default=False, description="true mirrors images left to right, at random")
+    holdout: Share = Field(
+        default=0.0, description="share of the images that is held out, never trained on"
+    )
+    group: str = Field(
+        default="",
+        description="column of groups.csv; images of one group are held out together or not at all",
+    )
+    heldout: str = Field(
+        default="", description="another data set of held-out images, instead of data.holdout"
+    )
+
+    def __post_init__(self) -> None:
+        if self.holdout and self.heldout:
+            raise InputError(
+                f"data.holdout is {self.holdout:g} and data.heldout is {self.heldout}; hold out a "
+                "share, or give held-out images, not both"
+            )
+        if self.group and not self.holdout:
+            raise InputError(
+                f"data.group is {self.group} but data.holdout is 0; set data.holdout, because a "
+                "group only decides what is held out"
+            )
 
 
 @raises_input_error

@@ -15,6 +15,7 @@ import numpy as np
 from tf_sg2.data import decode
 from tf_sg2.data.labels import Labels
 from tf_sg2.data.source import CONVERT_FIRST
+from tf_sg2.data.split.groups import file_keys
 from tf_sg2.errors import InputError
 
 HEADERS_CHECKED = 256
@@ -50,6 +51,14 @@ class EncodedFiles(Protocol):
 
         Raises:
             InputError: if they are malformed.
+        """
+        ...
+
+    def groups(self, column: str) -> list[str]:
+        """Returns the value of a column of `groups.csv` for every file.
+
+        Raises:
+            InputError: if there is no such file or column, or it is malformed.
         """
         ...
 
@@ -125,6 +134,11 @@ class EncodedSource:
     def label(self, index: int) -> np.ndarray:
         """Returns the label of image `index`, float32 [label_dim]."""
         return self._labels.row(index)
+
+    def split_keys(self, group: str) -> list[bytes]:
+        """Returns the key of each image for a split: the path of its file, or its group."""
+        names = self._files.names
+        return file_keys(names, self._files.groups(group) if group else None)
 
     def fingerprint(self) -> str:
         """Returns a digest of the files' names and contents and of the labels."""

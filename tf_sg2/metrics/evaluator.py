@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tf_sg2.errors import InputError
+from tf_sg2.metrics import conventions
 from tf_sg2.metrics.checks import blocks
 from tf_sg2.metrics.extraction import Images, extract, extract_all, forget, generated_images
 from tf_sg2.metrics.feature_cache import FeatureCache
@@ -23,7 +24,7 @@ from tf_sg2.metrics.frechet import (
     require_samples,
 )
 from tf_sg2.metrics.inception_scores import inception_score
-from tf_sg2.metrics.kernel import kernel_distance
+from tf_sg2.metrics.kernel import kernel_distance_spread
 from tf_sg2.metrics.moments import Moments
 from tf_sg2.metrics.neighbours import density_coverage, precision_recall
 from tf_sg2.metrics.path_length import PATHS
@@ -118,7 +119,7 @@ def measure(
     allow_few_samples: bool = False,
     progress: Callable[[int, int], None] | None = None,
     more_eyes: Mapping[str, Any] | None = None,
-    keep_generated: bool = True,
+    convention: str | None = None,
 ) -> Iterator[Measured]:
     """Yields each metric's numbers, and a floor beside each distance.
 
@@ -144,22 +145,26 @@ def measure(
             are then biased upwards. Say so beside the result.
         progress: called with (images done, images in all) after each batch.
         more_eyes: further eyes by name, for metrics whose names promise them.
-        keep_generated: False deletes the cached features of generated images after the last
-            metric. Their seed can make them again.
+        convention: a key of `metrics.conventions.CONVENTIONS`; None computes what the functions
+            of `tf_sg2.metrics` compute by default.
 
     Raises:
         InputError: for an unknown name, another eye than a name promises, or images that cannot
             be used.
     """
-    eyes = {**({eye.name: eye} if eye is not None else {}), **(more_eyes or {})}
-    if not names:
-        raise InputError(f"no metric was asked for; name some of {', '.join(METRICS)}")
-    metrics = {name: _metric(name, eye, eyes, samples, generated.count) for name in names}
-    real_wanted, generated_wanted = [], []
-    for own in _eyes_of(metrics, eye, eyes):
-        users = [metric for metric in metrics.values() if eye_of(metric, eye, eyes) is own]
-        real_wanted.append((own, max(_real_count(metric, real) for metric in users)))
-        generated_wanted.append((own, max(metric.generated for metric in users)))
+
+    def known(function: str) -> dict[str, Any]:
+        return {} if convention is None else conventions.arguments(convention, function)
+
+    if convention is not None:
+        conventions.check(convention)
+    eyes = _eyes(eye, more_eyes)
+    metrics = _metrics(names, eye, eyes, samples, generated)
+    generated_wanted = _generated_wanted(metrics, eye, eyes)
+    real_wanted = [
+        (own, max(real_count(metric, real) for metric in _users(own, metrics, eye, eyes)))
+        for own, _ in generated_wanted
+    ]
     most_real, most_generated = (
         max(count for _, count in wanted) for wanted in (real_wanted, generated_wanted)
     )
@@ -178,16 +183,31 @@ def measure(
         own = eye_of(metric, eye, eyes)
         index = order.index(own.name)
         sets = Sets(
-            real_rows[index][: _real_count(metric, real)],
+            real_rows[index][: real_count(metric, real)],
             generated_rows[index][: metric.generated],
             real_rows[index][: real.count],  # Mirrored copies would lower the floor.
         )
         label = name if metric.eye else f"{name}_{own.name}"
         compute = KINDS[metric.kind]
-        results = dict(compute(label, metric, own, sets, seed, allow_few_samples))
+        results = dict(compute(label, metric, own, sets, seed, allow_few_samples, known))
         yield Measured(name, results, shared + time.monotonic() - began)
-    if cache and not keep_generated:
-        forget(generated_wanted, generated, cache)
+
+
+def forget_generated(
+    names: Sequence[str],
+    eye: Any,
+    generated: Images,
+    samples: int | None,
+    cache: FeatureCache,
+    more_eyes: Mapping[str, Any] | None = None,
+) -> None:
+    """Deletes the cached features of generated images, which their seed can make again.
+
+    The arguments are those of `measure`.
+    """
+    eyes = _eyes(eye, more_eyes)
+    metrics = _metrics(names, eye, eyes, samples, generated)
+    forget(_generated_wanted(metrics, eye, eyes), generated, cache)
 
 
 class Sets(NamedTuple):
@@ -203,9 +223,40 @@ def eye_of(metric: Metric, eye: Any, eyes: Mapping[str, Any]) -> Any:
     return eye if metric.eye is None else eyes[metric.eye]
 
 
-def _eyes_of(metrics: Mapping[str, Metric], eye: Any, eyes: Mapping[str, Any]) -> list[Any]:
-    """Returns the eyes that are needed, each once."""
-    return list({own.name: own for m in metrics.values() if (own := eye_of(m, eye, eyes))}.values())
+def _eyes(eye: Any, more_eyes: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {**({} if eye is None else {eye.name: eye}), **(more_eyes or {})}
+
+
+def _users(
+    own: Any, metrics: Mapping[str, Metric], eye: Any, eyes: Mapping[str, Any]
+) -> list[Metric]:
+    return [m for m in metrics.values() if eye_of(m, eye, eyes).name == own.name]
+
+
+def _generated_wanted(
+    metrics: Mapping[str, Metric], eye: Any, eyes: Mapping[str, Any]
+) -> list[tuple[Any, int]]:
+    """Returns the eyes that are needed, each once, and their counts of generated images."""
+    needed: dict[str, Any] = {}
+    for metric in metrics.values():
+        own = eye_of(metric, eye, eyes)
+        needed.setdefault(own.name, own)
+    return [
+        (own, max(metric.generated for metric in _users(own, metrics, eye, eyes)))
+        for own in needed.values()
+    ]
+
+
+def _metrics(
+    names: Sequence[str],
+    eye: Any,
+    eyes: Mapping[str, Any],
+    samples: int | None,
+    generated: Images,
+) -> dict[str, Metric]:
+    if not names:
+        raise InputError(f"no metric was asked for; name some of {', '.join(METRICS)}")
+    return {name: _metric(name, eye, eyes, samples, generated.count) for name in names}
 
 
 def recipe(eye: Any, real: Images, generated: Images, **more: Any) -> dict[str, Any]:
@@ -217,21 +268,26 @@ def recipe(eye: Any, real: Images, generated: Images, **more: Any) -> dict[str, 
         generated: as in `evaluate`.
         more: further entries, such as seed=0, samples=10_000, allow_few_samples=True.
     """
-    import importlib.metadata as installed
-
-    versions = {"numpy": np.__version__}
-    for package in ("tf-sg2", "tensorflow", "onnxruntime"):
-        try:
-            versions[package] = installed.version(package)
-        except installed.PackageNotFoundError:
-            continue
     return {
         "eye": eye.recipe,
         "real": {"fingerprint": real.fingerprint, "count": real.count},
         "generated": {"fingerprint": generated.fingerprint},
-        "versions": versions,
+        "versions": versions(),
         **more,
     }
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of the packages that decide the last digits."""
+    import importlib.metadata as installed
+
+    found = {"numpy": np.__version__}
+    for package in ("tf-sg2", "tensorflow", "onnxruntime"):
+        try:
+            found[package] = installed.version(package)
+        except installed.PackageNotFoundError:
+            continue
+    return found
 
 
 def _metric(
@@ -263,7 +319,12 @@ def _metric(
     return metric if samples is None else metric._replace(generated=samples)
 
 
-def _real_count(metric: Metric, real: Images) -> int:
+def real_count(metric: Metric, real: Images) -> int:
+    """Returns how many real images a metric takes; mirrored copies count.
+
+    Raises:
+        InputError: if their count is not known.
+    """
     available = real.count
     if available is not None and metric.mirrors and real.mirrored:
         available *= 2
@@ -286,44 +347,51 @@ def _moments(rows: np.ndarray, chosen: np.ndarray) -> Moments:
     return moments
 
 
-def _frechet(label, metric, eye, sets, seed, allow_few):
-    least = 1 if allow_few else sets.real.shape[1]
+def _frechet(label, metric, eye, sets, seed, allow_few, known):
+    arguments = known("frechet_distance")
+    least = 1 + arguments.get("ddof", 0) if allow_few else sets.real.shape[1]
     require_samples("real", len(sets.real), least)
     require_samples("generated", len(sets.generated), least)
-    yield label, frechet_distance(sets.real, sets.generated)
+    yield label, frechet_distance(sets.real, sets.generated, **arguments)
     halves = _halves(len(sets.straight), seed)
     if len(halves[0]) >= least:
         moments = [_moments(sets.straight, half) for half in halves]  # Half a copy is never whole.
-        yield f"{label}_floor", frechet_distance_of_moments(*moments)
+        yield f"{label}_floor", frechet_distance_of_moments(*moments, **arguments)
 
 
-def _frechet_at_infinity(label, metric, eye, sets, seed, allow_few):
+def _frechet_at_infinity(label, metric, eye, sets, seed, allow_few, known):
     result = frechet_distance_at_infinity(
-        sets.real, sets.generated, seed=seed, allow_few_samples=allow_few
+        sets.real,
+        sets.generated,
+        seed=seed,
+        allow_few_samples=allow_few,
+        **known("frechet_distance_at_infinity"),
     )
     yield label, result.value
 
 
-def _kernel(label, metric, eye, sets, seed, allow_few):
-    yield label, kernel_distance(sets.real, sets.generated, seed=seed)
+def _kernel(label, metric, eye, sets, seed, allow_few, known):
+    result = kernel_distance_spread(sets.real, sets.generated, seed=seed)
+    yield label, result.mean
+    yield f"{label}_std", result.std
     halves = [sets.straight[half] for half in _halves(len(sets.straight), seed)]
     if len(halves[0]) >= 2:
-        yield f"{label}_floor", kernel_distance(*halves, seed=seed)
+        yield f"{label}_floor", kernel_distance_spread(*halves, seed=seed).mean
 
 
-def _precision_recall(label, metric, eye, sets, seed, allow_few):
-    result = precision_recall(sets.real, sets.generated, metric.k)
+def _precision_recall(label, metric, eye, sets, seed, allow_few, known):
+    result = precision_recall(sets.real, sets.generated, metric.k, **known("precision_recall"))
     yield f"{label}_precision", result.precision
     yield f"{label}_recall", result.recall
 
 
-def _density_coverage(label, metric, eye, sets, seed, allow_few):
+def _density_coverage(label, metric, eye, sets, seed, allow_few, known):
     result = density_coverage(sets.real, sets.generated, metric.k)
     yield f"{label}_density", result.density
     yield f"{label}_coverage", result.coverage
 
 
-def _inception_score(label, metric, eye, sets, seed, allow_few):
+def _inception_score(label, metric, eye, sets, seed, allow_few, known):
     mean, deviation = inception_score(eye.probabilities(sets.generated))
     yield f"{label}_mean", mean
     yield f"{label}_std", deviation

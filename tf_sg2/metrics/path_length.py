@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tf_sg2.errors import InputError
+from tf_sg2.metrics import conventions
 
 EPSILON = 1e-4  # The step in the official metrics.
 DETECTOR_SIZE = 256  # Larger images are averaged down to about this before they are compared.
 BATCH_PAIRS = 4  # As many as the TensorFlow metrics of StyleGAN2 take per GPU.
-CONVENTIONS = ("pytorch", "tensorflow1")
 
 
 class Path(NamedTuple):
@@ -76,10 +76,19 @@ def filtered_mean(distances: np.ndarray) -> float:
             f"path lengths must be finite and at least one; of {distances.size} "
             f"{int(np.isfinite(distances).sum())} are finite"
         )
-    low = np.percentile(distances, 1, method="lower")
-    high = np.percentile(distances, 99, method="higher")
+    low, high = percentile_bounds(distances)
     kept = distances[(low <= distances) & (distances <= high)]
     return float(kept.mean(dtype=np.float64))
+
+
+def percentile_bounds(distances: np.ndarray) -> tuple[np.floating, np.floating]:
+    """Returns the values between which `filtered_mean` keeps distances, both included.
+
+    Args:
+        distances: float [N], at least one.
+    """
+    low = np.percentile(distances, 1, method="lower")
+    return low, np.percentile(distances, 99, method="higher")
 
 
 def detector_images(images: np.ndarray, crop: bool, convention: str = "pytorch") -> np.ndarray:
@@ -97,7 +106,7 @@ def detector_images(images: np.ndarray, crop: bool, convention: str = "pytorch")
     Source: `PPLSampler` of stylegan2-ada-pytorch, `ppl` of StyleGAN2. They take square images;
     here each axis has its own eighths.
     """
-    _check_convention(convention)
+    conventions.check(convention)
     images = np.asarray(images, np.float32)
     if images.ndim != 4 or images.shape[3] not in (1, 3):
         raise InputError(
@@ -205,7 +214,7 @@ class PathSampler:
         epsilon: float = EPSILON,
         convention: str = "pytorch",
     ):
-        _check_convention(convention)
+        conventions.check(convention)
         if name not in PATHS:
             raise InputError(f"there is no path length {name!r}; take one of {', '.join(PATHS)}")
         if batch_size < 1:
@@ -300,10 +309,3 @@ def _draw(z_dim, count, labels, seed, convention) -> _Draws:
     chosen = None if labels is None else labels[random.integers(len(labels), size=count)]
     noise_seed = random.integers(2**31 - 1, size=2, dtype=np.int32)
     return _Draws(t, z0, z1, chosen, noise_seed)
-
-
-def _check_convention(convention: str) -> None:
-    if convention not in CONVENTIONS:
-        raise InputError(
-            f"there is no convention {convention!r}; take one of {', '.join(CONVENTIONS)}"
-        )

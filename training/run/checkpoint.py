@@ -20,9 +20,10 @@ from tf_sg2.training.state import TrainState
 from tf_sg2.weights.names import Entry, discriminator_entries, generator_entries
 
 # Fields that a resumed run may change, because no iteration depends on them. The data set may have
-# another path; its fingerprint shows that it is the same one.
+# another path; its fingerprint shows that it is the same one. So do those of held-out images.
 FREE_ON_RESUME = {
     "data.source",
+    "data.heldout",
     "training.total_kimg",
     "training.tick_kimg",
     "training.checkpoint_kimg",

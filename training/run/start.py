@@ -12,8 +12,8 @@ import tensorflow as tf
 
 import tf_sg2
 from tf_sg2.config import Config, override, to_json
-from tf_sg2.data import open_source
 from tf_sg2.data.source import ImageSource
+from tf_sg2.data.split import Split, open_split
 from tf_sg2.errors import InputError
 from tf_sg2.runs.directory import RunDirectory
 from tf_sg2.training.cluster.collectives import Workers
@@ -35,26 +35,26 @@ class TrainingRun:
     Attributes:
         config: the run's configuration.
         directory: the run directory, which only the chief reads and writes.
-        source: the data set.
+        source: the images to train on.
+        heldout: images that are never trained on; None if nothing is held out.
         workers: all workers of the run.
         state: what training changes.
         checkpoints: the chief's manager of checkpoints; None in other workers.
         log: the chief's log; None in other workers.
         profile: the chief's profile; None in other workers, and before the loop starts.
         metrics: what the chief measures; None in other workers, and without metrics.
-        heldout: images that the run does not train on, or None.
     """
 
     config: Config
     directory: RunDirectory
     source: ImageSource
+    heldout: ImageSource | None
     workers: Workers
     state: TrainState
     checkpoints: tf.train.CheckpointManager | None
     log: RunLog | None = None
     profile: Profile | None = None
     metrics: MetricSettings | None = None
-    heldout: ImageSource | None = None
 
     def say(self, sentence: str) -> None:
         """Prints a line above the progress line."""
@@ -157,22 +157,27 @@ def begin(
         # this, so it also holds after a resume.
         config = override(config, {"training.ema_rampup": None})
     check_batch(config, workers.strategy.num_replicas_in_sync)
-    source = _open_data(config)
+    data = _open_data(config)
     metrics = open_metrics(config) if cluster.is_chief else None
-    fingerprint = source.fingerprint()  # It may read all the data, so it comes before any wait.
+    # A fingerprint may read all the data, so it comes before any wait.
+    fingerprint = data.training.fingerprint()
+    heldout = _describe(data.heldout)
     workers.watchdog.reached("the start")
     workers.check_same("version", f"{tf_sg2.__version__} {tf.__version__}")
-    workers.check_same("configuration", to_json(override(config, {"data.source": "anywhere"})))
+    workers.check_same("configuration", to_json(override(config, _anywhere(config))))
     workers.check_same("data set", fingerprint)
+    workers.check_same("held-out images", str(heldout))
     directory = RunDirectory(path)
     with locked(directory.path) if cluster.is_chief else contextlib.nullcontext():
         if cluster.is_chief:
-            _prepare_directory(directory, config, source, fingerprint, partial(say, cluster))
+            _prepare_directory(
+                directory, config, data.training, fingerprint, heldout, partial(say, cluster)
+            )
         state = create_state(config, workers.strategy)
         manager = None
         if cluster.is_chief:
             manager = checkpoint.checkpoint_manager(state, config, directory)
-        run = TrainingRun(config, directory, source, workers, state, manager)
+        run = TrainingRun(config, directory, data.training, data.heldout, workers, state, manager)
         restored = run.restore()
         if init_from is not None and not restored and cluster.is_chief:
             run.say(_initialize(state, init_from))
@@ -200,6 +205,7 @@ def _prepare_directory(
     config: Config,
     source: ImageSource,
     fingerprint: str,
+    heldout: dict[str, object] | None,
     say: Callable[[str], None],
 ) -> None:
     """Refuses a run directory that does not fit, and writes what describes the run into it."""
@@ -207,7 +213,7 @@ def _prepare_directory(
     resumed = directory.has_checkpoints()
     if resumed and directory.config_path.exists():
         checkpoint.check_resumable(directory.read_config(), config, directory)
-    check_data(directory, source, fingerprint, resumed, say)
+    check_data(directory, source, fingerprint, heldout, resumed, say)
     directory.write_config(config)
     checkpoint.set_damaged_aside(directory, say)
 
@@ -220,15 +226,28 @@ def _initialize(state: TrainState, source: str | Path) -> str:
     )
 
 
-def _open_data(config: Config) -> ImageSource:
+def _describe(heldout: ImageSource | None) -> dict[str, object] | None:
+    if heldout is None:
+        return None
+    return {"images": len(heldout), "fingerprint": heldout.fingerprint()}
+
+
+def _anywhere(config: Config) -> dict[str, str]:
+    """Returns the same paths of data for all workers, because each may keep the data elsewhere."""
+    paths = {"data.source": config.data.source, "data.heldout": config.data.heldout}
+    return {name: "anywhere" for name, path in paths.items() if path}
+
+
+def _open_data(config: Config) -> Split:
     if not config.data.source:
         raise InputError("no data set is given; add --data=PATH, or --data=cards:size=HxW")
     generator = config.generator
-    source = open_source(config.data.source, generator.image_size, generator.image_channels)
+    data = open_split(config.data, generator.image_size, generator.image_channels)
+    source = data.training
     if generator.label_dim and source.label_dim != generator.label_dim:
         raise InputError(
             f"{source.name} has labels of width {source.label_dim}, but the configuration's "
             f"label_dim is {generator.label_dim}; set generator.label_dim and "
             f"discriminator.label_dim to {source.label_dim}, or give another data set"
         )
-    return source
+    return data
