@@ -46,5 +46,5 @@ def test_a_line_that_is_not_whole_is_forgotten(path, rest):
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="file/metric.jsonl cannot be written: "):
+    with pytest.raises(InputError, match=r"file/metric.jsonl cannot be written: "):
         append_line(tmp_path / "file" / "metric.jsonl", {"kimg": 0})

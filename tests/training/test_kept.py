@@ -158,7 +158,7 @@ def test_the_rotation_leaves_best_and_lasting_checkpoints(tmp_path):
     assert stored(run.directory.find_checkpoint(4)) == 4
     assert run.directory.find_checkpoint(8).parent == run.directory.checkpoints
     assert not list(run.directory.lasting.glob(".*"))
-    with pytest.raises(InputError, match="has no checkpoint '5'; it has 4, 7, 8, best$"):
+    with pytest.raises(InputError, match=r"has no checkpoint '5'; it has 4, 7, 8, best$"):
         run.directory.find_checkpoint(5)
     run.forget_after(6)
     assert run.directory.lasting_numbers() == [4]
