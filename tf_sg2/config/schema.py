@@ -248,7 +248,7 @@ class TrainingConfig:
     checkpoints_kept: PositiveInt = Field(default=5, description="number of checkpoints to keep")
     checkpoints_every_kimg: PositiveFloatOrNone = Field(
         default=None,
-        description="kimg between checkpoints that are never removed; none: all are removed in turn",
+        description="kimg between checkpoints that are never removed, or none for no such ones",
     )
     sample_kimg: PositiveFloat = Field(default=200.0, description="kimg between sample pictures")
     sample_rows: PositiveInt = Field(default=4, description="rows of a sample picture")
