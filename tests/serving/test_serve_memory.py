@@ -153,6 +153,7 @@ def text_of(outputs, row_format):
         return bytes(json_answers.predictions(outputs, row_format, hold))
 
 
+@pytest.mark.slow
 def test_large_answers_made_of_pieces_say_what_json_says():
     random = np.random.default_rng(0)
     floats = random.standard_normal((2, 3, 40_000))
@@ -180,6 +181,7 @@ def test_large_answers_made_of_pieces_say_what_json_says():
         text_of({"a": np.zeros(2, np.float16)}, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row_format", [True, False])
 def test_the_text_of_a_large_answer_takes_little_more_than_itself(row_format):
     outputs = {"a": np.random.default_rng(0).standard_normal((4, 100_000)).astype(np.float32)}
