@@ -33,11 +33,16 @@ ROOMS = {
     "networks": {"config", "ops"},
     "inspect": {"config", "networks"},
     "weights": {"config", "networks", "ops"},
-    "metrics": set(),
+    "metrics": {"weights/pickles"},
+    "evaluation": {"config", "data", "data/split", "metrics", "metrics/features", "runs"},
     "runs": {"config", "networks", "weights"},
-    "cards": {"config", "data"},
+    "cards": {"config", "data", "data/split"},
     "data": {"config", "cards", "custom_ops"},
     "latent": {"config", "networks", "runs"},
+    "report": {
+        *("cards", "config", "data", "data/split", "latent", "metrics", "metrics/features"),
+        *("networks", "runs"),
+    },
     "training/cluster": {"config"},
     "training/monitor": {
         *("config", "data", "latent", "networks", "runs"),

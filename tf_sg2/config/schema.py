@@ -22,11 +22,13 @@ from tf_sg2.config.field_types import (
     ImageChannels,
     ImageSize,
     JsonObject,
+    Names,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveFloatOrNone,
     PositiveInt,
+    PositiveIntOrNone,
     ResampleFilter,
     Seed,
     Share,
@@ -244,11 +246,42 @@ class TrainingConfig:
     tick_kimg: PositiveFloat = Field(default=4.0, description="kimg between lines of the log")
     checkpoint_kimg: PositiveFloat = Field(default=200.0, description="kimg between checkpoints")
     checkpoints_kept: PositiveInt = Field(default=5, description="number of checkpoints to keep")
+    checkpoints_every_kimg: PositiveFloatOrNone = Field(
+        default=None,
+        description="kimg between checkpoints that are never removed; none: all are removed in turn",
+    )
     sample_kimg: PositiveFloat = Field(default=200.0, description="kimg between sample pictures")
     sample_rows: PositiveInt = Field(default=4, description="rows of a sample picture")
     sample_columns: PositiveInt = Field(default=8, description="columns of a sample picture")
     sample_truncation_psi: Float = Field(
         default=0.7, description="truncation psi of the samples; samples with psi 1 are written too"
+    )
+    metrics: Names = Field(
+        default=(),
+        description="metrics that are computed during training, such as fd,pr; none without",
+    )
+    metrics_kimg: PositiveFloatOrNone = Field(
+        default=None,
+        description="kimg between measurements: metrics and scores of D; none: as the samples",
+    )
+    metrics_samples: PositiveIntOrNone = Field(
+        default=None,
+        description="generated images per measurement; none for the official 50,000",
+    )
+    metrics_features: str = Field(
+        default="ppocr",
+        description="network that sees the images: ppocr, inception, vgg16 or a path of .onnx",
+    )
+    metrics_weights: str = Field(
+        default="", description="weight file of inception or vgg16; the others need none"
+    )
+    best_metric: str = Field(
+        default="",
+        description="result, such as fd_ppocr, whose best checkpoint is kept apart; empty: none",
+    )
+    score_samples: NonNegativeInt = Field(
+        default=500,
+        description="images of each kind whose scores by D are recorded, 0 for no scores",
     )
 
     def __post_init__(self) -> None:

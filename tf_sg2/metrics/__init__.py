@@ -21,6 +21,7 @@ from tf_sg2.metrics.moments import Moments
 from tf_sg2.metrics.neighbours import density_coverage, precision_recall
 from tf_sg2.metrics.path_length import (
     PATHS,
+    PathSampler,
     detector_images,
     filtered_mean,
     path_lengths,
@@ -32,6 +33,7 @@ from tf_sg2.metrics.spread import spread_over_seeds
 __all__ = [
     "PATHS",
     "Moments",
+    "PathSampler",
     "conventions",
     "density_coverage",
     "detector_images",

@@ -6,6 +6,7 @@ read, too: one more output is declared, nothing else of the file changes.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tf_sg2.errors import InputError, first_line
 from tf_sg2.metrics.features.weight_files import file_sha256
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+PART_IMAGES = 16  # Images per run of a model without a batch size of its own.
 POOLS = ("auto", "mean", "first")
 FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -96,10 +98,14 @@ class OnnxFeatures:
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Returns features [N, d] of uint8 images [N, H, W, 3]."""
-        x = self.network_input(images)
-        step = self.batch or len(x)
-        parts = [self._run(x[start : start + step]) for start in range(0, len(x), step)]
-        return self._pooled(np.concatenate(parts)).astype(np.float32)
+        images = _checked(images)
+        step = self.batch or PART_IMAGES
+        parts = [images[start : start + step] for start in range(0, len(images), step)]
+        # The next part is prepared while the model runs; Pillow and ONNX Runtime let threads run.
+        with ThreadPoolExecutor(1) as preparer:
+            inputs = preparer.map(self.network_input, parts)
+            rows = [self._pooled(self._run(x)) for x in inputs]
+        return np.concatenate(rows).astype(np.float32, copy=False)
 
     def network_input(self, images: np.ndarray) -> np.ndarray:
         """Returns images as the model takes them, float32 [N, 3, height, width]."""
@@ -111,10 +117,13 @@ class OnnxFeatures:
                 for image in images
             ]
             images = np.stack([np.asarray(image) for image in resized])
-        if self.channels == "bgr":
-            images = images[..., ::-1]
-        x = (images.astype(np.float32) / 255 - self.mean) / self.std
-        return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+        x = np.empty([len(images), 3, height, width], np.float32)
+        order = (2, 1, 0) if self.channels == "bgr" else (0, 1, 2)
+        for plane, channel in enumerate(order):  # Much faster than all channels at once.
+            np.divide(images[..., channel], np.float32(255), out=x[:, plane])
+            x[:, plane] -= self.mean[plane]
+            x[:, plane] /= self.std[plane]
+        return x
 
     def _run(self, x: np.ndarray) -> np.ndarray:
         count = len(x)
