@@ -92,7 +92,7 @@ def test_a_build_without_cuda_takes_the_place_of_one_with_it(cache, compiled):
     assert build.find_builds() == [made]
 
 
-def test_the_key_holds_the_version_that_tensorflow_tells(monkeypatch):
+def test_the_key_holds_the_version_that_tensorflow_reports(monkeypatch):
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.0.1+another.package")
     assert build.build_key().startswith(f"tensorflow-{tf.__version__}-")
 

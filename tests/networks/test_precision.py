@@ -65,7 +65,7 @@ def test_a_server_computes_without_tf32(tmp_path, monkeypatch):
     assert seen == [False]
 
 
-def test_doctor_tells_of_tf32(capsys):
+def test_doctor_reports_tf32(capsys):
     use_tf32(True)
     assert cli.main(["doctor"]) == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("TF32")]

@@ -26,7 +26,7 @@ def budget():
     assert budget.left == budget.most_bytes
 
 
-def test_a_released_share_takes_no_more(budget):
+def test_a_released_share_cannot_grow(budget):
     hold = budget.hold("UNAVAILABLE")
     hold.add(10)
     hold.release()
@@ -50,7 +50,7 @@ def test_a_share_calls_at_its_release_once_and_at_once_afterwards(budget):
     assert calls == ["first", "late"]
 
 
-def test_a_request_over_the_whole_budget_is_told_so(budget):
+def test_a_request_over_the_whole_budget_gets_an_error_that_says_so(budget):
     with budget.hold("UNAVAILABLE") as hold, pytest.raises(ServingError, match="a smaller one"):
         hold.add(65 * MIB)
     with budget.hold("UNAVAILABLE") as first, budget.hold("UNAVAILABLE") as second:
