@@ -192,14 +192,11 @@ with Watchdog(cluster, 4.0) as watchdog:
 """
 
 
-def meet(mode, program=MEETING):
-    """Runs a program on two workers.
-
-    Returns worker 0's status, output and error, and worker 1's outputs.
-    """
-    processes = [
+def start_pair(code, *arguments):
+    """Starts a Python program in each task of a cluster of two; returns the processes."""
+    return [
         subprocess.Popen(
-            [sys.executable, "-c", program, mode],
+            [sys.executable, "-c", code, *arguments],
             env=environment(task),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -207,6 +204,14 @@ def meet(mode, program=MEETING):
         )
         for task in tasks(2)
     ]
+
+
+def meet(mode, program=MEETING):
+    """Runs a program in a pair.
+
+    Returns worker 0's status, output and error, and worker 1's outputs.
+    """
+    processes = start_pair(program, mode)
     try:
         output, said = processes[0].communicate(timeout=60)
         with contextlib.suppress(subprocess.TimeoutExpired):  # Do not wait for one that hangs.
@@ -307,16 +312,7 @@ def test_nan_gradient_of_one_worker_skips_the_update_of_both(tmp_path):
         training__path_length_weight=0, training__r1_gamma=0, training__total_kimg=2 * 8 / 1000
     )
     path.write_text(to_json(short))
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", SPOILED, str(path), str(tmp_path / "run")],
-            env=environment(task),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for task in tasks(2)
-    ]
+    processes = start_pair(SPOILED, str(path), str(tmp_path / "run"))
     try:
         (ours, said), (theirs, _) = [process.communicate(timeout=240) for process in processes]
     finally:
