@@ -45,8 +45,8 @@ ROOMS = {
     },
     "training/cluster": {"config"},
     "training/monitor": {
-        *("config", "data", "latent", "networks", "runs"),
-        *("training/cluster", "training/run"),
+        *("config", "data", "evaluation", "latent", "metrics", "networks", "runs", "weights"),
+        *("training", "training/cluster", "training/run"),
     },
     "serving/client": {"serving", "serving/server/wire"},
     "serving/export": {"config", "latent", "networks", "ops", "runs", "serving"},

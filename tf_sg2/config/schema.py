@@ -266,14 +266,15 @@ class TrainingConfig:
     )
     metrics_samples: PositiveIntOrNone = Field(
         default=None,
-        description="generated images per measurement; none for the official 50,000",
+        description="generated images per metric; none for the number that tf-sg2 evaluate takes",
     )
     metrics_features: str = Field(
         default="ppocr",
         description="network that sees the images: ppocr, inception, vgg16 or a path of .onnx",
     )
-    metrics_weights: str = Field(
-        default="", description="weight file of inception or vgg16; the others need none"
+    metrics_weights: Names = Field(
+        default=(),
+        description="weight files that the metrics need, as --feature_weights of tf-sg2 evaluate",
     )
     best_metric: str = Field(
         default="",

@@ -1,6 +1,7 @@
 """Files of JSON lines in a run: `log.jsonl`, `metrics/metric-NAME.jsonl`, `metrics/scores.jsonl`.
 
-Each line is an object with `kimg`, the thousands of real images shown until then.
+Each line is an object with `kimg`, the thousands of real images shown until then. A line whose kimg
+is null is about no time of the run, and stays.
 """
 
 from __future__ import annotations
@@ -62,4 +63,5 @@ def _whole_lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _images(line: Mapping[str, Any]) -> int:
-    return round(line["kimg"] * 1000)
+    kimg = line["kimg"]
+    return -1 if kimg is None else round(kimg * 1000)
