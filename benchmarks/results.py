@@ -79,15 +79,15 @@ def table_of_now(
     title: str, command: str, columns: list[str], rows: list[list[str]], notes: list[str]
 ) -> Table:
     """Returns a table with today's date, this machine and the commit of the checkout."""
-    head = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        cwd=FOLDER,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
     today = datetime.date.today().isoformat()
-    return Table(title, command, this_machine(), today, head.stdout.strip(), columns, rows, notes)
+    return Table(title, command, this_machine(), today, commit(), columns, rows, notes)
+
+
+def commit() -> str:
+    """Returns the short hash of the checkout's commit."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    head = subprocess.run(command, cwd=FOLDER, check=True, capture_output=True, text=True)
+    return head.stdout.strip()
 
 
 def this_machine() -> str:

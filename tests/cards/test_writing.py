@@ -112,7 +112,7 @@ def test_written_cards_are_read_back(tmp_path, name):
 
 
 def test_large_set_goes_into_subfolders(tmp_path, monkeypatch):
-    monkeypatch.setattr(writing, "_FOLDER_SIZE", 2)
+    monkeypatch.setattr(writing, "FOLDER_SIZE", 2)
     out = write_cards(tmp_path / "cards", 5, image_size=(16, 16))
     files = sorted(str(p.relative_to(out)) for p in out.rglob("*.png"))
     assert files[0] == "00000/00000000.png"

@@ -531,7 +531,7 @@ def test_a_missing_build_is_one_line_and_the_tensorflow_implementation(tmp_path)
         check=True,
     )
     assert found.stdout.strip() == "tensorflow"
-    lines = [line for line in found.stderr.splitlines() if "upfirdn2d and bias_act" in line]
+    lines = [line for line in found.stderr.splitlines() if "upfirdn2d, bias_act and conv2d" in line]
     assert len(lines) == 1
     assert "`tf-sg2 build-ops`" in lines[0]
 

@@ -236,3 +236,52 @@ def test_a_recipe_names_everything(tmp_path):
     assert made["seed"] == 0
     assert made["real"] == {"fingerprint": "noise 1", "count": 5}
     assert {"numpy", "tensorflow", "tf-sg2"} <= set(made["versions"])
+
+
+def test_images_are_made_once_for_several_eyes(monkeypatch, tmp_path, small_chunks):
+    few = {name: metric._replace(generated=60) for name, metric in evaluator.METRICS.items()}
+    monkeypatch.setattr(evaluator, "METRICS", few)
+    reads = []
+    source = noise(60, 2)
+
+    def read(first, count):
+        reads.append(count)
+        return source.read(first, count)
+
+    generated = Images(read, None, "counted")
+    eyes = {name: MeanEye(name) for name in ("inception", "vgg16")}
+    results = dict(
+        evaluate(
+            ["kd", "fid50k_full", "pr50k3_full"],
+            MeanEye(),
+            noise(60, 1),
+            generated,
+            more_eyes=eyes,
+            cache=FeatureCache(tmp_path),
+        )
+    )
+    assert sum(reads) == 60
+    assert list(results) == [
+        *("kd_means", "kd_means_std", "kd_means_floor", "fid50k_full", "fid50k_full_floor"),
+        *("pr50k3_full_precision", "pr50k3_full_recall"),
+    ]
+    assert eyes["inception"].seen == eyes["vgg16"].seen == 120
+
+
+def test_real_images_are_mirrored_where_the_name_and_training_say_so(monkeypatch):
+    few = {name: metric._replace(generated=60) for name, metric in evaluator.METRICS.items()}
+    monkeypatch.setattr(evaluator, "METRICS", few)
+    straight = noise(60, 1)
+    mirrored = extraction.Images(straight.read, 60, "mirrored", mirrored=True)
+    names = ["fid50k_full", "fid50k"]
+    plain, results = (
+        dict(evaluate(names, MeanEye("inception"), real, noise(60, 2)))
+        for real in (straight, mirrored)
+    )
+    assert plain["fid50k"] == plain["fid50k_full"] == results["fid50k_full"]
+    assert results["fid50k_floor"] == plain["fid50k_floor"]
+    both = straight.read(0, 60)
+    both = np.concatenate([both, both[:, :, ::-1]])
+    rows = extract(MeanEye(), Images(lambda first, n: both[first : first + n], 120, ""), 120)
+    generated = extract(MeanEye(), noise(60, 2), 60)
+    assert results["fid50k"] == pytest.approx(metrics.frechet_distance(rows, generated))

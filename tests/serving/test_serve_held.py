@@ -20,21 +20,17 @@ import tensorflow as tf
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import predict_pb2
 
-from local_server import PREDICT, ROW, ask, request, serving, wait_for, write_version
+from local_server import PREDICT, ROW, ask, request, serving, wait_for, write_stub
 from tf_sg2.serving.server.grpc import health, services
 from tf_sg2.serving.server.limits import Limits
 from tf_sg2.serving.server.wire import json_requests
-from tf_sg2.serving.server.wire.config_files import ModelConfig
 
 MIB = 1 << 20
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models") / "stub"
-    folder.mkdir()
-    write_version(folder, 1)
-    return ModelConfig("stub", folder)
+    return write_stub(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")

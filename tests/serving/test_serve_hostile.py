@@ -28,12 +28,12 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from local_server import PREDICT, ROW, ask, request, serving, shut_gate, wait_for, write_version
+from local_server import PREDICT, ROW, ask, request, serving, shut_gate, wait_for, write_stub
 from tf_sg2.serving.server.app import _warn_if_public
 from tf_sg2.serving.server.http.rest import _unless_disconnected
 from tf_sg2.serving.server.limits import Limits
 from tf_sg2.serving.server.settings import Settings
-from tf_sg2.serving.server.wire.config_files import BatchingParameters, ModelConfig
+from tf_sg2.serving.server.wire.config_files import BatchingParameters
 from tf_sg2.serving.server.wire.errors import ServingError
 
 pytestmark = pytest.mark.slow
@@ -43,10 +43,7 @@ MIB = 1 << 20
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models") / "stub"
-    folder.mkdir()
-    write_version(folder, 1)
-    return ModelConfig("stub", folder)
+    return write_stub(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from tf_sg2.commands.trained_run import load_named_run
 from tf_sg2.errors import InputError
 
 if TYPE_CHECKING:
+    from tf_sg2.config import Config
     from tf_sg2.evaluation.judged import Judged
     from tf_sg2.evaluation.real import Real
     from tf_sg2.metrics.feature_cache import FeatureCache
@@ -159,7 +160,7 @@ def _check(values: FlagValues) -> None:
 
 def _evaluate(values: FlagValues, judged: Judged | None, open_eyes: Callable) -> None:
     from tf_sg2.evaluation import results
-    from tf_sg2.evaluation.session import Options, evaluate
+    from tf_sg2.evaluation.session import Options, evaluate, needs_real
 
     options = Options(
         metrics=tuple(dict.fromkeys(values.metrics)),
@@ -172,7 +173,8 @@ def _evaluate(values: FlagValues, judged: Judged | None, open_eyes: Callable) ->
         allow_few_samples=values.allow_few_samples,
         convention=values.convention,
     )
-    judged, real = _opened(values, judged)
+    judged, config = _opened(values, judged)
+    real = _real(values, judged, config) if needs_real(options, judged) else None
     eyes = open_eyes(
         options.metrics, values.features, values.feature_weights, values.feature_options
     )
@@ -201,28 +203,32 @@ def _evaluate(values: FlagValues, judged: Judged | None, open_eyes: Callable) ->
         print(f"added to {folder}")
 
 
-def _opened(values: FlagValues, judged: Judged | None) -> tuple[Judged, Real | None]:
-    """Returns what is judged and the real images; wrong paths are refused before any work."""
+def _opened(values: FlagValues, judged: Judged | None) -> tuple[Judged, Config | None]:
+    """Returns what is judged, and the configuration of its run if it is one."""
     from tf_sg2.evaluation.judged import judged_export, judged_run, judged_source
-    from tf_sg2.evaluation.real import real_of_data, real_of_run
 
-    config = None
     if values.run is not None:
         from tf_sg2.networks.devices import device_names
 
         devices = device_names(values.devices)
         run = load_named_run(values)
-        judged, config = judged_run(run, devices), run.config
-    elif values.model is not None:
+        return judged_run(run, devices), run.config
+    if values.model is not None:
         judged = judged_export(values.model)
     elif values.images is not None:
         judged = judged_source(values.images)
     assert judged is not None
+    return judged, None
+
+
+def _real(values: FlagValues, judged: Judged, config: Config | None) -> Real:
+    from tf_sg2.evaluation.real import real_of_data, real_of_run
+
     if values.data is not None:
-        return judged, real_of_data(values.data, judged)
+        return real_of_data(values.data, judged)
     if config is None:
         raise InputError(f"--data is needed: the real images that {judged.name} is compared with")
-    return judged, real_of_run(config, values.real)
+    return real_of_run(config, values.real)
 
 
 def _cache(values: FlagValues) -> FeatureCache | None:

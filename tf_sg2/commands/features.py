@@ -17,18 +17,21 @@ Says where the weights of the feature networks are, and checks a file that you h
   tf-sg2 features --check=vgg16.safetensors --network=vgg16
 
 Nothing is downloaded: fetch a file with its command, and give it to tf-sg2 evaluate
---feature_weights. The publishers state only the first 8 digits of each SHA-256, in the file's name.
-A .pth file must have that hash. It is read without executing its pickle. Conversions to
-.safetensors, .npz and .h5 are accepted too: their arrays must have the names and shapes.
+--feature_weights. A .pth file must have the hash below. It is read without executing its pickle.
+Conversions to .safetensors, .npz and .h5 are accepted too: their arrays must have the names and
+shapes.
 
 inception: Inception of 2015, for FID, KID and the Inception Score; from pytorch-fid
-  file:    pt_inception-2015-12-05-6726825d.pth, 91 MiB, SHA-256 6726825d...
+  file:    pt_inception-2015-12-05-6726825d.pth, 91 MiB, SHA-256
+           6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2
   command: curl -LO https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth
 vgg16: VGG16, for precision and recall, LPIPS and path lengths; from torchvision
-  file:    vgg16-397923af.pth, 528 MiB, SHA-256 397923af...
+  file:    vgg16-397923af.pth, 528 MiB, SHA-256
+           397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0
   command: curl -LO https://download.pytorch.org/models/vgg16-397923af.pth
 alexnet: AlexNet, for LPIPS in Python; from torchvision
-  file:    alexnet-owt-7be5be79.pth, 233 MiB, SHA-256 7be5be79...
+  file:    alexnet-owt-7be5be79.pth, 233 MiB, SHA-256
+           7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02
   command: curl -LO https://download.pytorch.org/models/alexnet-owt-7be5be79.pth
 ppocr: PP-OCRv6, the text detector; the default
   file:    PP-OCRv6_det_small.onnx, part of the package rapidocr, SHA-256

@@ -38,6 +38,7 @@ COMMANDS = {
         "tf_sg2.commands.features:main",
         "say where weights of feature networks are, and check a file",
     ),
+    "report": ("tf_sg2.commands.report:main", "show how runs went, as one HTML file"),
     "export": (
         "tf_sg2.serving.commands.export:main",
         "export a run as a model that TensorFlow Serving loads",

@@ -72,6 +72,11 @@ class Outcome:
 Progress = Callable[[str, int, int], None]  # (unit, done, in all)
 
 
+def needs_real(options: Options, judged: Judged) -> bool:
+    """Returns whether real images are needed: for distances, or for their labels."""
+    return bool(judged.label_dim) or any(METRICS[name].kind != "ppl" for name in options.metrics)
+
+
 def evaluate(
     judged: Judged,
     real: Real | None,
