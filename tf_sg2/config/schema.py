@@ -25,6 +25,8 @@ from tf_sg2.config.field_types import (
     Names,
     NonNegativeFloat,
     NonNegativeInt,
+    Pipe,
+    Policy,
     PositiveFloat,
     PositiveFloatOrNone,
     PositiveInt,
@@ -295,6 +297,60 @@ class TrainingConfig:
 
 @raises_input_error
 @dataclass(frozen=True, config=SETTINGS)
+class AugmentConfig:
+    """Augmentation of the images that enter the discriminator.
+
+    Source: Karras et al. 2020 (limited data), appendix B; Zhao et al. 2020 for `diffaugment`.
+    """
+
+    mode: Literal["none", "ada", "fixed", "diffaugment"] = Field(
+        default="none",
+        description="none; ada adapts the probability; fixed keeps it; diffaugment",
+    )
+    pipe: Pipe = Field(default="bgc", description="transforms of ada and fixed, by their initials")
+    policy: Policy = Field(
+        default="color,translation,cutout", description="transforms of diffaugment"
+    )
+    probability: Fraction = Field(
+        default=0.0, description="first probability of each transform with ada, and that of fixed"
+    )
+    target: Float = Field(default=0.6, description="mean sign of D(real) that ada aims at")
+    interval: PositiveInt = Field(
+        default=4, description="iterations between adjustments of the probability"
+    )
+    kimg: PositiveFloat = Field(
+        default=500.0, description="kimg in which the probability can go from 0 to 1"
+    )
+    transfer_kimg: PositiveFloat = Field(
+        default=100.0, description="the same in a run that starts with --init_from"
+    )
+    xint_max: Fraction = Field(default=0.125, description="largest whole-pixel shift, a share")
+    scale_std: NonNegativeFloat = Field(default=0.2, description="deviation of log2 of the scale")
+    rotate_max: Fraction = Field(default=1.0, description="largest rotation, a share of 180°")
+    aniso_std: NonNegativeFloat = Field(
+        default=0.2, description="deviation of log2 of the anisotropic scale"
+    )
+    xfrac_std: NonNegativeFloat = Field(default=0.125, description="deviation of shifts, a share")
+    brightness_std: NonNegativeFloat = Field(default=0.2, description="deviation of brightness")
+    contrast_std: NonNegativeFloat = Field(default=0.5, description="deviation of log2 of contrast")
+    hue_max: Fraction = Field(default=1.0, description="largest rotation of hue, a share of 180")
+    saturation_std: NonNegativeFloat = Field(
+        default=1.0, description="deviation of log2 of saturation"
+    )
+    imgfilter_std: NonNegativeFloat = Field(
+        default=1.0, description="deviation of log2 of each band's factor"
+    )
+    noise_std: NonNegativeFloat = Field(default=0.1, description="deviation of the noise level")
+    cutout_size: Fraction = Field(default=0.5, description="side of the cut rectangle, a share")
+
+    @property
+    def adapt_interval(self) -> int:
+        """Iterations between adjustments; 0 where the probability stays."""
+        return self.interval if self.mode == "ada" else 0
+
+
+@raises_input_error
+@dataclass(frozen=True, config=SETTINGS)
 class Config:
     """A complete run."""
 
@@ -304,6 +360,7 @@ class Config:
     discriminator_optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
     data: DataConfig = Field(default_factory=DataConfig)
     training: TrainingConfig = Field(default_factory=TrainingConfig)
+    augment: AugmentConfig = Field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
         for key in SHARED_FIELDS:
