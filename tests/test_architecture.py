@@ -33,7 +33,7 @@ ROOMS = {
     "networks": {"config", "ops"},
     "inspect": {"config", "networks"},
     "weights": {"config", "networks", "ops"},
-    "metrics": set(),
+    "metrics": {"weights"},
     "runs": {"config", "networks", "weights"},
     "cards": {"config", "data"},
     "data": {"config", "cards", "custom_ops"},

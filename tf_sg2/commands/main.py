@@ -30,6 +30,10 @@ COMMANDS = {
         "tf_sg2.commands.interpolate:main",
         "make a looped animation through latent space",
     ),
+    "convert": (
+        "tf_sg2.commands.convert:main",
+        "convert networks from and to the files of other programs",
+    ),
     "export": (
         "tf_sg2.serving.commands.export:main",
         "export a run as a model that TensorFlow Serving loads",

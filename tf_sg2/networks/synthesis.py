@@ -48,7 +48,11 @@ class SynthesisBlock(keras.layers.Layer):
         self.conv0: StyledConv2D | None = None
         self.skip: EqualizedConv2D | None = None
         self.to_rgb: ToRGB | None = None
-        shared = {"clamp": clamp, "resample_filter": taps, "use_noise": config.use_noise}
+        shared: dict[str, Any] = {
+            "clamp": clamp,
+            "resample_filter": taps,
+            "use_noise": config.use_noise,
+        }
         if index:
             self.conv0 = StyledConv2D(*size, up=2, name="conv0", **shared)
         self.conv1 = StyledConv2D(*size, gain=gain, name="conv1", **shared)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypedDict
 
+from pydantic_core import from_json
+
 from tf_sg2.config import Config, DiscriminatorConfig, GeneratorConfig, from_dict, to_dict
 from tf_sg2.config.schema import SHARED_FIELDS
 from tf_sg2.errors import InputError
 from tf_sg2.files import open_regular
+from tf_sg2.weights import safetensors
 from tf_sg2.weights.foreign import rosinality, tensorflow, torch
 from tf_sg2.weights.foreign.networks import Arrays, Network, Networks
 from tf_sg2.weights.pickles.arrays import Budget
@@ -39,8 +42,8 @@ def read(path: str | Path) -> State:
     """Returns the networks of a file. Nothing in the file is executed.
 
     These files are known: pickles of the official PyTorch releases (StyleGAN2 architecture),
-    pickles of the official TensorFlow 1 releases of StyleGAN2, and checkpoints of
-    rosinality/stylegan2-pytorch.
+    pickles of the official TensorFlow 1 releases of StyleGAN2, checkpoints of
+    rosinality/stylegan2-pytorch, and the .safetensors files of `tf-sg2 convert`.
 
     Returns:
         {"G": arrays, "D": arrays, "G_ema": arrays, "config": tf_sg2.Config}. Arrays have the names
@@ -50,12 +53,14 @@ def read(path: str | Path) -> State:
     Raises:
         InputError: if the file holds anything unsafe or unknown, or is damaged.
     """
-    networks = read_networks(path)
-    with one_sentence(path, KIND, OTHER):
-        config = config_of(networks)
+    return state_of(read_networks(path))
+
+
+def state_of(networks: Networks) -> State:
+    """Returns the networks of a file in the form of `read`."""
     parts = (networks.generator, networks.discriminator, networks.average)
     g, d, average = ({} if part is None else part.arrays for part in parts)
-    return {"G": g, "D": d, "G_ema": average, "config": config}
+    return {"G": g, "D": d, "G_ema": average, "config": config_of(networks)}
 
 
 def read_networks(path: str | Path) -> Networks:
@@ -70,12 +75,15 @@ def read_networks(path: str | Path) -> Networks:
         networks = _networks(data)
         if networks.generator is None and networks.average is None:
             raise UnreadableError("it holds no generator")
+        config_of(networks)
         return networks
     raise AssertionError  # `one_sentence` never suppresses an error.
 
 
 def _networks(data: bytes) -> Networks:
     budget = Budget(len(data))
+    if safetensors.is_safetensors(data):
+        return _own(*safetensors.parse(data))
     if data[:4] == ZIP_START:
         value = read_archive(data, OFFICIAL_NAMES)
     elif is_older(data):
@@ -90,6 +98,29 @@ def _networks(data: bytes) -> Networks:
     if not isinstance(value, dict):
         raise UnreadableError("it holds no dictionary of networks")
     return rosinality.read_networks(value, budget)
+
+
+def _own(arrays: Arrays, texts: dict[str, str]) -> Networks:
+    """Returns the networks of a .safetensors file of this library."""
+    if "config" not in texts:
+        raise UnreadableError("it has no configuration; tf-sg2 convert writes one")
+    try:
+        config = from_dict(from_json(texts["config"]))
+    except InputError as error:
+        raise UnreadableError(str(error)) from error
+    parts: dict[str, Arrays] = {"G": {}, "D": {}, "G_ema": {}}
+    for name, array in arrays.items():
+        key, _, official = name.partition(".")
+        if key not in parts:
+            raise UnreadableError(f"it holds the array {name[:80]!r} of no network")
+        parts[key][official] = array
+    g, d = to_dict(config.generator), to_dict(config.discriminator)
+    return Networks(
+        "safetensors of tf_sg2",
+        Network(parts["G"], g) if parts["G"] else None,
+        Network(parts["D"], d) if parts["D"] else None,
+        Network(parts["G_ema"], g) if parts["G_ema"] else None,
+    )
 
 
 def config_of(networks: Networks) -> Config:

@@ -100,23 +100,23 @@ def generator_name(name: str, size: int) -> tuple[str, Conversion] | None:
     if name == "synthesis/4x4/Const/const":
         return "synthesis.b4.const", lambda array: array[0]
     if match := re.fullmatch(r"synthesis/ToRGB_lod([0-9]{1,2})/(\w+)", name):
-        place, layer, last = f"b{size >> int(match[1])}", "torgb", match[2]
+        block, layer, last = f"b{size >> int(match[1])}", "torgb", match[2]
     elif match := re.fullmatch(r"synthesis/([0-9]+)x\1/(\w+)/(\w+)", name):
         if match[2] not in _LAYERS:
             raise UnreadableError(f"its generator has a variable {name[:80]!r}, not of StyleGAN2")
-        place, layer, last = f"b{match[1]}", _LAYERS[match[2]], match[3]
+        block, layer, last = f"b{match[1]}", _LAYERS[match[2]], match[3]
     else:
         raise UnreadableError(
             f"its generator has a variable {name[:80]!r}; StyleGAN2 has none of this name "
             "(networks of the first StyleGAN cannot be read)"
         )
     if last == "weight":
-        conversion = _mirrored if layer in ("conv0", "skip") else _kernel
-        return f"synthesis.{place}.{layer}.weight", conversion
+        mirrored = layer in ("conv0", "skip")
+        return f"synthesis.{block}.{layer}.weight", (_mirrored if mirrored else _kernel)
     if last not in _MODULATED:
         raise UnreadableError(f"its generator has a variable {name[:80]!r}, not of StyleGAN2")
     official, conversion = _MODULATED[last]
-    return f"synthesis.{place}.{layer}.{official}", conversion
+    return f"synthesis.{block}.{layer}.{official}", conversion
 
 
 def discriminator_name(name: str, size: int) -> tuple[str, Conversion] | None:
@@ -220,7 +220,7 @@ def _renamed(arrays: Arrays, rename: Callable, size: int) -> Arrays:
     for name, array in arrays.items():
         found = rename(name, size)
         if found is not None:
-            renamed[found[0]] = np.ascontiguousarray(found[1](array)).reshape(found[1](array).shape)
+            renamed[found[0]] = np.array(found[1](array), order="C")
     return renamed
 
 

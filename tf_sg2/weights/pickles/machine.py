@@ -131,7 +131,7 @@ class Machine:
                 raise IndexError
             items = self.stack[-count:]
             del self.stack[-count:]
-        target = self.stack[-1]
+        target: Any = self.stack[-1]
         wanted = dict if name.startswith("SETITEM") else list
         if type(target) is not wanted:
             raise DamagedError(f"the instruction {name} meets a value that is no {wanted.__name__}")
