@@ -109,7 +109,7 @@ def test_safetensors_hold_every_official_array(files, tmp_path):
     assert (entry["dtype"], entry["shape"]) == ("F32", [20])
     for length in (0, 7, 9, 200, len(raw) - 1):
         dest.write_bytes(raw[:length])
-        with pytest.raises(tf_sg2.InputError, match=" is damaged, or no file| is no file"):
+        with pytest.raises(tf_sg2.InputError, match=r" is damaged, or no file| is no file"):
             tf_sg2.weights.read(dest)
 
 

@@ -95,8 +95,8 @@ def generator_name(name: str, size: int) -> tuple[str, Conversion] | None:
     if match := re.fullmatch(r"mapping/(Dense([0-9]+)|LabelEmbed|LabelConcat)/(weight|bias)", name):
         return _dense(f"mapping.fc{match[2]}" if match[2] else "mapping.embed", match[3])
     if match := re.fullmatch(r"synthesis/noise([0-9]{1,2})", name):
-        level, layer = divmod(int(match[1]) + 1, 2)  # Noise 0 belongs to conv1 of the base.
-        return f"synthesis.b{4 << level}.conv{layer}.noise_const", _noise
+        level, second = divmod(int(match[1]) + 1, 2)  # Noise 0 belongs to conv1 of the base.
+        return f"synthesis.b{4 << level}.conv{second}.noise_const", _noise
     if name == "synthesis/4x4/Const/const":
         return "synthesis.b4.const", lambda array: array[0]
     if match := re.fullmatch(r"synthesis/ToRGB_lod([0-9]{1,2})/(\w+)", name):
