@@ -10,10 +10,11 @@ import zipfile
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 from tensorflow import keras
 
 import tf_sg2
-from foreign_files import outputs, unpack
+from foreign_files import FOLDER, outputs, unpack
 from tf_sg2.commands import main as cli
 from tf_sg2.commands.convert import convert
 from tf_sg2.config import override, presets
@@ -210,3 +211,28 @@ def test_refusals_are_one_sentence(files, run, tmp_path, capsys):
         assert cli.main(["convert", *arguments]) == 2
         assert capsys.readouterr().err == f"error: {sentence}\n"
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["ada_uncond", "ada_cond"])
+def test_numpy_seeds_give_the_official_scripts_pictures(files, tmp_path, name):
+    convert(str(files / f"{name}.pkl"), str(tmp_path / "run"))
+    with np.load(FOLDER / "seeds.npz") as archive:
+        expected = {k: archive[k] for k in archive.files if k.startswith(f"{name}/")}
+    assert len(expected) == {"ada_uncond": 3, "ada_cond": 6}[name]
+    for key, pixels in expected.items():
+        seed, _, label = key.split("/")[1].removeprefix("seed").partition("_class")
+        out = tmp_path / f"{seed}_{label}.png"
+        command = [f"--run={tmp_path / 'run'}", f"--out={out}", f"--seeds={seed}"]
+        command += ["--seeds_as=numpy", *([f"--labels={label}"] if label else [])]
+        assert cli.main(["generate", *command]) == 0
+        with Image.open(out) as picture:
+            np.testing.assert_array_equal(np.asarray(picture), pixels)
+            assert picture.text["seeds_as"] == "numpy"
+
+
+def test_a_seed_that_numpy_does_not_take_is_refused(run, tmp_path, capsys):
+    command = [f"--run={run}", f"--out={tmp_path}/a.png", "--seeds=4294967296"]
+    assert cli.main(["generate", *command, "--seeds_as=numpy"]) == 2
+    assert capsys.readouterr().err == (
+        "error: seed 4294967296 is larger than 4294967295, the largest of --seeds_as=numpy\n"
+    )
