@@ -83,6 +83,7 @@ _NUMBER = BeforeValidator(_no_boolean)
 
 PositiveInt = Annotated[int, Field(ge=1), _NUMBER]
 NonNegativeInt = Annotated[int, Field(ge=0), _NUMBER]
+PositiveIntOrNone = Annotated[PositiveInt | None, BeforeValidator(_none)]
 Seed = Annotated[int, Field(ge=0, lt=2**32), _NUMBER]  # The limit of NumPy.
 Float = Annotated[float, _NUMBER]
 PositiveFloat = Annotated[float, Field(gt=0), _NUMBER]

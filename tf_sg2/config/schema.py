@@ -106,6 +106,20 @@ class GeneratorConfig(NetworkConfig):
     mapping_lr_multiplier: PositiveFloat = Field(
         default=0.01, description="factor of the learning rate in the mapping network"
     )
+    mapping_width: PositiveIntOrNone = Field(
+        default=None, description="width of the mapping network's inner layers, none for w_dim"
+    )
+    label_input: Literal["embed", "concat"] = Field(
+        default="embed",
+        description="how labels join z: embed normalises both by themselves; concat normalises "
+        "them together, as the first TensorFlow release does",
+    )
+    label_width: PositiveIntOrNone = Field(
+        default=None, description="width of embedded labels, none for w_dim; concat uses z_dim"
+    )
+    use_noise: bool = Field(
+        default=True, description="false builds a synthesis network without noise"
+    )
     w_avg_beta: Decay = Field(
         default=0.995, description="decay of the running mean of w, for truncation"
     )
@@ -127,6 +141,28 @@ class DiscriminatorConfig(NetworkConfig):
     minibatch_stddev_group: NonNegativeInt = Field(
         default=4,
         description="samples per group of the minibatch-stddev layer, 0 for no such layer",
+    )
+    label_output: Literal["projection", "dot"] = Field(
+        default="projection",
+        description="how a label chooses the score: projection onto the mapped label; dot "
+        "multiplies one output per class by the label, as the first TensorFlow release does",
+    )
+    label_width: PositiveIntOrNone = Field(
+        default=None, description="width of embedded labels, none for output_width"
+    )
+    mapping_layers: NonNegativeInt = Field(
+        default=8, description="layers of the label's mapping network"
+    )
+    mapping_width: PositiveIntOrNone = Field(
+        default=None, description="width of the inner layers of that network, none for output_width"
+    )
+    mapping_lr_multiplier: PositiveFloat = Field(
+        default=0.01, description="factor of the learning rate in that network"
+    )
+    output_width: PositiveIntOrNone = Field(
+        default=None,
+        description="width of the mapped label and of the features that meet it, none for the "
+        "channels of the smallest level",
     )
 
 
