@@ -248,7 +248,7 @@ class TrainingConfig:
     checkpoints_kept: PositiveInt = Field(default=5, description="number of checkpoints to keep")
     checkpoints_every_kimg: PositiveFloatOrNone = Field(
         default=None,
-        description="kimg between checkpoints that are never removed; none: all are removed in turn",
+        description="kimg between checkpoints that are never removed, or none for no such ones",
     )
     sample_kimg: PositiveFloat = Field(default=200.0, description="kimg between sample pictures")
     sample_rows: PositiveInt = Field(default=4, description="rows of a sample picture")
@@ -266,14 +266,15 @@ class TrainingConfig:
     )
     metrics_samples: PositiveIntOrNone = Field(
         default=None,
-        description="generated images per measurement; none for the official 50,000",
+        description="generated images per metric; none for the number that tf-sg2 evaluate takes",
     )
     metrics_features: str = Field(
         default="ppocr",
         description="network that sees the images: ppocr, inception, vgg16 or a path of .onnx",
     )
-    metrics_weights: str = Field(
-        default="", description="weight file of inception or vgg16; the others need none"
+    metrics_weights: Names = Field(
+        default=(),
+        description="weight files that the metrics need, as --feature_weights of tf-sg2 evaluate",
     )
     best_metric: str = Field(
         default="",

@@ -28,10 +28,18 @@ FREE_ON_RESUME = {
     "training.tick_kimg",
     "training.checkpoint_kimg",
     "training.checkpoints_kept",
+    "training.checkpoints_every_kimg",
     "training.sample_kimg",
     "training.sample_rows",
     "training.sample_columns",
     "training.sample_truncation_psi",
+    "training.metrics",
+    "training.metrics_kimg",
+    "training.metrics_samples",
+    "training.metrics_features",
+    "training.metrics_weights",
+    "training.best_metric",
+    "training.score_samples",
 }
 
 

@@ -1,13 +1,14 @@
 """Checkpoints that are kept apart from the last ones: the best by a metric, and lasting ones.
 
-`best.json` follows from the lines of a metric. A resumed run forgets the lines after its checkpoint,
-and with them what was best since. So an earlier best one stays on disk until the run can no longer
-go back behind the one that replaced it.
+`best.json` follows from the lines of a metric. A resumed run forgets the lines after its
+checkpoint, and with them what was best since. So an earlier best one stays on disk until the run
+can no longer go back behind the one that replaced it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
 import os
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tf_sg2.errors import InputError, first_line
+from tf_sg2.evaluation.results import file_of
 from tf_sg2.files import new_file
 from tf_sg2.runs.checkpoints import CHECKPOINT_NAME
 from tf_sg2.runs.directory import RunDirectory, checkpoint_numbers_in
@@ -135,18 +137,13 @@ def same_recipe(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
     return compared(ours) == compared(theirs)
 
 
-def metric_path(run: RunDirectory, metric: str) -> Path:
-    """Returns the file of a metric's results."""
-    return run.metrics / f"metric-{metric}.jsonl"
-
-
 def _best_line(
     run: RunDirectory, best: BestMetric, reference: int, kept: set[int]
 ) -> dict[str, Any] | None:
     """Returns the line of the best kept checkpoint among those with the recipe of `reference`."""
     lines = [
         line
-        for line in read_lines(metric_path(run, best.metric))
+        for line in read_lines(file_of(run.metrics, best.metric))
         if line.get("iteration") in kept and _is_number(line.get("results", {}).get(best.result))
     ]
     recipes = [line.get("recipe", {}) for line in lines if line["iteration"] == reference]
@@ -180,7 +177,7 @@ def _remove_replaced(run: RunDirectory, best: int) -> None:
     if len(last) < _MOST_STEPS_BACK:
         return
     kept = checkpoint_numbers_in(run.best)
-    for number, replaced_by in zip(kept, kept[1:], strict=False):
+    for number, replaced_by in itertools.pairwise(kept):
         if replaced_by <= min(last[0], best):
             _remove(run.best, number)
 

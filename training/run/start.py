@@ -17,12 +17,14 @@ from tf_sg2.data.split import Split, open_split
 from tf_sg2.errors import InputError
 from tf_sg2.runs.directory import RunDirectory
 from tf_sg2.training.cluster.collectives import Workers
+from tf_sg2.training.monitor.metrics import MetricSettings, open_metrics
 from tf_sg2.training.monitor.profile import Profile
 from tf_sg2.training.monitor.run_log import RunLog, say
-from tf_sg2.training.run import checkpoint, rollback
+from tf_sg2.training.run import checkpoint, kept, rollback
 from tf_sg2.training.run.batch import check_batch
 from tf_sg2.training.run.data_check import check_data
 from tf_sg2.training.run.lock import locked
+from tf_sg2.training.schedule import is_lasting, schedule_of
 from tf_sg2.training.state import TrainState, create_state
 
 
@@ -40,6 +42,7 @@ class TrainingRun:
         checkpoints: the chief's manager of checkpoints; None in other workers.
         log: the chief's log; None in other workers.
         profile: the chief's profile; None in other workers, and before the loop starts.
+        metrics: what the chief measures; None in other workers, and without metrics.
     """
 
     config: Config
@@ -51,6 +54,7 @@ class TrainingRun:
     checkpoints: tf.train.CheckpointManager | None
     log: RunLog | None = None
     profile: Profile | None = None
+    metrics: MetricSettings | None = None
 
     def say(self, sentence: str) -> None:
         """Prints a line above the progress line."""
@@ -105,6 +109,26 @@ class TrainingRun:
         """Writes a checkpoint; only the chief does."""
         if self.checkpoints is not None:
             checkpoint.save(self.checkpoints, self.state)
+            self.keep_lasting()
+
+    def keep_lasting(self) -> None:
+        """Keeps the newest checkpoint for ever if its iteration says so; only the chief does."""
+        iteration = int(self.state.iteration.numpy())
+        if self.checkpoints is not None and is_lasting(
+            iteration, schedule_of(self.config.training)
+        ):
+            kept.keep_for_ever(self.directory, iteration)
+
+    def keep_best(self) -> bool:
+        """Keeps the state as the best one if its measurement says so; only the chief does.
+
+        Returns:
+            Whether it is the best one.
+        """
+        if self.checkpoints is None or self.metrics is None or self.metrics.best is None:
+            return False
+        iteration = int(self.state.iteration.numpy())
+        return kept.keep_best(self.directory, self.checkpoints, iteration, self.metrics.best)
 
 
 @contextlib.contextmanager
@@ -134,6 +158,7 @@ def begin(
         config = override(config, {"training.ema_rampup": None})
     check_batch(config, workers.strategy.num_replicas_in_sync)
     data = _open_data(config)
+    metrics = open_metrics(config) if cluster.is_chief else None
     # A fingerprint may read all the data, so it comes before any wait.
     fingerprint = data.training.fingerprint()
     heldout = _describe(data.heldout)
@@ -162,6 +187,10 @@ def begin(
             run.say(f"resuming {directory.path} at {seen / 1000:.1f} kimg")
         if cluster.is_chief:
             run.log = RunLog(directory, config, seen, progress)
+            kept.forget_after(directory, int(state.iteration.numpy()))
+            run.metrics = metrics
+            if restored:
+                run.keep_lasting()
         try:
             yield run
         finally:
