@@ -57,8 +57,8 @@ _ROWS = (
     ),
     _Row(
         "Augmentation",
-        (("augment/p", "p"), ("augment/r", "r")),
-        "Probability of augmentation, and the overfitting measure that controls it.",
+        (("augment/probability", "probability"),),
+        "Probability of each augmentation of the images that the discriminator sees.",
     ),
     _Row(
         "Speed",

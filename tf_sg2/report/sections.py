@@ -80,7 +80,9 @@ def newest_sheet(record: Record) -> Markup | None:
 def _family_title(family: str) -> str:
     if family == REALS:
         return "Real images"
-    return f"Samples, psi {family.removeprefix('fakes_psi')}" if "_psi" in family else family
+    kind, _, psi = family.partition("_psi")
+    titles = {"fakes": "Samples", "classes": "One row per class"}
+    return f"{titles[kind]}, psi {psi}" if kind in titles else family
 
 
 def _slider(record: Record, family: str, found: Sequence[Sheet]) -> Markup | None:
