@@ -30,7 +30,8 @@ DEMO_REST_PORT ?= 8501
 # What `make check` leaves out.
 SLOW = not slow and not workers and not browser
 
-.PHONY: demo export-demo serve-demo test test-addons test-sanitized check lint types docs dist \
+.PHONY: demo export-demo serve-demo test test-addons test-sanitized check checked-code lint \
+	types docs dist \
 	clean-demo ops ops-addons
 
 demo: $(VENV)/installed ops $(DEMO_DATA)
@@ -100,8 +101,12 @@ test-sanitized: $(VENV)/installed
 	$(VENV)/bin/python tests/custom_ops/run_sanitized.py
 
 # Under 90 seconds on two cores: what to run before each commit.
-check: lint types ops
+check: checked-code
 	$(VENV)/bin/python $(PYTEST) -m "$(SLOW)"
+
+# At the same time: each uses one core most of the time.
+checked-code: $(VENV)/installed
+	+@$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint types ops
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .

@@ -16,6 +16,7 @@ from tf_sg2 import __version__
 from tf_sg2.config import to_dict
 from tf_sg2.runs.checkpoints import checkpoint_hashes
 from tf_sg2.runs.directory import RunDirectory
+from tf_sg2.runs.imported import read_origin
 from tf_sg2.runs.load import LoadedRun
 from tf_sg2.serving.export.signatures import inputs_of, signatures_of
 
@@ -47,6 +48,7 @@ def model_card(
     """
     config = run.config.generator
     known = inputs_of(config)
+    origin = read_origin(run.directory)
     iteration = run.checkpoint.name.rpartition("-")[2]
     return {
         "format": FORMAT,
@@ -54,7 +56,8 @@ def model_card(
         "version": version,
         "exported": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "software": {"tf_sg2": __version__, "tensorflow": tf.__version__},
-        "license": license_text or NO_LICENSE,
+        "license": license_text or (origin["license"] if origin else NO_LICENSE),
+        "origin": origin,
         "training": {
             "images_seen": run.images_seen,
             "kimg": run.images_seen / 1000,

@@ -37,7 +37,7 @@ def test_spec_has_defaults():
     assert CardSource.from_spec(source.spec).fingerprint() == source.fingerprint()
 
 
-def test_fingerprint_tells_sets_apart():
+def test_different_sets_have_different_fingerprints():
     specs = ["cards:", "cards:seed=1", "cards:count=9", "cards:size=64", "cards:languages=ja"]
     assert len({CardSource.from_spec(spec).fingerprint() for spec in specs}) == len(specs)
     again = CardSource.from_spec("cards:languages=en+ja")
@@ -186,7 +186,7 @@ def test_command_refuses_unusable_flags(tmp_path, monkeypatch, arguments, messag
     assert list(tmp_path.iterdir()) == []
 
 
-def test_help_tells_every_flag(capsys):
+def test_help_lists_every_flag(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     text = capsys.readouterr().out

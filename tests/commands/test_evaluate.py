@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -16,8 +17,10 @@ from tf_sg2 import config, metrics
 from tf_sg2.commands.main import main
 from tf_sg2.compat import raw_variable
 from tf_sg2.data import open_source
+from tf_sg2.data.split import open_split
 from tf_sg2.evaluation import results
 from tf_sg2.evaluation.judged import images_of, labels_of
+from tf_sg2.evaluation.real import real_of_run
 from tf_sg2.metrics import extraction
 from tf_sg2.metrics.extraction import extract, generated_images
 from tf_sg2.metrics.features import OnnxFeatures, ppocr
@@ -25,6 +28,7 @@ from tf_sg2.metrics.features.weight_files import SOURCES
 from tf_sg2.runs.directory import RunDirectory
 from tf_sg2.runs.load import load_run
 from tiny_config import IMAGE_SIZE
+from tiny_exports import export_tiny, serve_exports
 from tiny_run import make_tiny_run, save_state, tiny_state
 
 pytestmark = pytest.mark.stack
@@ -123,6 +127,7 @@ def test_a_run_is_judged_against_its_own_data(made, eye, evaluate, tmp_path):
     assert set(only(out, "dc")["results"]) == {"dc_means_density", "dc_means_coverage"}
 
 
+@pytest.mark.slow
 def test_results_of_a_run_lie_in_it_and_beside_its_events(evaluate, tmp_path):
     run = make_tiny_run(tmp_path / "run")
     for _ in range(2):
@@ -157,6 +162,7 @@ def test_the_cache_keeps_features_of_real_images_only(made, evaluate, tmp_path, 
     arguments = (f"--run={made.path}", "--samples=20", "--metrics=kd", f"--out={tmp_path / 'out'}")
     counts = seen(monkeypatch)
     assert evaluate(*arguments)[0] == 0
+    assert (tmp_path / "cache").stat().st_mode & 0o777 == 0o700
     (file,) = (tmp_path / "cache").iterdir()
     assert file.stat().st_size == 32 + 40 * 3 * 4
     assert sum(counts) == 60
@@ -167,6 +173,7 @@ def test_the_cache_keeps_features_of_real_images_only(made, evaluate, tmp_path, 
     assert not (tmp_path / "cache").exists()
 
 
+@pytest.mark.slow
 def test_repeats_give_the_mean_and_the_spread(made, evaluate, tmp_path):
     values = []
     for seed in range(3):
@@ -184,17 +191,20 @@ def test_repeats_give_the_mean_and_the_spread(made, evaluate, tmp_path):
 
 def test_held_out_images_are_the_default(evaluate, tmp_path):
     run = make_tiny_run(tmp_path / "run")
-    run.write_config(config.override(run.read_config(), {"data.holdout": 0.4}))
-    counts = {}
-    for part in ("heldout", "training", "all", None):
-        out = tmp_path / str(part)
-        flags = [] if part is None else [f"--real={part}"]
-        arguments = (f"--run={run.path}", "--samples=20", "--metrics=kd", f"--out={out}")
-        assert evaluate(*arguments, *flags)[0] == 0
-        counts[part] = only(out, "kd")["recipe"]["real"]["count"]
-    assert counts["all"] == 40
-    assert counts["heldout"] + counts["training"] == 40
-    assert counts["heldout"] == counts[None] < counts["training"]
+    settings = config.override(run.read_config(), {"data.holdout": 0.3})
+    run.write_config(settings)
+    parts = open_split(settings.data)
+    assert len(parts.training) + len(parts.heldout) == 40
+    for part, source in (("training", parts.training), ("heldout", parts.heldout)):
+        real = real_of_run(settings, part)
+        assert real.part == part
+        assert real.source.fingerprint() == source.fingerprint()
+    assert len(real_of_run(settings, "all").source) == 40
+    out = tmp_path / "out"
+    arguments = (f"--run={run.path}", "--samples=20", "--metrics=kd", f"--out={out}")
+    assert evaluate(*arguments)[0] == 0
+    real = only(out, "kd")["recipe"]["real"]
+    assert (real["part"], real["count"]) == ("heldout", len(parts.heldout))
 
 
 def test_convention_changes_the_divisor(made, evaluate, tmp_path):
@@ -223,37 +233,45 @@ def test_a_folder_and_a_zip_of_real_images_are_at_distance_zero(suffix, evaluate
     assert set(only(out, "pr")["results"].values()) == {1.0}
 
 
-@pytest.mark.parametrize("name", ["tiny", "classes"])
-def test_an_export_and_its_server_are_judged(name, folders, server, evaluate, tmp_path):
-    folder = next(folder for folder in folders if folder.name == name)
-    data = CARDS
-    if name == "classes":
-        data = str(tmp_path / "labelled")
-        assert main(["dataset", f"--source={CARDS}", f"--dest={data}"]) == 0
-        pictures = sorted(path.name for path in (tmp_path / "labelled").rglob("*.png"))
-        labels = [[f"00000/{picture}", i % 3] for i, picture in enumerate(pictures)]
-        (tmp_path / "labelled" / "dataset.json").write_text(json.dumps({"labels": labels}))
+def labelled(path):
+    """Writes 20 images of noise in three classes."""
+    for i in range(20):
+        pixels = np.random.default_rng(i).integers(0, 255, [*IMAGE_SIZE, 3], np.uint8)
+        save(path / f"{i:02}.png", pixels)
+    labels = [[f"{i:02}.png", i % 3] for i in range(20)]
+    (path / "dataset.json").write_text(json.dumps({"labels": labels}))
+    return path
+
+
+@pytest.mark.slow
+def test_an_export_and_its_server_are_judged(evaluate, refused, tmp_path):
+    folder = export_tiny(tmp_path, "classes", label_dim=3)
+    data = f"--data={labelled(tmp_path / 'labelled')}"
     values = {}
-    for kind, arguments in {
-        "model": [f"--model={folder}"],
-        "version": [f"--model={folder / '1'}"],
-        "rest": [f"--server={server.rest}", f"--served_model={name}"],
-        "grpc": [f"--server={server.grpc}", f"--served_model={name}"],
-    }.items():
-        out = tmp_path / kind
-        status, _, error = evaluate(
-            *arguments, f"--data={data}", "--samples=24", "--metrics=kd", f"--out={out}"
-        )
-        assert status == 0, error
-        line = only(out, "kd")
-        assert line["checkpoint"] == "1"
-        assert line["recipe"]["generated"]["noise"] == "const"
-        values[kind] = line["results"]["kd_means"]
-        assert (line["kimg"] == 0.048) == (kind in ("model", "version"))
+    with serve_exports(folder) as server:
+        for kind, flag in {
+            "model": f"--model={folder}",
+            "version": f"--model={folder / '1'}",
+            "rest": f"--server={server.rest}",
+            "grpc": f"--server={server.grpc}",
+        }.items():
+            out = tmp_path / kind
+            flags = [flag, "--served_model=classes"] if kind in ("rest", "grpc") else [flag]
+            rest = [data, "--samples=24", "--metrics=kd", f"--out={out}"]
+            status, _, error = evaluate(*flags, *rest)
+            assert status == 0, error
+            line = only(out, "kd")
+            assert line["checkpoint"] == "1"
+            assert line["recipe"]["generated"]["noise"] == "const"
+            assert " labels " in line["recipe"]["generated"]["fingerprint"]
+            assert (line["kimg"] == 0.048) == (kind in ("model", "version"))
+            values[kind] = line["results"]["kd_means"]
+        address = server.rest
     assert values["model"] == values["version"]
     assert values["rest"] == values["grpc"]
     # The server's latents are others, so its value is near, not equal.
     assert values["rest"] == pytest.approx(values["model"], rel=0.5)
+    assert address in refused(f"--server={address}", "--served_model=classes", data)
 
 
 def test_a_conditional_run_draws_labels_of_the_data(evaluate, refused, tmp_path):
@@ -263,13 +281,7 @@ def test_a_conditional_run_draws_labels_of_the_data(evaluate, refused, tmp_path)
         f"{run.path} needs labels of width 3, and {CARDS} has labels of width 0; give the data "
         "set that it was trained on"
     )
-    data = tmp_path / "labelled"
-    for i in range(20):
-        save(
-            data / f"{i:02}.png", np.random.default_rng(i).integers(0, 255, [*IMAGE_SIZE, 3], "u1")
-        )
-    labels = [[f"{i:02}.png", [0, 1, 2][i % 3]] for i in range(20)]
-    (data / "dataset.json").write_text(json.dumps({"labels": labels}))
+    data = labelled(tmp_path / "labelled")
     out = tmp_path / "out"
     arguments = (f"--run={run.path}", f"--data={data}", "--samples=20", "--metrics=kd")
     assert evaluate(*arguments, f"--out={out}")[0] == 0
@@ -277,6 +289,7 @@ def test_a_conditional_run_draws_labels_of_the_data(evaluate, refused, tmp_path)
     assert labels_of(open_source(str(data))).sum(axis=0).tolist() == [7, 7, 6]
 
 
+@pytest.mark.slow
 def test_several_devices_give_the_images_of_one(made):
     generator = load_run(made.path).generator
     devices = [device.name for device in tf.config.list_logical_devices("CPU")]
@@ -289,6 +302,7 @@ def test_several_devices_give_the_images_of_one(made):
     assert one.fingerprint == two.fingerprint
 
 
+@pytest.mark.slow
 def test_devices_are_named_by_the_flag(made, evaluate, refused, tmp_path):
     arguments = (f"--run={made.path}", "--samples=20", "--metrics=kd")
     assert evaluate(*arguments, "--devices=cpu:2", f"--out={tmp_path / 'two'}")[0] == 0
@@ -322,8 +336,9 @@ def test_path_lengths_of_a_run(made, vgg16, evaluate, refused, tmp_path):
     assert line["recipe"]["eye"]["path"] == "ppl2_wend"
     assert line["recipe"]["pairs"] == 6
     assert not list((tmp_path / "cache").iterdir())
-    arguments = (f"--images={tmp_path}", "--metrics=ppl2_wend", f"--feature_weights={vgg16}")
+    images = f"--images={tmp_path}"
     save(tmp_path / "a.png", np.zeros((*IMAGE_SIZE, 3), np.uint8))
+    arguments = (images, f"--data={CARDS}", "--metrics=ppl2_wend", f"--feature_weights={vgg16}")
     assert refused(*arguments) == (
         f"ppl2_wend needs the weights of a generator; give a run instead of {tmp_path}"
     )
@@ -342,22 +357,6 @@ def test_the_default_eye_needs_no_weights(made, tmp_path, capsys):
         assert name in output
     assert "few samples were allowed" in output
     assert set(results.read(out)) == {"fd", "kd", "pr"}
-
-
-def test_torch_fidelity_has_its_keys_for_official_names():
-    found = results.line_of(
-        "pr50k3_full",
-        {"pr50k3_full_precision": 0.5, "pr50k3_full_recall": 0.25},
-        1.0,
-        None,
-        None,
-        None,
-        {},
-    )
-    assert found["torch_fidelity"] == {"precision": 0.5, "recall": 0.25, "f_score": 1 / 3}
-    found = results.torch_fidelity_keys("kid50k", {"kid50k": 1.0, "kid50k_std": 2.0})
-    assert found == {"kernel_inception_distance_mean": 1.0, "kernel_inception_distance_std": 2.0}
-    assert not results.torch_fidelity_keys("fd", {"fd_inception": 1.0})
 
 
 @pytest.mark.parametrize(
@@ -417,9 +416,9 @@ def test_names_and_eyes_that_do_not_fit_are_refused(made, refused, tmp_path):
     wrong.write_bytes(b"another file")
     error = refused(run, "--metrics=fid50k_full", f"--feature_weights={wrong}")
     assert error.startswith(f"{wrong} has SHA-256 ")
-    assert (
-        f"not 6726825d: fetch it again; the file for 'inception' is {SOURCES['inception'].url}"
-        in (error)
+    source = SOURCES["inception"]
+    assert error.endswith(
+        f"not {source.sha256}: fetch it again; the file for 'inception' is {source.url}"
     )
 
 
@@ -460,6 +459,7 @@ def test_too_few_samples_are_refused_and_said(made, evaluate, refused, tmp_path)
     assert only(tmp_path / "out", "fd")["recipe"]["allow_few_samples"] is True
 
 
+@pytest.mark.slow
 def test_a_diverged_generator_and_a_damaged_cache_are_refused(evaluate, refused, tmp_path):
     run = RunDirectory(tmp_path / "run")
     run.write_config(make_tiny_run(tmp_path / "good").read_config())
@@ -483,10 +483,10 @@ def test_a_diverged_generator_and_a_damaged_cache_are_refused(evaluate, refused,
 
 def test_features_names_every_file_and_its_command(capsys):
     assert main(["features"]) == 0
-    output = capsys.readouterr().out
+    output = re.sub(r"SHA-256\s+", "SHA-256 ", capsys.readouterr().out)
     for name, source in SOURCES.items():
         assert f"{name}: " in output
-        assert f"{source.file}, {source.megabytes} MiB, SHA-256 {source.sha256}" in output
+        assert f"{source.file}, {source.megabytes} MiB, SHA-256 {source.sha256}\n" in output
         assert f"command: {source.command}\n" in output
     assert ppocr.SHA256 in output
 
@@ -499,7 +499,7 @@ def test_features_checks_a_file(vgg16, tmp_path, capsys):
     wrong = tmp_path / "vgg16-397923af.pth"
     wrong.write_bytes(b"")
     assert main(["features", f"--check={wrong}"]) == 2
-    assert "not 397923af: fetch it again" in capsys.readouterr().err
+    assert f"not {SOURCES['vgg16'].sha256}: fetch it again" in capsys.readouterr().err
     assert main(["features", "--check=some.npz"]) == 2
     assert capsys.readouterr().err == (
         "error: the name of some.npz does not say what it is for; give --network, one of "

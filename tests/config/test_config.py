@@ -383,7 +383,8 @@ def discriminator(**fields):
             generator(depth=3),
             "unknown configuration field 'generator.depth'; generator has image_size, "
             "image_channels, label_dim, channel_base, channel_max, conv_clamp, resample_filter, "
-            "architecture, z_dim, w_dim, mapping_layers, mapping_lr_multiplier, w_avg_beta",
+            "architecture, z_dim, w_dim, mapping_layers, mapping_lr_multiplier, mapping_width, "
+            "label_input, label_width, use_noise, w_avg_beta",
         ),
         (
             lambda: TrainingConfig(batch_size="many"),

@@ -414,7 +414,7 @@ def test_noise_of_unknown_rank_has_a_gradient_of_its_own_shape():
 
 
 def test_what_kernels_read_on_the_host_is_made_there():
-    """Else a GPU would copy it at every call. Placement is told from the graph alone."""
+    """Otherwise a GPU would copy it in each call. The graph shows the placement."""
 
     @tf.function
     def derivative(x):
@@ -449,7 +449,7 @@ def test_native_ops_run_in_a_data_pipeline_and_on_mirrored_devices():
         np.testing.assert_allclose(value, np.full([1, 2, 2, 3], 2), rtol=1e-6)
 
 
-def test_auto_takes_the_native_ops_but_in_what_xla_compiles():
+def test_auto_uses_the_native_ops_except_under_xla():
     with use_implementation("auto"):
         assert current_implementation() == "native"
 

@@ -230,13 +230,13 @@ def test_contradictory_fields_are_refused(fields, sentence):
     [
         (None, "{} has no groups.csv at its top, so there is no group 'person'; add one with the "
          "columns file,person, or leave the group out"),
-        ("file,company\n", "{}/groups.csv has the columns file,company; the first must be file, "
-         "and one must be person"),
-        ("", "{}/groups.csv has the columns none; the first must be file, and one must be person"),
-        ("file,person\nimg000.png\n", "{}/groups.csv: row 2 has 1 values for 2 columns; "
+        ("file,company\n", "{}/groups.csv has no column person; the columns are company"),
+        ("name,person\n", "{}/groups.csv has the columns name,person; the first must be file"),
+        ("", "{}/groups.csv has the columns none; the first must be file"),
+        ("file,person\nimg000.png\n", "{}/groups.csv: row 1 has 1 values for 2 columns; "
          "correct it"),
-        ("file,person\nimg000.png,a\nimg000.png,b\n", "{}/groups.csv gives img000.png two values "
-         "of person, 'a' and 'b'; keep one"),
+        ("file,person\nimg000.png,a\nimg000.png,b\n", "{}/groups.csv has two rows for "
+         "img000.png that differ; keep one"),
         ("file,person\nimg000.png,a\n", "{}/groups.csv has no person for img001.png; add it"),
         ("file,person\nimg000.png,a\nimg001.png,\n", "{}/groups.csv has no person for img001.png; "
          "add it"),

@@ -15,6 +15,8 @@ from tf_sg2.errors import InputError
 from tf_sg2.metrics import features
 from tf_sg2.metrics.features import inception as module
 
+pytestmark = pytest.mark.stack
+
 SIZES = ("64x96", "340x310", "299x299")
 
 

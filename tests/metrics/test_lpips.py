@@ -12,6 +12,8 @@ from tf_sg2.errors import InputError
 from tf_sg2.metrics import features
 from tf_sg2.metrics.features import lpips as lpips_module
 
+pytestmark = pytest.mark.stack
+
 SIZES = ("64x64", "48x80")
 
 

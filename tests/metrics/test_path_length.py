@@ -11,6 +11,8 @@ from tf_sg2.errors import InputError
 from tf_sg2.metrics.path_length import Path, percentile_bounds
 from tf_sg2.weights import load_torch_state
 
+pytestmark = pytest.mark.stack
+
 
 @pytest.fixture(scope="module")
 def maths():

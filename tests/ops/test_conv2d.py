@@ -103,7 +103,7 @@ def test_third_derivative_equals_differences():
         first = inner.gradient(value, weight)
         along = tf.reduce_sum(first * direction)
     third = tf.reduce_sum(outer.gradient(along, weight) * direction)
-    h = 2e-2
+    h = 5e-3
     values = [float(curvature(weight + step * h * direction)) for step in (-1, 0, 1)]
     expected = (values[0] - 2 * values[1] + values[2]) / h**2
     assert float(third) == pytest.approx(expected, rel=2e-2)

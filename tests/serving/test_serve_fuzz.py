@@ -1,6 +1,6 @@
-"""Bodies, paths, messages and tensors that nobody would send: a clear error, and it goes on.
+"""Random bodies, paths, messages and tensors get a clear error, and the server goes on.
 
-TF_SG2_FUZZ=5000 tries so many of each at random, in place of 200 that are always the same.
+By default 200 of each are tried, always the same. TF_SG2_FUZZ=5000 tries 5000 random ones.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""What a running server holds for requests: given back when clients go, never lost, never theirs to
-keep."""
+"""A running server frees the memory of a request when its client leaves or does not read."""
 
 from __future__ import annotations
 
@@ -83,7 +82,7 @@ def test_a_body_that_is_small_only_as_gzip_is_refused_before_it_is_parsed(local)
 
 @pytest.fixture
 def slow_parsing(monkeypatch):
-    """Parsing that waits until it is let go: `.entered` and `.go_on` are events."""
+    """Parsing that waits until it is released: `.entered` and `.go_on` are events."""
     parse, gate = json_requests.parse, threading.Event()
     gate.entered = threading.Event()
 
@@ -107,7 +106,7 @@ def test_the_deadline_covers_the_conversion(local, slow_parsing):
     wait_for(lambda: is_empty(local))
 
 
-def test_a_client_that_goes_during_the_conversion_leaves_nothing(local, slow_parsing):
+def test_nothing_is_held_for_a_client_that_leaves_during_the_conversion(local, slow_parsing):
     with post(local.port, json.dumps(LARGE_ROWS).encode()):
         assert slow_parsing.entered.wait(10)
     budget = local.predictor.budget

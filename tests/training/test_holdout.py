@@ -12,7 +12,7 @@ from tf_sg2.data.split import split
 from tf_sg2.training.loop import train
 from tiny_config import tiny_config
 
-pytestmark = [pytest.mark.slow, pytest.mark.stack]
+pytestmark = pytest.mark.slow
 
 # The quickest steps; two epochs of 40 cards.
 QUICK = {"training__r1_interval": 0, "training__path_length_interval": 0}

@@ -339,7 +339,7 @@ def test_rollback_goes_on_with_another_random_stream_also_after_a_kill(
         np.testing.assert_array_equal(variable, again.variables()[name], err_msg=name)
 
 
-def test_rollbacks_come_to_an_end(trained, tmp_path, monkeypatch):
+def test_the_number_of_rollbacks_is_limited(trained, tmp_path, monkeypatch):
     poison(monkeypatch, iteration=13)
     monkeypatch.setattr(loop.rollback, "MOST", 1)
     with pytest.raises(DivergenceError, match="checkpoint-12; rolled back to it 1 times already"):
@@ -388,7 +388,7 @@ def test_checkpoint_without_counters_sets_them_to_zero(tmp_path):
     assert list(state.generator_skips.numpy()) == [0, 0]
 
 
-def test_a_log_forgets_what_comes_after_the_checkpoint(trained, tmp_path):
+def test_a_resume_removes_log_lines_after_the_checkpoint(trained, tmp_path):
     run = copy_of(trained, tmp_path)
     lines = (run / "log.jsonl").read_text()
     (run / "log.jsonl").write_text(lines + '{"kimg": 0.2, "time": 1.0}\n{"kimg": 0.3, "ti')

@@ -13,8 +13,9 @@ from PIL import Image
 
 import onnx_writer
 import tf_sg2
-from processes import checkpoint_values
+from processes import checkpoint_values, start_workers, words_of
 from tf_sg2 import metrics
+from tf_sg2.data.split import split
 from tf_sg2.errors import InputError
 from tf_sg2.evaluation import results
 from tf_sg2.metrics.extraction import generated_images
@@ -224,13 +225,44 @@ def test_a_run_that_was_stopped_measures_when_it_resumes(whole, eye, tmp_path):
 def test_two_devices_measure_as_one(whole, eye, tmp_path):
     run = tmp_path / "two"
     train(settings(eye), run, devices="cpu:2", progress=False)
-    ours, theirs = measured(run), measured(whole)
+    assert_alike(measured(run), measured(whole))
+
+
+def assert_alike(ours, theirs):
+    """The same lines, to the rounding of float32 sums."""
     assert list(ours) == list(theirs)
     for one, other in zip(ours["metric-fd.jsonl"], theirs["metric-fd.jsonl"], strict=True):
         assert one["iteration"] == other["iteration"]
         assert one["results"] == pytest.approx(other["results"], rel=1e-3)
     for one, other in zip(ours["scores.jsonl"], theirs["scores.jsonl"], strict=True):
         np.testing.assert_allclose(one["edges"], other["edges"], atol=1e-4)
+
+
+@pytest.mark.workers
+def test_two_workers_measure_as_one(whole, eye, tmp_path):
+    run = tmp_path / "run"
+    workers = start_workers(run, settings(eye), tmp_path)
+    try:
+        assert [worker.wait(240) for worker in workers] == [0, 0], words_of(run, tmp_path)
+    finally:
+        for worker in workers:
+            worker.kill()
+    assert_alike(measured(run), measured(whole))
+
+
+def test_held_out_images_are_compared_with(eye, tmp_path):
+    config = settings(eye, data__holdout=0.4, training__total_kimg=0.008)
+    train(config, tmp_path, progress=False)
+    source = tf_sg2.data.open_source(config.data.source)
+    heldout = split(source, 0.4).heldout
+    found = measured(tmp_path)
+    real = found["metric-fd.jsonl"][-1]["recipe"]["real"]
+    assert (real["part"], real["count"]) == ("heldout", len(heldout))
+    line = found["scores.jsonl"][-1]
+    assert sum(line["heldout"]) == sum(line["training"]) == 8
+    assert 0 <= line["auc"] <= 1
+    logged = [json.loads(text) for text in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [entry["scores/gap"] for entry in logged if "scores/gap" in entry][-1] == line["gap"]
 
 
 def test_a_rollback_forgets_lines_and_the_best_after_it(whole, eye, tmp_path, monkeypatch):

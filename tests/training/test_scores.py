@@ -134,7 +134,7 @@ def test_batches_are_whole_groups(count, group, scored):
 
 def test_an_image_that_cannot_be_read_is_replaced_if_asked():
     pictures = Pictures(range(8), unreadable={3})
-    with pytest.raises(InputError, match="3.png is broken"):
+    with pytest.raises(InputError, match=r"3.png is broken"):
         Scorer(brightness_state(), pictures, None, 8).scores()
     bad = []
     scores = Scorer(

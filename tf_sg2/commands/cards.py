@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from tf_sg2.commands.exit_status import signals_as_exceptions
 from tf_sg2.commands.flags import CommandFlags, FlagValues, parse
@@ -78,7 +79,7 @@ def main(arguments: Sequence[str]) -> None:
 def _write_split(values: FlagValues, size: tuple[int, int]) -> None:
     from tf_sg2.cards.split import Deal, write_split
 
-    options = {
+    options: dict[str, Any] = {
         name: default if values[name].value is None else values[name].value
         for name, default in _SPLIT_FLAGS.items()
     }

@@ -153,6 +153,9 @@ def _check(values: FlagValues) -> None:
         raise InputError(
             "--real chooses a part of the run's data; give --run, and leave out --data"
         )
+    if values.run is None and values.data is None:
+        name = values[given[0]].value
+        raise InputError(f"--data is needed: the real images that {name} is compared with")
     for name in ("served_model", "token_file"):
         if values[name].value is not None and values.server is None:
             raise InputError(f"--{name} is about a server; give --server with it")
@@ -173,11 +176,11 @@ def _evaluate(values: FlagValues, judged: Judged | None, open_eyes: Callable) ->
         allow_few_samples=values.allow_few_samples,
         convention=values.convention,
     )
-    judged, config = _opened(values, judged)
-    real = _real(values, judged, config) if needs_real(options, judged) else None
     eyes = open_eyes(
         options.metrics, values.features, values.feature_weights, values.feature_options
     )
+    judged, config = _opened(values, judged)
+    real = _real(values, judged, config) if needs_real(options, judged) else None
     found = []
     folder = values.out or (Path(values.run) / "metrics" if values.run else None)
     with _progress() as progress:
@@ -226,8 +229,7 @@ def _real(values: FlagValues, judged: Judged, config: Config | None) -> Real:
 
     if values.data is not None:
         return real_of_data(values.data, judged)
-    if config is None:
-        raise InputError(f"--data is needed: the real images that {judged.name} is compared with")
+    assert config is not None
     return real_of_run(config, values.real)
 
 
@@ -237,10 +239,20 @@ def _cache(values: FlagValues) -> FeatureCache | None:
 
     if values.feature_cache == "none":
         return None
-    if values.feature_cache is not None:
-        return FeatureCache(values.feature_cache)
-    folder = user_cache()
-    return None if folder is None else FeatureCache(folder / "features")
+    folder = None if values.feature_cache is None else Path(values.feature_cache)
+    if folder is None:
+        user = user_cache()
+        if user is None:
+            return None
+        folder = user / "features"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # Others must not read features.
+    except OSError as error:
+        raise InputError(
+            f"the feature cache {folder} cannot be made ({error.strerror}); give another "
+            "--feature_cache, or none"
+        ) from error
+    return FeatureCache(folder)
 
 
 @contextlib.contextmanager

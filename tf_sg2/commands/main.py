@@ -39,6 +39,10 @@ COMMANDS = {
         "say where weights of feature networks are, and check a file",
     ),
     "report": ("tf_sg2.commands.report:main", "show how runs went, as one HTML file"),
+    "convert": (
+        "tf_sg2.commands.convert:main",
+        "convert networks from and to the files of other programs",
+    ),
     "export": (
         "tf_sg2.serving.commands.export:main",
         "export a run as a model that TensorFlow Serving loads",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tf_sg2 import __version__
 from tf_sg2.commands.flags import CommandFlags, FlagValues
+from tf_sg2.latent.seeds import SEED_KINDS
 from tf_sg2.networks.precision import use_tf32
 from tf_sg2.runs.directory import RunDirectory
 from tf_sg2.runs.load import LoadedRun, load_run
@@ -69,6 +70,12 @@ def define_renderer_flags(
         noise_modes,
         "; ".join(f"{mode}: {_NOISE_MODES[mode]}" for mode in noise_modes),
     )
+    flags.enum(
+        "seeds_as",
+        "philox",
+        SEED_KINDS,
+        "how a seed becomes z; numpy: as the official PyTorch scripts do",
+    )
     flags.integer(
         "batch_size",
         4,
@@ -95,6 +102,7 @@ def load_renderer(values: FlagValues) -> tuple[LoadedRun, Renderer]:
         values.truncation_cutoff,
         values.noise_mode,
         values.batch_size,
+        values.seeds_as,
     )
     return run, renderer
 
@@ -110,6 +118,8 @@ def picture_metadata(run: LoadedRun, renderer: Renderer) -> dict[str, object]:
     }
     if renderer.truncation_cutoff is not None:
         metadata["psi_cutoff"] = renderer.truncation_cutoff
+    if renderer.seeds_as != "philox":
+        metadata["seeds_as"] = renderer.seeds_as
     if renderer.label is not None:
         metadata["labels"] = ",".join(f"{value:g}" for value in renderer.label)
     return metadata

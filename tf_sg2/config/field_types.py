@@ -6,7 +6,7 @@ refuse true and false as numbers, and read "none", "96x160", "1,3,3,1", "fd,pr" 
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictInt
 from pydantic_core import from_json
@@ -62,6 +62,13 @@ def _each_once(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _policy(value: str) -> str:
+    names = value.split(",")
+    if not set(names) <= set(_POLICIES) or len(set(names)) < len(names):
+        raise ValueError(f"it must be some of {', '.join(_POLICIES)}, separated by commas")
+    return value
+
+
 def _json_object(value: Any) -> Any:
     if not isinstance(value, str):
         return value
@@ -71,10 +78,12 @@ def _json_object(value: Any) -> Any:
         raise ValueError("it must be a JSON object") from error
 
 
+_POLICIES = ("color", "translation", "cutout")
 _NUMBER = BeforeValidator(_no_boolean)
 
 PositiveInt = Annotated[int, Field(ge=1), _NUMBER]
 NonNegativeInt = Annotated[int, Field(ge=0), _NUMBER]
+PositiveIntOrNone = Annotated[PositiveInt | None, BeforeValidator(_none)]
 Seed = Annotated[int, Field(ge=0, lt=2**32), _NUMBER]  # The limit of NumPy.
 Float = Annotated[float, _NUMBER]
 PositiveFloat = Annotated[float, Field(gt=0), _NUMBER]
@@ -91,4 +100,18 @@ ImageSize = Annotated[
 ImageChannels = Annotated[int, _NUMBER, AfterValidator(_channels)]
 ResampleFilter = Annotated[tuple[float, ...], BeforeValidator(_numbers), AfterValidator(_filter)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_names), AfterValidator(_each_once)]
+Policy = Annotated[str, AfterValidator(_policy)]
+Pipe = Literal[
+    "blit",
+    "geom",
+    "color",
+    "filter",
+    "noise",
+    "cutout",
+    "bg",
+    "bgc",
+    "bgcf",
+    "bgcfn",
+    "bgcfnc",
+]
 JsonObject = Annotated[dict[str, Any], BeforeValidator(_json_object)]

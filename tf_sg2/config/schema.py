@@ -25,6 +25,8 @@ from tf_sg2.config.field_types import (
     Names,
     NonNegativeFloat,
     NonNegativeInt,
+    Pipe,
+    Policy,
     PositiveFloat,
     PositiveFloatOrNone,
     PositiveInt,
@@ -104,6 +106,20 @@ class GeneratorConfig(NetworkConfig):
     mapping_lr_multiplier: PositiveFloat = Field(
         default=0.01, description="factor of the learning rate in the mapping network"
     )
+    mapping_width: PositiveIntOrNone = Field(
+        default=None, description="width of the mapping network's inner layers, none for w_dim"
+    )
+    label_input: Literal["embed", "concat"] = Field(
+        default="embed",
+        description="how labels join z: embed normalises both by themselves; concat normalises "
+        "them together, as the first TensorFlow release does",
+    )
+    label_width: PositiveIntOrNone = Field(
+        default=None, description="width of embedded labels, none for w_dim; concat uses z_dim"
+    )
+    use_noise: bool = Field(
+        default=True, description="false builds a synthesis network without noise"
+    )
     w_avg_beta: Decay = Field(
         default=0.995, description="decay of the running mean of w, for truncation"
     )
@@ -125,6 +141,28 @@ class DiscriminatorConfig(NetworkConfig):
     minibatch_stddev_group: NonNegativeInt = Field(
         default=4,
         description="samples per group of the minibatch-stddev layer, 0 for no such layer",
+    )
+    label_output: Literal["projection", "dot"] = Field(
+        default="projection",
+        description="how a label chooses the score: projection onto the mapped label; dot "
+        "multiplies one output per class by the label, as the first TensorFlow release does",
+    )
+    label_width: PositiveIntOrNone = Field(
+        default=None, description="width of embedded labels, none for output_width"
+    )
+    mapping_layers: NonNegativeInt = Field(
+        default=8, description="layers of the label's mapping network"
+    )
+    mapping_width: PositiveIntOrNone = Field(
+        default=None, description="width of the inner layers of that network, none for output_width"
+    )
+    mapping_lr_multiplier: PositiveFloat = Field(
+        default=0.01, description="factor of the learning rate in that network"
+    )
+    output_width: PositiveIntOrNone = Field(
+        default=None,
+        description="width of the mapped label and of the features that meet it, none for the "
+        "channels of the smallest level",
     )
 
 
@@ -248,7 +286,7 @@ class TrainingConfig:
     checkpoints_kept: PositiveInt = Field(default=5, description="number of checkpoints to keep")
     checkpoints_every_kimg: PositiveFloatOrNone = Field(
         default=None,
-        description="kimg between checkpoints that are never removed; none: all are removed in turn",
+        description="kimg between checkpoints that are never removed, or none for no such ones",
     )
     sample_kimg: PositiveFloat = Field(default=200.0, description="kimg between sample pictures")
     sample_rows: PositiveInt = Field(default=4, description="rows of a sample picture")
@@ -295,6 +333,60 @@ class TrainingConfig:
 
 @raises_input_error
 @dataclass(frozen=True, config=SETTINGS)
+class AugmentConfig:
+    """Augmentation of the images that enter the discriminator.
+
+    Source: Karras et al. 2020 (limited data), appendix B; Zhao et al. 2020 for `diffaugment`.
+    """
+
+    mode: Literal["none", "ada", "fixed", "diffaugment"] = Field(
+        default="none",
+        description="none; ada adapts the probability; fixed keeps it; diffaugment",
+    )
+    pipe: Pipe = Field(default="bgc", description="transforms of ada and fixed, by their initials")
+    policy: Policy = Field(
+        default="color,translation,cutout", description="transforms of diffaugment"
+    )
+    probability: Fraction = Field(
+        default=0.0, description="first probability of each transform with ada, and that of fixed"
+    )
+    target: Float = Field(default=0.6, description="mean sign of D(real) that ada aims at")
+    interval: PositiveInt = Field(
+        default=4, description="iterations between adjustments of the probability"
+    )
+    kimg: PositiveFloat = Field(
+        default=500.0, description="kimg in which the probability can go from 0 to 1"
+    )
+    transfer_kimg: PositiveFloat = Field(
+        default=100.0, description="the same in a run that starts with --init_from"
+    )
+    xint_max: Fraction = Field(default=0.125, description="largest whole-pixel shift, a share")
+    scale_std: NonNegativeFloat = Field(default=0.2, description="deviation of log2 of the scale")
+    rotate_max: Fraction = Field(default=1.0, description="largest rotation, a share of 180°")
+    aniso_std: NonNegativeFloat = Field(
+        default=0.2, description="deviation of log2 of the anisotropic scale"
+    )
+    xfrac_std: NonNegativeFloat = Field(default=0.125, description="deviation of shifts, a share")
+    brightness_std: NonNegativeFloat = Field(default=0.2, description="deviation of brightness")
+    contrast_std: NonNegativeFloat = Field(default=0.5, description="deviation of log2 of contrast")
+    hue_max: Fraction = Field(default=1.0, description="largest rotation of hue, a share of 180")
+    saturation_std: NonNegativeFloat = Field(
+        default=1.0, description="deviation of log2 of saturation"
+    )
+    imgfilter_std: NonNegativeFloat = Field(
+        default=1.0, description="deviation of log2 of each band's factor"
+    )
+    noise_std: NonNegativeFloat = Field(default=0.1, description="deviation of the noise level")
+    cutout_size: Fraction = Field(default=0.5, description="side of the cut rectangle, a share")
+
+    @property
+    def adapt_interval(self) -> int:
+        """Iterations between adjustments; 0 where the probability stays."""
+        return self.interval if self.mode == "ada" else 0
+
+
+@raises_input_error
+@dataclass(frozen=True, config=SETTINGS)
 class Config:
     """A complete run."""
 
@@ -304,6 +396,7 @@ class Config:
     discriminator_optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
     data: DataConfig = Field(default_factory=DataConfig)
     training: TrainingConfig = Field(default_factory=TrainingConfig)
+    augment: AugmentConfig = Field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
         for key in SHARED_FIELDS:

@@ -14,7 +14,7 @@ import zlib
 
 from tf_sg2.data.decode import MAX_BYTES, SUFFIXES, too_large
 from tf_sg2.data.labels import LABEL_FILE, Labels, parse_labels, refuse_nested
-from tf_sg2.data.split.groups import GROUP_FILE, no_groups, parse_groups
+from tf_sg2.data.split.groups import GROUP_FILE, Groups
 from tf_sg2.errors import InputError
 from tf_sg2.files import open_regular
 
@@ -88,13 +88,12 @@ class ArchiveFiles:
             self._read(self._label_entry), self.names, self._where(self._label_entry)
         )
 
-    def groups(self, column: str) -> list[str]:
-        """Returns a column of the zip's `groups.csv` for every image."""
+    def groups(self) -> Groups | None:
+        """Returns the groups of the zip's `groups.csv`, if it has one."""
         if self._group_entry is None:
-            raise no_groups(self.name, column)
+            return None
         self._check(self._group_entry)
-        where = self._where(self._group_entry)
-        return parse_groups(self._read(self._group_entry), self.names, column, where)
+        return Groups(self._read(self._group_entry), self._where(self._group_entry))
 
     def content(self) -> list[str]:
         """Returns the name, size and CRC-32 of every image, one line per image."""

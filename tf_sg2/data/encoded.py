@@ -15,7 +15,7 @@ import numpy as np
 from tf_sg2.data import decode
 from tf_sg2.data.labels import Labels
 from tf_sg2.data.source import CONVERT_FIRST
-from tf_sg2.data.split.groups import file_keys
+from tf_sg2.data.split.groups import Groups, file_keys
 from tf_sg2.errors import InputError
 
 HEADERS_CHECKED = 256
@@ -54,11 +54,11 @@ class EncodedFiles(Protocol):
         """
         ...
 
-    def groups(self, column: str) -> list[str]:
-        """Returns the value of a column of `groups.csv` for every file.
+    def groups(self) -> Groups | None:
+        """Returns the groups of the files, if there are any.
 
         Raises:
-            InputError: if there is no such file or column, or it is malformed.
+            InputError: if they are malformed.
         """
         ...
 
@@ -137,8 +137,8 @@ class EncodedSource:
 
     def split_keys(self, group: str) -> list[bytes]:
         """Returns the key of each image for a split: the path of its file, or its group."""
-        names = self._files.names
-        return file_keys(names, self._files.groups(group) if group else None)
+        groups = self._files.groups() if group else None
+        return file_keys(self.name, self._files.names, groups, group)
 
     def fingerprint(self) -> str:
         """Returns a digest of the files' names and contents and of the labels."""

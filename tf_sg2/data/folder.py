@@ -19,7 +19,7 @@ from pathlib import Path
 from tf_sg2.custom_ops.cache import user_cache
 from tf_sg2.data.decode import MAX_BYTES, SUFFIXES, too_large
 from tf_sg2.data.labels import LABEL_FILE, Labels, parse_labels, refuse_nested
-from tf_sg2.data.split.groups import GROUP_FILE, no_groups, parse_groups
+from tf_sg2.data.split.groups import GROUP_FILE, Groups
 from tf_sg2.errors import InputError
 from tf_sg2.files import new_file, open_regular
 
@@ -78,12 +78,12 @@ class FolderFiles:
             return Labels()
         return parse_labels(self._read(LABEL_FILE), self.names, str(path))
 
-    def groups(self, column: str) -> list[str]:
-        """Returns a column of the folder's `groups.csv` for every image."""
+    def groups(self) -> Groups | None:
+        """Returns the groups of the folder's `groups.csv`, if it has one."""
         path = self._root / GROUP_FILE
         if not os.path.lexists(path):
-            raise no_groups(self.name, column)
-        return parse_groups(self._read(GROUP_FILE), self.names, column, str(path))
+            return None
+        return Groups(self._read(GROUP_FILE), str(path))
 
     def content(self) -> list[str]:
         """Returns the name and the SHA-256 of every file, one line per file."""

@@ -116,7 +116,7 @@ def _label_spec(config: Any) -> list[tf.TensorSpec]:
 def _mapping_parts(mapping: Any) -> Iterator[_Part]:
     for layer in ([] if mapping.embed is None else [mapping.embed]) + mapping.fc:
         scope = ("mapping", layer.name)
-        yield _Part(".".join(scope), scope, (mapping.w_dim,), tuple(layer.weights))
+        yield _Part(".".join(scope), scope, (layer.units,), tuple(layer.weights))
     if mapping.w_avg_beta is not None:
         yield _Part("mapping.w_avg", ("mapping",), (mapping.w_dim,), (mapping.w_avg,))
 

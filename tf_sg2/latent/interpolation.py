@@ -12,7 +12,6 @@ import numpy as np
 from tf_sg2.errors import InputError
 from tf_sg2.files import new_file, new_folder
 from tf_sg2.images import save_png, to_pillow
-from tf_sg2.latent.seeds import latents
 
 if TYPE_CHECKING:
     from tf_sg2.latent.renderer import Renderer
@@ -76,7 +75,7 @@ def interpolate(
     if space == "w":
         curve = closed_spline(renderer.map_seeds(seeds), frames)  # [frames, num_ws, w_dim]
     else:
-        z = np.asarray(latents(seeds, renderer.generator.config.z_dim))
+        z = renderer.latents(seeds)
         z = z / np.sqrt(np.mean(np.square(z), axis=1, keepdims=True))
         curve = renderer.map_latents(closed_spline(z, frames))
     return renderer.images(curve)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tf_sg2.errors import InputError
 from tf_sg2.images import to_uint8
-from tf_sg2.latent.seeds import latents, noise_seeds
+from tf_sg2.latent.seeds import latents_as, noise_seeds
 from tf_sg2.networks.generator import Generator
 from tf_sg2.networks.synthesis import NOISE_MODES
 
@@ -30,6 +30,7 @@ class Renderer:
         truncation_cutoff: number of w, from the first, that are truncated; None for all.
         noise_mode: "const" (the stored noise), "none", or "random" (noise from the seed).
         batch_size: pictures per batch.
+        seeds_as: how a seed becomes z, see `latents_as`.
 
     Raises:
         InputError: for an unusable value.
@@ -43,6 +44,7 @@ class Renderer:
         truncation_cutoff: int | None = None,
         noise_mode: str = "const",
         batch_size: int = DEFAULT_BATCH_SIZE,
+        seeds_as: str = "philox",
     ):
         config = generator.config
         if noise_mode not in NOISE_MODES:
@@ -61,12 +63,17 @@ class Renderer:
         self.generator, self.label = generator, label
         self.truncation_psi, self.truncation_cutoff = float(truncation_psi), truncation_cutoff
         self.noise_mode, self.batch_size = noise_mode, batch_size
+        self.seeds_as = seeds_as
         self._map = tf.function(self._map_batch)
         self._show = tf.function(self._show_batch)
 
     def map_seeds(self, seeds: Sequence[int]) -> np.ndarray:
         """Returns w of each seed, float32 [N, num_ws, w_dim], truncated."""
-        return self.map_latents(np.asarray(latents(seeds, self.generator.config.z_dim)))
+        return self.map_latents(self.latents(seeds))
+
+    def latents(self, seeds: Sequence[int]) -> np.ndarray:
+        """Returns z of each seed, float32 [N, z_dim]."""
+        return latents_as(self.seeds_as, seeds, self.generator.config.z_dim)
 
     def map_latents(self, z: np.ndarray) -> np.ndarray:
         """Returns w of each z of [N, z_dim], float32 [N, num_ws, w_dim], truncated."""

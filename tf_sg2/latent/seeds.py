@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tf_sg2.config.whole_number import whole_number
 from tf_sg2.errors import InputError
 
@@ -27,6 +29,34 @@ def latents(seeds: Sequence[int] | tf.Tensor, z_dim: int) -> tf.Tensor:
     from tf_sg2.networks import randomness
 
     return randomness.normal(_pairs(seeds, LATENT_STREAM), [z_dim])
+
+
+SEED_KINDS = ("philox", "numpy")
+LARGEST_NUMPY_SEED = 2**32 - 1
+
+
+def latents_as(kind: str, seeds: Sequence[int], z_dim: int) -> np.ndarray:
+    """Returns the z of each seed, float32 [N, z_dim], as a kind of program draws it.
+
+    Args:
+        kind: "philox" as everywhere in this library, or "numpy" as the official PyTorch scripts.
+        seeds: one per row.
+        z_dim: width of z.
+
+    Raises:
+        InputError: for an unknown kind, or a seed that NumPy does not take.
+    """
+    if kind not in SEED_KINDS:
+        raise InputError(f"there is no kind of seeds {kind!r}; take one of {', '.join(SEED_KINDS)}")
+    if kind == "philox":
+        return np.asarray(latents(seeds, z_dim))
+    for seed in seeds:
+        if seed > LARGEST_NUMPY_SEED:
+            raise InputError(
+                f"seed {seed} is larger than {LARGEST_NUMPY_SEED}, the largest of --seeds_as=numpy"
+            )
+    rows = [np.random.RandomState(seed).randn(z_dim) for seed in seeds]
+    return np.asarray(rows, np.float32).reshape(len(rows), z_dim)
 
 
 def noise_seeds(seeds: Sequence[int] | tf.Tensor) -> tf.Tensor:

@@ -16,9 +16,6 @@ from tf_sg2.networks.mapping import MappingNetwork, checked_labels
 from tf_sg2.networks.resampling import downsample2d
 from tf_sg2.networks.statistics import MinibatchStddev
 
-# The conditional discriminator's label network has the depth of the generator's default.
-LABEL_MAPPING_LAYERS = 8
-
 
 def _from_rgb(config: DiscriminatorConfig, channels: int) -> EqualizedConv2D:
     """Returns the layer that turns an image into activations."""
@@ -151,7 +148,8 @@ class Discriminator(keras.Model):
     """The StyleGAN2 discriminator. Its weights exist as soon as it is constructed.
 
     With labels, the score is the projection of the features onto the mapped label, divided by the
-    square root of their width (Karras et al. 2020, ADA).
+    square root of their width (Karras et al. 2020, ADA). If `label_output` is "dot", it is the sum
+    of one output per class, weighted by the label (Karras et al. 2018).
 
     Args:
         config: its configuration.
@@ -176,17 +174,21 @@ class Discriminator(keras.Model):
             for i in range(len(config.levels) - 1, 0, -1)
         ]
         base = config.levels[0]
-        # The mapped labels and the features are as wide as the base resolution.
-        units = base.channels if config.label_dim else 1
+        projects = bool(config.label_dim) and config.label_output == "projection"
+        width = config.output_width or base.channels
+        units = width if projects else config.label_dim or 1
         self.epilogue = DiscriminatorEpilogue(config, units, name=f"b{base.square}")
         self.mapping: MappingNetwork | None = None
-        if config.label_dim:
+        if projects:
             self.mapping = MappingNetwork(
                 0,
                 config.label_dim,
-                base.channels,
-                layers=LABEL_MAPPING_LAYERS,
+                width,
+                layers=config.mapping_layers,
+                lr_multiplier=config.mapping_lr_multiplier,
                 w_avg_beta=None,
+                label_width=config.label_width,
+                width=config.mapping_width,
                 name="mapping",
             )
         for part in (*self.blocks, self.epilogue, self.mapping):
@@ -207,8 +209,10 @@ class Discriminator(keras.Model):
             x, image = block(x, image)
         x = self.epilogue(x, image)  # [N, units]
         labels = checked_labels(labels, self.config.label_dim)
-        if self.mapping is None:
+        if labels is None:
             return x  # [N, 1]
+        if self.mapping is None:
+            return tf.reduce_sum(x * tf.cast(labels, x.dtype), axis=1, keepdims=True)  # [N, 1]
         w = self.mapping.transform(None, labels)  # [N, units]
         return tf.reduce_sum(x * w, axis=1, keepdims=True) / math.sqrt(x.shape[1])  # [N, 1]
 

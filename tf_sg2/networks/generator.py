@@ -47,6 +47,9 @@ class Generator(keras.Model):
             config.mapping_layers,
             config.mapping_lr_multiplier,
             config.w_avg_beta,
+            config.label_input,
+            config.label_width,
+            config.mapping_width,
             name="mapping",
         )
         self.synthesis = SynthesisNetwork(config, name="synthesis")

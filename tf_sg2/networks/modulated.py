@@ -160,6 +160,7 @@ class StyledConv2D(keras.layers.Layer):
         gain: factor on the output besides the activation's √2: √½ in residual blocks.
         clamp: largest absolute value of the output before `gain`; None for no clamp.
         resample_filter: taps of the separable filter of `up`.
+        use_noise: whether the layer has a noise image and its strength.
 
     Call: (x float [N, h, w, C], w float [N, w_dim], noise=None) -> [N, height, width, filters];
     `noise` is [N, height, width] or [height, width]; None adds none.
@@ -179,6 +180,7 @@ class StyledConv2D(keras.layers.Layer):
         gain: float = 1.0,
         clamp: float | None = None,
         resample_filter: Sequence[float] = (1, 3, 3, 1),
+        use_noise: bool = True,
         **kwargs,
     ):
         super().__init__(autocast=False, **kwargs)
@@ -189,14 +191,17 @@ class StyledConv2D(keras.layers.Layer):
         self.conv = ModulatedConv2D(
             filters, 3, up, resample_filter=resample_filter, name="conv", dtype=self.dtype_policy
         )
-        self.noise = NoiseInjection(height, width, name="noise", dtype=self.dtype_policy)
+        self.noise: NoiseInjection | None = None
+        if use_noise:
+            self.noise = NoiseInjection(height, width, name="noise", dtype=self.dtype_policy)
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Creates the weights for inputs of this shape."""
         self.affine = style_of(channels_of(input_shape, self), self.compute_dtype)
         self.affine.build((None, self.w_dim))
         self.conv.build(input_shape)
-        self.noise.build((None, self.height, self.width, self.filters))
+        if self.noise is not None:
+            self.noise.build((None, self.height, self.width, self.filters))
         self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
         self.built = True
 
@@ -206,7 +211,7 @@ class StyledConv2D(keras.layers.Layer):
         gain = self.output_gain
         style = self.affine(w)  # [N, C]
         x, d = self.conv.convolve(x, style, gain=gain)  # [N, height, width, filters]
-        if noise is not None:
+        if noise is not None and self.noise is not None:
             noise = self.noise.scaled(noise, gain=gain)
         bias = tf.cast(self.bias, x.dtype) * gain
         return bias_act(x, bias, "lrelu", gain=1.0, clamp=self.clamp, scale=d, noise=noise)

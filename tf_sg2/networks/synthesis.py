@@ -48,9 +48,14 @@ class SynthesisBlock(keras.layers.Layer):
         self.conv0: StyledConv2D | None = None
         self.skip: EqualizedConv2D | None = None
         self.to_rgb: ToRGB | None = None
+        shared: dict[str, Any] = {
+            "clamp": clamp,
+            "resample_filter": taps,
+            "use_noise": config.use_noise,
+        }
         if index:
-            self.conv0 = StyledConv2D(*size, up=2, clamp=clamp, resample_filter=taps, name="conv0")
-        self.conv1 = StyledConv2D(*size, gain=gain, clamp=clamp, resample_filter=taps, name="conv1")
+            self.conv0 = StyledConv2D(*size, up=2, name="conv0", **shared)
+        self.conv1 = StyledConv2D(*size, gain=gain, name="conv1", **shared)
         if residual:
             self.skip = EqualizedConv2D(
                 level.channels,
@@ -193,10 +198,10 @@ class SynthesisNetwork(keras.layers.Layer):
                 f"there is no noise mode {noise_mode!r}; take one of {', '.join(NOISE_MODES)}"
             )
         layers = [layer for block in self.blocks for layer in block.convolutions]
-        if noise_mode == "none":
+        if noise_mode == "none" or not self.config.use_noise:
             return [None] * len(layers)
         if noise_mode == "const":
-            return [layer.noise.const for layer in layers]
+            return [layer.noise.const for layer in layers if layer.noise is not None]
         if noise_seeds is None:
             noise_seeds = randomness.fresh_seeds(tf.shape(w)[0])
         noise_seeds = tf.convert_to_tensor(noise_seeds)

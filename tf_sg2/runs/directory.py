@@ -1,6 +1,7 @@
 """The layout of a run directory: the contract between training and everything after it.
 
 RUN/config.json    the configuration that the run was started with
+    origin.json    of an imported network: its file, hash and licence
     checkpoints/   the last states of training, one `checkpoint-ITERATION` each; the state that is
                    best by a metric in `best/`, and states that are never removed in `lasting/`
     log.jsonl      scalars, one JSON object per log interval
@@ -62,6 +63,11 @@ class RunDirectory:
     def config_path(self) -> Path:
         """The configuration, JSON."""
         return self.path / "config.json"
+
+    @property
+    def origin_path(self) -> Path:
+        """Where the weights of an imported network come from, JSON."""
+        return self.path / "origin.json"
 
     @property
     def checkpoints(self) -> Path:

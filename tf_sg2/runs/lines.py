@@ -7,6 +7,7 @@ is null is about no time of the run, and stays.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,12 @@ def append_line(path: Path, line: Mapping[str, Any]) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        with open(path, "a+b") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - 1, 0))
+            # A line that is not whole must not swallow the next one.
+            start = b"\n" if file.read(1) not in (b"", b"\n") else b""
+            file.write(start + json.dumps(line).encode() + b"\n")
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
 

@@ -71,7 +71,11 @@ def _flattened_dense(
 def _mapping(mapping: Any) -> Iterator[Entry]:
     """Yields the weights of a mapping network."""
     if mapping.embed is not None:
-        yield from _dense("mapping.embed", mapping.embed)
+        if mapping.concat:  # No official name exists: the PyTorch release has no such network.
+            weight = mapping.embed.weight
+            yield Entry("mapping.embed.weight", weight, np.transpose, np.transpose)
+        else:
+            yield from _dense("mapping.embed", mapping.embed)
     for i, layer in enumerate(mapping.fc):
         yield from _dense(f"mapping.fc{i}", layer)
     if mapping.w_avg_beta is not None:
@@ -94,8 +98,9 @@ def generator_entries(generator: Generator) -> Iterator[Entry]:
             name = f"{prefix}.{layer.name}"
             yield _convolution(name, layer.conv.weight)
             yield _copied(f"{name}.bias", layer.bias)
-            yield _copied(f"{name}.noise_strength", layer.noise.strength)
-            yield _copied(f"{name}.noise_const", layer.noise.const)
+            if layer.noise is not None:
+                yield _copied(f"{name}.noise_strength", layer.noise.strength)
+                yield _copied(f"{name}.noise_const", layer.noise.const)
             yield from _dense(f"{name}.affine", layer.affine)
         if block.skip is not None:
             yield _convolution(f"{prefix}.skip", block.skip.weight)

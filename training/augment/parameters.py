@@ -19,6 +19,7 @@ from scipy.special import erfinv
 from tf_sg2.errors import InputError
 from tf_sg2.networks import randomness
 from tf_sg2.training.augment.filters import BANDS
+from tf_sg2.training.draws import AugmentationSeeds
 
 BLIT = ("xflip", "rotate90", "xint")
 GEOMETRY = ("scale", "rotate", "aniso", "xfrac")
@@ -102,7 +103,7 @@ def transforms_of(pipe: str | Iterable[str]) -> tuple[str, ...]:
 def draw_parameters(
     pipe: str | Iterable[str],
     probability: tf.Tensor | float,
-    seeds: tf.Tensor,
+    seeds: AugmentationSeeds,
     strengths: dict[str, float] | None = None,
     image_shape: Sequence[int] | None = None,
 ) -> dict[str, tf.Tensor]:
@@ -111,16 +112,15 @@ def draw_parameters(
     Args:
         pipe: see `transforms_of`.
         probability: p, the probability of each transform.
-        seeds: int64 [N, 2]. A sample's parameters depend only on its own seed.
+        seeds: int64 [N, 2] each. A sample's parameters depend only on its own seeds.
         strengths: other numbers for some entries of `STRENGTHS`.
         image_shape: (height, width, channels), needed for the transform `noise`.
 
     Returns:
         Parameters for `apply`: float32 [N] or [N, k] each.
     """
-    first, second = tf.cast(seeds[:, 0], tf.int64), tf.cast(seeds[:, 1], tf.int64)
-    uniform = randomness.uniform(tf.stack([3 * first, second], 1), [len(_UNIFORM)])
-    normal = randomness.normal(tf.stack([3 * first + 1, second], 1), [len(_NORMAL)])
+    uniform = randomness.uniform(seeds.uniform, [len(_UNIFORM)])
+    normal = randomness.normal(seeds.normal, [len(_NORMAL)])
     draws = {f"u_{name}": uniform[:, place] for name, place in _UNIFORM.items()}
     draws.update({f"n_{name}": normal[:, place] for name, place in _NORMAL.items()})
     members = transforms_of(pipe)
@@ -128,9 +128,7 @@ def draw_parameters(
     if "noise" in members:
         if image_shape is None:
             raise InputError("the augmentation noise needs the image shape; give image_shape")
-        parameters["noise_normal"] = randomness.normal(
-            tf.stack([3 * first + 2, second], 1), list(image_shape)
-        )
+        parameters["noise_normal"] = randomness.normal(seeds.noise, list(image_shape))
     return parameters
 
 

@@ -85,9 +85,8 @@ class Scorer:
         on_bad_image: OnBadImage = None,
     ):
         self.state, self.on_bad_image = state, on_bad_image
-        self.sources = [
-            (source, _choice(source, count)) for source in (training, heldout) if source
-        ]
+        sources = [training] if heldout is None else [training, heldout]
+        self.sources = [(source, _choice(source, count)) for source in sources]
         self.count = count
         self._of_images = tf.function(self._score_images, reduce_retracing=True)
         self._of_latents = tf.function(self._score_latents, reduce_retracing=True)

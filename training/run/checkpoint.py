@@ -44,7 +44,10 @@ FREE_ON_RESUME = {
 
 
 # Parts of the state that checkpoints of version 0.1 do not hold; they start at zero.
-COUNTERS_SINCE_0_2 = ("generator_skips", "discriminator_skips")
+COUNTERS_SINCE_0_2 = (
+    *("generator_skips", "discriminator_skips"),
+    *("augment_probability", "augment_signs"),
+)
 
 
 def checkpoint_manager(

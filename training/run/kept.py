@@ -1,13 +1,14 @@
 """Checkpoints that are kept apart from the last ones: the best by a metric, and lasting ones.
 
-`best.json` follows from the lines of a metric. A resumed run forgets the lines after its checkpoint,
-and with them what was best since. So an earlier best one stays on disk until the run can no longer
-go back behind the one that replaced it.
+`best.json` follows from the lines of a metric. A resumed run forgets the lines after its
+checkpoint, and with them what was best since. So an earlier best one stays on disk until the run
+can no longer go back behind the one that replaced it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
 import os
@@ -176,7 +177,7 @@ def _remove_replaced(run: RunDirectory, best: int) -> None:
     if len(last) < _MOST_STEPS_BACK:
         return
     kept = checkpoint_numbers_in(run.best)
-    for number, replaced_by in zip(kept, kept[1:], strict=False):
+    for number, replaced_by in itertools.pairwise(kept):
         if replaced_by <= min(last[0], best):
             _remove(run.best, number)
 

@@ -153,9 +153,11 @@ def begin(
     """
     cluster = workers.cluster
     if init_from is not None:
-        # An average that starts from another one needs no ramp-up. The run's configuration keeps
-        # this, so it also holds after a resume.
-        config = override(config, {"training.ema_rampup": None})
+        # An average that starts from another one needs no ramp-up, and the augmentation of a
+        # trained discriminator adapts faster. The run's configuration keeps both, so they also
+        # hold after a resume.
+        changed = {"training.ema_rampup": None, "augment.kimg": config.augment.transfer_kimg}
+        config = override(config, changed)
     check_batch(config, workers.strategy.num_replicas_in_sync)
     data = _open_data(config)
     metrics = open_metrics(config) if cluster.is_chief else None

@@ -8,6 +8,7 @@ from checkout import REFERENCE
 from tf_sg2.errors import InputError
 from tf_sg2.training import augment
 from tf_sg2.training.augment.parameters import PIPES, TRANSFORMS, parameters_of
+from tf_sg2.training.draws import Phase, augmentation_seeds
 
 pytestmark = pytest.mark.stack
 
@@ -29,7 +30,13 @@ OFFICIAL_ORDER = {
     "noise": ["n_noise", "u_gate_noise", "noise image"],
     "cutout": ["u_gate_cutout", "u_cutout_x u_cutout_y"],
 }
-SEEDS = tf.stack([tf.fill([2000], tf.constant(5, tf.int64)), tf.range(2000, dtype=tf.int64)], 1)
+
+
+def seeds_of(positions):
+    return augmentation_seeds(tf.constant(positions, tf.int64), 5, Phase.R1)
+
+
+SEEDS = seeds_of(range(2000))
 
 
 def official_draws(data, members):
@@ -92,9 +99,9 @@ def test_strengths_scale_the_values():
 
 def test_sample_keeps_its_parameters_in_any_batch_and_pipe():
     shape = (24, 40, 3)
-    whole = augment.draw_parameters("bgcfnc", 0.5, SEEDS[:6], image_shape=shape)
-    part = augment.draw_parameters("bgcfnc", 0.5, SEEDS[2:4], image_shape=shape)
-    fewer = augment.draw_parameters("geom", 0.5, SEEDS[:6])
+    whole = augment.draw_parameters("bgcfnc", 0.5, seeds_of(range(6)), image_shape=shape)
+    part = augment.draw_parameters("bgcfnc", 0.5, seeds_of([2, 3]), image_shape=shape)
+    fewer = augment.draw_parameters("geom", 0.5, seeds_of(range(6)))
     for name, value in part.items():
         np.testing.assert_array_equal(value, whole[name][2:4], err_msg=name)
     for name, value in fewer.items():

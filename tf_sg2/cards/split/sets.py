@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import os
 import zipfile
@@ -25,7 +23,7 @@ from tf_sg2.cards.writing import (
     zip_entry,
 )
 from tf_sg2.data.open import open_source
-from tf_sg2.data.split.groups import FILE_COLUMN, GROUP_FILE
+from tf_sg2.data.split.groups import GROUP_FILE, format_groups
 from tf_sg2.data.split.shares import TRAINING
 from tf_sg2.errors import InputError
 from tf_sg2.files import new_folder
@@ -115,19 +113,12 @@ def _write_set(
             for copy in range(canary.repeats if canary.planted else 0):
                 entries.append({**entry, "file": copy_name(index, copy), "canary": index})
                 archive.writestr(zip_entry(entries[-1]["file"], zipfile.ZIP_STORED), data)
+        rows = ([entry["file"], entry["person"], entry["company"]] for entry in entries)
+        groups = format_groups(("person", "company"), rows)
         text = card_document(deal.seed, deal.image_size, deal.languages, entries)
         archive.writestr(zip_entry(CARDS_FILE, zipfile.ZIP_DEFLATED), text)
-        archive.writestr(zip_entry(GROUP_FILE, zipfile.ZIP_DEFLATED), _groups(entries))
+        archive.writestr(zip_entry(GROUP_FILE, zipfile.ZIP_DEFLATED), groups)
     return cards
-
-
-def _groups(entries: list[dict]) -> str:
-    text = io.StringIO(newline="")
-    columns = (FILE_COLUMN, "person", "company")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([entry["file"], entry["person"], entry["company"]] for entry in entries)
-    return text.getvalue()
 
 
 def _describe(folder: Path, deal: Deal, written: dict[str, list[tuple[bytes, dict]]]) -> dict:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from tf_sg2.cards.people import person_fields
 from tf_sg2.data.split.shares import set_of
@@ -64,7 +65,7 @@ def owned_texts(language: str, rng: random.Random, name: str, shares: Mapping[st
     texts["url"] = company["url"]
     for field in ("postal_code", "locality"):
         if field in person:
-            texts[field] = draw(lambda texts, field=field: owns(field, texts[field]))[field]
+            texts[field] = draw(partial(_owns_field, owns, field))[field]
     if "building" in person:
         texts["building"] = draw(lambda texts: owns("building", building_key(texts)))["building"]
     texts |= _numbers(language, rng, draw, lambda number: owns("number", number_key(number)))
@@ -115,6 +116,10 @@ def building_key(texts: Texts) -> str:
 def number_key(number: str) -> str:
     """Returns the digits of a telephone number without a country code."""
     return re.sub(r"\D", "", number)[-10:]
+
+
+def _owns_field(owns: Callable[[str, str], bool], field: str, texts: Texts) -> bool:
+    return owns(field, texts[field])
 
 
 def _has_domain(texts: Texts) -> bool:

@@ -17,7 +17,7 @@ from tf_sg2.errors import InputError, first_line
 from tf_sg2.metrics.features.weight_files import file_sha256
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-PART_IMAGES = 16  # Images per run of a model without a batch size of its own.
+PART_IMAGES = 8  # Images per run of a model without a batch size of its own.
 POOLS = ("auto", "mean", "first")
 FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,

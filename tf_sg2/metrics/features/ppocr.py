@@ -27,7 +27,7 @@ class PPOCR(OnnxFeatures):
 
     This preparation was chosen by measurement (`benchmarks/damage.py`): damage to cards of 48 × 80
     then comes in the order in which a person sees it. With a bilinear resize, or with values from
-    -1 to 1, half a pixel of blur counts as much as noise or more.
+    -1 to 1, half a pixel of blur counts nearly as much as noise, or more.
 
     Call: images uint8 [N, H, W, 3] -> float32 [N, 384].
 

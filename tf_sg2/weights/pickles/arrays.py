@@ -83,8 +83,7 @@ class Dtype(Buildable):
         """Takes the byte order, the second entry of NumPy's state."""
         if type(state) is not tuple or len(state) < 2 or state[1] not in ("<", ">", "|", "="):
             raise DamagedError("a NumPy type has no byte order")
-        order = "<" if state[1] == "=" else state[1]
-        self.dtype = self.dtype.newbyteorder(order)
+        self.dtype = self.dtype.newbyteorder(">" if state[1] == ">" else "<")
 
 
 def _checked_dtype(value: Any) -> np.dtype:

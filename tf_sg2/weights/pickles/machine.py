@@ -131,13 +131,13 @@ class Machine:
                 raise IndexError
             items = self.stack[-count:]
             del self.stack[-count:]
-        target = self.stack[-1]
-        wanted = dict if name.startswith("SETITEM") else list
+        target: Any = self.stack[-1]
+        wanted: type = dict if name.startswith("SETITEM") else list
         if type(target) is not wanted:
             raise DamagedError(f"the instruction {name} meets a value that is no {wanted.__name__}")
-        if wanted is dict:
+        if isinstance(target, dict):
             _filled(target, items)
-        else:
+        elif isinstance(target, list):
             target.extend(items)
 
     def _name(self, argument: tuple[str, str] | None) -> None:

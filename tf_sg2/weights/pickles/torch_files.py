@@ -46,6 +46,11 @@ def storages_of(found: dict[str, Storage]) -> Any:
     return describe
 
 
+def is_older(data: bytes) -> bool:
+    """Returns whether a file begins with the magic number of the older container."""
+    return MAGIC.to_bytes(10, "little") in data[:16]
+
+
 def read_older(data: bytes | memoryview, known: AllowList) -> Any:
     """Returns the object of a file in the older container; its storages hold their values.
 
