@@ -94,12 +94,11 @@ def _content(record: Record, settings: Settings, warn: Callable[[str], object]) 
         return Content(record, real_images=real_images, notes=[note])
     run = load_run(record.directory.path, settings.checkpoint)
     notes = []
-    label = None
-    if label_dim := run.config.generator.label_dim:
-        label = parse_label(settings.labels or "0", label_dim)
-        notes.append(
-            f"Pictures that were generated for this report have the label {settings.labels or 0}."
-        )
+    label_dim = run.config.generator.label_dim
+    text = settings.labels or ("0" if label_dim else None)
+    label = parse_label(text, label_dim)
+    if label is not None:
+        notes.append(f"Pictures that were generated for this report have the label {text}.")
     generated = generate(run, label)
     found: Neighbours | None = None
     triples: list[Triple] = []
