@@ -84,6 +84,7 @@ setup(
     package_data={
         "tf_sg2": ["py.typed"],
         "tf_sg2.metrics.features": ["lpips_heads.npz", "lpips_license.txt"],
+        "tf_sg2.report": ["assets/*"],
         "tf_sg2.training": ["deploy/*"],
         "tf_sg2.serving": ["deploy/*"],
         "tf_sg2.serving.server": ["http/page/*"],

@@ -16,9 +16,14 @@ A file is one JSON object. Every field except `notes` is required:
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import datetime
+import importlib.metadata
 import json
+import os
 import re
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +73,38 @@ def load(path: Path) -> Table:
 def load_all() -> list[Table]:
     """Returns every table, by file name."""
     return [load(path) for path in sorted(FOLDER.glob("*.json"))]
+
+
+def table_of_now(
+    title: str, command: str, columns: list[str], rows: list[list[str]], notes: list[str]
+) -> Table:
+    """Returns a table with today's date, this machine and the commit of the checkout."""
+    today = datetime.date.today().isoformat()
+    return Table(title, command, this_machine(), today, commit(), columns, rows, notes)
+
+
+def commit() -> str:
+    """Returns the short hash of the checkout's commit."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    head = subprocess.run(command, cwd=FOLDER, check=True, capture_output=True, text=True)
+    return head.stdout.strip()
+
+
+def this_machine() -> str:
+    """Returns the processor, the cores and the versions that numbers depend on (Linux)."""
+    found = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    processor = found[1].strip() if found else "unknown processor"
+    versions = []
+    for package in ("tensorflow", "onnxruntime", "numpy", "scipy"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions.append(f"{package} {importlib.metadata.version(package)}")
+    return f"{len(os.sched_getaffinity(0))} cores ({processor}), {', '.join(versions)}"
+
+
+def write(name: str, table: Table) -> None:
+    """Writes a table to `benchmarks/results/NAME.json`."""
+    text = json.dumps(dataclasses.asdict(table), indent=2, ensure_ascii=False)
+    (FOLDER / f"{name}.json").write_text(text + "\n", encoding="utf-8")
 
 
 def to_markdown(table: Table) -> str:

@@ -8,23 +8,31 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from checkout import REFERENCE, ROOT
-from native_ops import require_native
-from tf_sg2.networks.precision import use_tf32
-from tf_sg2.ops import use_implementation
 
 # Folders of tests whose results depend on TensorFlow or Keras. Files elsewhere mark themselves.
 STACK = {"custom_ops", "inspect", "latent", "networks", "ops", "runs", "training", "weights"}
 
-# As in every command, float32 is never computed as TF32 on a GPU.
-use_tf32(False)
 
-# Splits the CPU into two devices, which train as two GPUs would. Works only before the first op.
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
-)
+def pytest_configure(config):
+    """Prepares TensorFlow in the processes that run tests.
+
+    With `-n`, this process only deals the tests out, and is ready seconds sooner without it.
+    """
+    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+        return
+    import tensorflow as tf
+
+    from tf_sg2.networks.precision import use_tf32
+
+    # As in every command, float32 is never computed as TF32 on a GPU.
+    use_tf32(False)
+    # Splits the CPU into two devices, which train as two GPUs would. Works only before the first
+    # op.
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+    )
 
 
 def pytest_collection_modifyitems(items):
@@ -43,6 +51,9 @@ def reference():
 @pytest.fixture(params=["tensorflow", "native"])
 def implementation(request):
     """Runs a test on either implementation of the ops."""
+    from native_ops import require_native
+    from tf_sg2.ops import use_implementation
+
     if request.param == "native":
         require_native()
     with use_implementation(request.param):

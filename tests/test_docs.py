@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import command_pages
+import evaluation_page
 import performance_page
 import pytest
 
@@ -84,6 +85,33 @@ def test_result_names_machine_date_and_commit(path):
     for value in (table.title, table.machine, table.date, table.commit, table.command):
         assert value in shown
     assert table.title in performance_page.page()
+
+
+def test_page_on_evaluation_holds_its_tables():
+    text = (DOCS / "evaluation.md").read_text(encoding="utf-8")
+    names = evaluation_page.MARK.findall(text)
+    assert {"damage", "default-eye"} <= set(names)
+    shown = evaluation_page.with_tables(text)
+    assert "<!-- table" not in shown
+    for name in names:
+        table = results.load(results.FOLDER / f"{name}.json")
+        assert f"### {table.title}\n" in shown
+        assert f"| {table.rows[-1][0]} |" in shown
+
+
+def test_a_table_that_is_missing_is_named():
+    with pytest.raises(FileNotFoundError, match=r"no-such\.json"):
+        evaluation_page.with_tables("<!-- table: no-such -->")
+
+
+def test_a_table_is_written_as_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "FOLDER", tmp_path)
+    monkeypatch.setattr(results, "commit", lambda: "0123456")
+    table = results.table_of_now("t", "c", ["a"], [["×"]], ["note"])
+    results.write("new", table)
+    assert results.load(tmp_path / "new.json") == table
+    assert "cores" in table.machine
+    assert "numpy" in table.machine
 
 
 @pytest.mark.parametrize(

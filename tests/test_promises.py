@@ -34,7 +34,7 @@ def test_every_promise_has_a_test_that_exists():
         assert not missing, f"{row[0]!r} names tests that do not exist: {missing}"
 
 
-def test_every_promise_stands_in_a_file_that_exists():
+def test_every_promise_names_an_existing_file():
     assert len(rows()) > 50
     for row in rows():
         files = re.findall(r"`([^`]+)`", row[1])

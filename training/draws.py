@@ -7,6 +7,7 @@ same on one device and on many, in one batch and in parts of it, and after a res
 from __future__ import annotations
 
 import enum
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -15,11 +16,13 @@ from tf_sg2.networks.generator import Generator
 
 
 class Phase(enum.IntEnum):
-    """The passes of an iteration that generate images; each draws its own samples."""
+    """What draws in an iteration: the passes, and real images in two of them."""
 
     GENERATOR = 0
     PATH_LENGTH = 1
     DISCRIMINATOR = 2
+    DISCRIMINATOR_REALS = 3
+    R1 = 4
 
 
 class _Draw(enum.IntEnum):
@@ -28,6 +31,9 @@ class _Draw(enum.IntEnum):
     MIXING = 2
     NOISE = 3
     IMAGE_NOISE = 4
+    AUGMENTATION_UNIFORM = 5
+    AUGMENTATION_NORMAL = 6
+    AUGMENTATION_NOISE = 7
 
 
 # Places for the members of _Draw and Phase in a seed. More than needed, so that members can be
@@ -96,3 +102,25 @@ def image_noise(
     config = generator.config
     shape = [*config.image_size, config.image_channels]
     return randomness.normal(_seeds(run_seed, phase, _Draw.IMAGE_NOISE, positions), shape)
+
+
+class AugmentationSeeds(NamedTuple):
+    """Seeds of an augmentation's random numbers, int64 [N, 2] each."""
+
+    uniform: tf.Tensor
+    normal: tf.Tensor
+    noise: tf.Tensor
+
+
+def augmentation_seeds(positions: tf.Tensor, run_seed: int, phase: Phase) -> AugmentationSeeds:
+    """Returns the seeds for augmenting the images at these positions."""
+    return AugmentationSeeds(
+        *(
+            _seeds(run_seed, phase, draw, positions)
+            for draw in (
+                _Draw.AUGMENTATION_UNIFORM,
+                _Draw.AUGMENTATION_NORMAL,
+                _Draw.AUGMENTATION_NOISE,
+            )
+        )
+    )

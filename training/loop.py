@@ -19,7 +19,7 @@ from tf_sg2.training.cluster.watchdog import Watchdog
 from tf_sg2.training.monitor.reporter import Reporter
 from tf_sg2.training.monitor.skipped_images import SkippedImages
 from tf_sg2.training.monitor.tick import Tick
-from tf_sg2.training.run import rollback
+from tf_sg2.training.run import kept, rollback
 from tf_sg2.training.run.devices import choose_strategy, deal
 from tf_sg2.training.run.divergence import DivergenceError, fault_in
 from tf_sg2.training.run.signals import StoppedBySignalError, StopRequest, stop_on_signals
@@ -123,9 +123,11 @@ class _Loop:
         if reporter and done == 0:
             reporter.show_reals()
             reporter.sample()
+        is_last, is_stopped = done >= schedule.total, False
+        if is_due(done, schedule.metrics) or is_last:
+            self._measure(done)
         dataset = self._open_dataset(start_batch=done)
         self.tick = Tick()
-        is_last, is_stopped = done >= schedule.total, False
         while not is_last:
             if reporter:
                 reporter.profile(done - first)
@@ -147,7 +149,7 @@ class _Loop:
             )
             is_last = done >= schedule.total or is_overdue or is_stopped
 
-            # Once in a while: write a line of the log, samples, a checkpoint.
+            # Once in a while: write a line of the log, samples, a checkpoint, measurements.
             if is_due(done, schedule.tick) or is_last:
                 self._write_line()
             # A stopped process has little time: it writes a checkpoint, but no samples.
@@ -155,6 +157,9 @@ class _Loop:
                 reporter.sample()
             if is_due(done, schedule.checkpoint) or is_last:
                 self._save(done)
+            # After the checkpoint, so a process that is killed meanwhile measures when it resumes.
+            if not is_stopped and (is_due(done, schedule.metrics) or done >= schedule.total):
+                self._measure(done)
         self._leave()
         if done < schedule.total and is_stopped:
             raise StoppedBySignalError(
@@ -224,6 +229,19 @@ class _Loop:
 
     def _save(self, iteration: int) -> None:
         """Writes a checkpoint, unless a value is not finite."""
+        self._require_finite(iteration)
+        self.run.save()
+
+    def _measure(self, iteration: int) -> None:
+        """Measures the state on the chief, while the other workers wait."""
+        self._require_finite(iteration)
+        started = time.perf_counter()
+        measure = self.reporter.measure if self.reporter else lambda still_working: None
+        self.workers.wait_for_chief("the measurements", measure)
+        self.tick.leave_out(time.perf_counter() - started)
+
+    def _require_finite(self, iteration: int) -> None:
+        """Raises a `DivergenceError` if a loss or a variable is not finite."""
         self._check_scalars()
         names = self.step.not_finite()
         if names:
@@ -232,7 +250,6 @@ class _Loop:
                 f"iteration {iteration}",
                 iteration,
             )
-        self.run.save()
 
     def _divergence(self, what: str, iteration: int) -> DivergenceError:
         kimg = iteration * self.config.training.batch_size / 1000
@@ -272,6 +289,7 @@ def _roll_back(run: TrainingRun, error: DivergenceError, last_sound: int) -> Non
     if run.log is not None:  # In the chief.
         rollback.note(run.directory, iteration, str(error))
         run.log.forget_after(int(run.state.images_seen.numpy()))
+        kept.forget_after(run.directory, iteration)
     run.say(
         f"{error}; rolled back to iteration {iteration}, and on with another random stream "
         f"({before + 1} of at most {rollback.MOST} times)"

@@ -29,13 +29,30 @@ class Schedule(NamedTuple):
     tick: int
     checkpoint: int
     sample: int
+    metrics: int
+    lasting: int  # Checkpoints that are kept for ever; 0 for no such ones.
 
 
 def schedule_of(training: TrainingConfig) -> Schedule:
     """Returns the schedule of a configuration."""
+    every = training.checkpoints_every_kimg
     return Schedule(
         total=steps_for(training.total_kimg, training.batch_size),
         tick=steps_for(training.tick_kimg, training.batch_size),
         checkpoint=steps_for(training.checkpoint_kimg, training.batch_size),
         sample=steps_for(training.sample_kimg, training.batch_size),
+        metrics=steps_for(training.metrics_kimg or training.sample_kimg, training.batch_size),
+        lasting=steps_for(every, training.batch_size) if every else 0,
     )
+
+
+def is_lasting(iteration: int, schedule: Schedule) -> bool:
+    """Returns whether the checkpoint of an iteration is kept for ever.
+
+    It is the first checkpoint of the schedule at or after each multiple of `lasting`. A checkpoint
+    beside the schedule, such as one after a signal, never lasts.
+    """
+    if not schedule.lasting or not is_due(iteration, schedule.checkpoint):
+        return False
+    before = iteration - schedule.checkpoint
+    return iteration // schedule.lasting > before // schedule.lasting

@@ -31,6 +31,8 @@ class TrainState:
         generator_skips: int64 [2], the number of updates that were skipped because a gradient was
             not finite: all, and in a row until now.
         discriminator_skips: the same for the discriminator.
+        augment_probability: p of the augmentation.
+        augment_signs: float32 [2], the sum and the number of the signs of D(real) since p changed.
     """
 
     generator: Generator
@@ -43,6 +45,8 @@ class TrainState:
     iteration: tf.Variable
     generator_skips: tf.Variable
     discriminator_skips: tf.Variable
+    augment_probability: tf.Variable
+    augment_signs: tf.Variable
 
     def trackables(self) -> dict[str, Any]:
         """Returns the parts by name, as a checkpoint of the run holds them."""
@@ -87,6 +91,10 @@ def create_state(config: Config, strategy: tf.distribute.Strategy) -> TrainState
             iteration=_counter("iteration", 0),
             generator_skips=_counter("generator_skips", [0, 0]),
             discriminator_skips=_counter("discriminator_skips", [0, 0]),
+            augment_probability=tf.Variable(
+                config.augment.probability, trainable=False, name="augment_probability"
+            ),
+            augment_signs=tf.Variable([0.0, 0.0], trainable=False, name="augment_signs"),
         )
 
 

@@ -17,6 +17,7 @@ from tf_sg2 import images as image_values
 from tf_sg2.compat import raw_variable
 from tf_sg2.config import Config
 from tf_sg2.training import draws, losses, regularizers
+from tf_sg2.training.augment.augmentation import augmentation_of, next_probability
 from tf_sg2.training.draws import Phase
 from tf_sg2.training.ema import ema_decay, update_ema
 from tf_sg2.training.schedule import is_due
@@ -35,6 +36,9 @@ class TrainStep:
     def __init__(self, state: TrainState, config: Config, strategy: tf.distribute.Strategy):
         self.state, self.config, self.strategy = state, config, strategy
         self.parts = config.training.accumulation_steps
+        self.augment = augmentation_of(
+            config.augment, config.training.seed, state.augment_probability
+        )
         self.generator_main = self._update(
             "generator", self._generator_loss, after=self._track_w_avg
         )
@@ -44,8 +48,13 @@ class TrainStep:
             mean_of=self._share_of_mean_length,
             after=self._track_path_length,
         )
-        self.discriminator_main = self._update("discriminator", self._discriminator_loss)
-        self.discriminator_regularize = self._update("discriminator", self._r1_loss)
+        self.discriminator_main = self._update(
+            "discriminator", self._discriminator_loss, after=self._track_signs
+        )
+        self.discriminator_regularize = self._update(
+            "discriminator", self._r1_loss, after=self._track_signs
+        )
+        self.adapt_augmentation = tf.function(self._adapt_augmentation, autograph=False)
         self.average = tf.function(self._average, autograph=False)
         self._count_not_finite = tf.function(self._not_finite, autograph=False)
 
@@ -60,6 +69,8 @@ class TrainStep:
         self.average()
         if training.r1_gamma and is_due(iteration, training.r1_interval):
             scalars.update(self.discriminator_regularize(*inputs))
+        if is_due(iteration + 1, self.config.augment.adapt_interval):
+            scalars["augment/probability"] = self.adapt_augmentation()
         self.state.iteration.assign_add(1)
         self.state.images_seen.assign_add(training.batch_size)
         return scalars
@@ -79,6 +90,7 @@ class TrainStep:
     def _generator_loss(self, samples: Samples) -> tuple[tf.Tensor, Scalars]:
         batch = self.config.training.batch_size
         fakes, first_w = self._fakes(samples, Phase.GENERATOR)
+        fakes = self.augment(fakes, samples.positions, Phase.GENERATOR)
         scores = self.state.discriminator(fakes, samples.labels)
         loss = tf.reduce_sum(losses.generator_loss(scores)) / batch
         return loss, {
@@ -107,8 +119,11 @@ class TrainStep:
 
     def _discriminator_loss(self, samples: Samples) -> tuple[tf.Tensor, Scalars]:
         batch = self.config.training.batch_size
+        positions = samples.positions
         fakes, _ = self._fakes(samples, Phase.DISCRIMINATOR)
+        fakes = self.augment(fakes, positions, Phase.DISCRIMINATOR)
         reals = image_values.from_uint8(samples.images)
+        reals = self.augment(reals, positions, Phase.DISCRIMINATOR_REALS)
         real_scores = self.state.discriminator(reals, samples.labels)
         fake_scores = self.state.discriminator(fakes, samples.labels)
         real_loss = tf.reduce_sum(losses.discriminator_loss_real(real_scores)) / batch
@@ -118,17 +133,25 @@ class TrainStep:
             "scores/real": tf.reduce_sum(real_scores) / batch,
             "scores/fake": tf.reduce_sum(fake_scores) / batch,
             "scores/real_sign": tf.reduce_sum(tf.sign(real_scores)) / batch,
+            "_signs": _signs(real_scores),
         }
 
     def _r1_loss(self, samples: Samples) -> tuple[tf.Tensor, Scalars]:
         training = self.config.training
-        penalties, _ = regularizers.r1_penalties(
-            lambda images: self.state.discriminator(images, samples.labels),
-            image_values.from_uint8(samples.images),
-        )
+
+        def discriminate(images: tf.Tensor) -> tf.Tensor:
+            augmented = self.augment(images, samples.positions, Phase.R1)
+            return self.state.discriminator(augmented, samples.labels)
+
+        reals = image_values.from_uint8(samples.images)
+        penalties, scores = regularizers.r1_penalties(discriminate, reals)
         penalty = tf.reduce_sum(penalties) / training.batch_size
         loss = penalty * (training.r1_gamma / 2)
-        return loss * training.r1_interval, {"loss/r1": loss, "r1/penalty": penalty}
+        return loss * training.r1_interval, {
+            "loss/r1": loss,
+            "r1/penalty": penalty,
+            "_signs": _signs(scores),
+        }
 
     # What the passes share.
 
@@ -180,6 +203,21 @@ class TrainStep:
         mean, decay = self.state.path_length_mean, self.config.training.path_length_decay
         mean.assign(mean + decay * (scalars["path_length/mean_of_batch"] - mean))
 
+    def _track_signs(self, scalars: Scalars) -> None:
+        self.state.augment_signs.assign_add(scalars["_signs"])
+
+    def _adapt_augmentation(self) -> tf.Tensor:
+        probability, signs = self.state.augment_probability, self.state.augment_signs
+        changed = next_probability(
+            tf.convert_to_tensor(probability),
+            *tf.unstack(tf.convert_to_tensor(signs)),
+            self.config.augment,
+            self.config.training.batch_size,
+        )
+        probability.assign(changed)
+        signs.assign(tf.zeros_like(signs))
+        return changed
+
     def _average(self) -> None:
         state = self.state
         decay = ema_decay(self.config.training, state.images_seen + self.config.training.batch_size)
@@ -201,3 +239,8 @@ class TrainStep:
 
         counts = self.strategy.run(on_replica)
         return self.strategy.reduce(tf.distribute.ReduceOp.SUM, counts, axis=None)
+
+
+def _signs(scores: tf.Tensor) -> tf.Tensor:
+    """Returns the sum of the scores' signs and their number, float32 [2]."""
+    return tf.stack([tf.reduce_sum(tf.sign(scores)), tf.cast(tf.size(scores), tf.float32)])

@@ -12,14 +12,6 @@ TF_SG2_DECLARE_CPU_KERNELS(TfSg2BiasActKernels, tf_sg2_bias_act)
 namespace tf_sg2 {
 namespace {
 
-using tensorflow::OpKernelConstruction;
-using tensorflow::OpKernelContext;
-using tensorflow::Tensor;
-using tensorflow::TensorShape;
-using tensorflow::shape_inference::DimensionHandle;
-using tensorflow::shape_inference::InferenceContext;
-using tensorflow::shape_inference::ShapeHandle;
-
 const char* const kActivations[] = {"linear", "relu", "lrelu",    "tanh", "sigmoid",
                                     "elu",    "selu", "softplus", "swish"};
 

@@ -16,6 +16,15 @@
 
 namespace tf_sg2 {
 
+// The names that every op.cc uses.
+using tensorflow::OpKernelConstruction;
+using tensorflow::OpKernelContext;
+using tensorflow::Tensor;
+using tensorflow::TensorShape;
+using tensorflow::shape_inference::DimensionHandle;
+using tensorflow::shape_inference::InferenceContext;
+using tensorflow::shape_inference::ShapeHandle;
+
 template <typename... Parts>
 absl::Status invalid_argument(const Parts&... parts) {
   return absl::InvalidArgumentError(absl::StrCat(parts...));
@@ -32,7 +41,7 @@ inline TfSg2Type element_type(tensorflow::DataType type) {
 
 /* Runs work(first, last) for all tasks on TensorFlow's threads. `cost`: cycles per task, about. */
 template <typename Work>
-void parallel_for(tensorflow::OpKernelContext* context, int64_t tasks, int64_t cost, Work work) {
+void parallel_for(OpKernelContext* context, int64_t tasks, int64_t cost, Work work) {
   const auto& workers = *context->device()->tensorflow_cpu_worker_threads();
   tensorflow::Shard(workers.num_threads, workers.workers, tasks, cost, work);
 }
@@ -52,7 +61,7 @@ class Scratch {
 
 /* The same, with work(scratch, first, last) and `bytes` of scratch memory per thread. */
 template <typename Work>
-void parallel_for_with_scratch(tensorflow::OpKernelContext* context, const char* op, int64_t tasks,
+void parallel_for_with_scratch(OpKernelContext* context, const char* op, int64_t tasks,
                                int64_t cost, int64_t bytes, Work work) {
   std::atomic<bool> exhausted{false};
   parallel_for(context, tasks, cost, [&](int64_t first, int64_t last) {
@@ -70,11 +79,11 @@ void parallel_for_with_scratch(tensorflow::OpKernelContext* context, const char*
 }
 
 #if TF_SG2_CUDA
-inline void* stream_of(tensorflow::OpKernelContext* context) {
+inline void* stream_of(OpKernelContext* context) {
   return context->op_device_context()->stream()->platform_specific_handle().stream;
 }
 
-inline void check_launch(tensorflow::OpKernelContext* context, const char* op, int error) {
+inline void check_launch(OpKernelContext* context, const char* op, int error) {
   OP_REQUIRES(context, error == 0,
               absl::InternalError(absl::StrCat(op, ": the CUDA launch failed with error ", error)));
 }

@@ -11,14 +11,6 @@ TF_SG2_DECLARE_CPU_KERNELS(TfSg2Upfirdn2dKernels, tf_sg2_upfirdn2d)
 namespace tf_sg2 {
 namespace {
 
-using tensorflow::OpKernelConstruction;
-using tensorflow::OpKernelContext;
-using tensorflow::Tensor;
-using tensorflow::TensorShape;
-using tensorflow::shape_inference::DimensionHandle;
-using tensorflow::shape_inference::InferenceContext;
-using tensorflow::shape_inference::ShapeHandle;
-
 // With these limits, no product of a factor, a size and a padding exceeds int64.
 constexpr int64_t kMaximumFactor = 1 << 16;
 constexpr int64_t kMaximumPadding = int64_t{1} << 40;

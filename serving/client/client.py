@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -166,7 +166,7 @@ class Client:
         parts = []
         for start in range(0, counts.pop(), self.batch_size):
             rows = {name: array[start : start + self.batch_size] for name, array in arrays.items()}
-            parts.append(self._transport.predict(*self._spec(), signature, rows))
+            parts.append(self._transport.predict(self._spec(), signature, rows))
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def signatures(self) -> dict[str, dict[str, dict[str, tuple[str, tuple[int, ...]]]]]:
@@ -175,7 +175,7 @@ class Client:
         The result maps signature -> "inputs" or "outputs" -> name -> (type such as "float32",
         shape). -1 in a shape means any size.
         """
-        return self._transport.signatures(*self._spec())
+        return self._transport.signatures(self._spec())
 
     def label_dim(self) -> int:
         """Returns the length of a label vector; 0 for models without labels."""
@@ -184,10 +184,10 @@ class Client:
 
     def status(self) -> list[dict[str, Any]]:
         """Returns version, state, error_code and error_message of each version, newest first."""
-        return self._transport.status(self.model, self.version)
+        return self._transport.status(ModelSpec(self.model, self.version, None))
 
-    def _spec(self) -> tuple[str, int | None, str | None]:
-        return self.model, self.version, self.label
+    def _spec(self) -> ModelSpec:
+        return ModelSpec(self.model, self.version, self.label)
 
     def _only_output(self, signature: str, inputs: Mapping[str, Any]) -> np.ndarray:
         """Returns the only output of a signature of an export; inputs may be single values."""
@@ -254,6 +254,14 @@ def _fits(array: np.ndarray, dtype: type) -> bool:
     """Returns whether an integer type can hold all values of an integer array."""
     limits = np.iinfo(dtype)
     return not array.size or (limits.min <= int(array.min()) and int(array.max()) <= limits.max)
+
+
+class ModelSpec(NamedTuple):
+    """What a request asks for: a model, and a version or the label of one (None: the latest)."""
+
+    name: str
+    version: int | None
+    label: str | None
 
 
 class RequestError(InputError):

@@ -18,7 +18,7 @@ from tensorflow_serving.apis import (
 )
 
 from tf_sg2.errors import InputError
-from tf_sg2.serving.client.client import RequestError
+from tf_sg2.serving.client.client import ModelSpec, RequestError
 from tf_sg2.serving.server.wire.errors import NAMES
 
 # Responses with pictures exceed gRPC's default limit of 4 MiB.
@@ -50,15 +50,10 @@ class GrpcTransport:
         )
 
     def predict(
-        self,
-        model: str,
-        version: int | None,
-        label: str | None,
-        signature: str,
-        inputs: Mapping[str, np.ndarray],
+        self, model: ModelSpec, signature: str, inputs: Mapping[str, np.ndarray]
     ) -> dict[str, np.ndarray]:
         """Returns the outputs by name."""
-        spec = _spec(model, version, label)
+        spec = _spec(model)
         spec.signature_name = signature
         request = predict_pb2.PredictRequest(model_spec=spec)
         for name, array in inputs.items():
@@ -66,10 +61,10 @@ class GrpcTransport:
         answer = self._ask(self._predictions.Predict, request)
         return {name: tf.make_ndarray(tensor) for name, tensor in answer.outputs.items()}
 
-    def signatures(self, model: str, version: int | None, label: str | None) -> dict[str, Any]:
+    def signatures(self, model: ModelSpec) -> dict[str, Any]:
         """See `Client.signatures`."""
         request = get_model_metadata_pb2.GetModelMetadataRequest(
-            model_spec=_spec(model, version, label), metadata_field=["signature_def"]
+            model_spec=_spec(model), metadata_field=["signature_def"]
         )
         answer = self._ask(self._predictions.GetModelMetadata, request)
         found = get_model_metadata_pb2.SignatureDefMap()
@@ -83,9 +78,9 @@ class GrpcTransport:
             if not name.startswith("__")  # "__saved_model_init_op" is no signature.
         }
 
-    def status(self, model: str, version: int | None) -> list[dict[str, Any]]:
+    def status(self, model: ModelSpec) -> list[dict[str, Any]]:
         """See `Client.status`."""
-        request = get_model_status_pb2.GetModelStatusRequest(model_spec=_spec(model, version, None))
+        request = get_model_status_pb2.GetModelStatusRequest(model_spec=_spec(model))
         answer = self._ask(self._models.GetModelStatus, request)
         return [
             {
@@ -112,12 +107,12 @@ class GrpcTransport:
         raise RequestError(code, " ".join(sentence.split()))
 
 
-def _spec(model: str, version: int | None, label: str | None) -> model_pb2.ModelSpec:
-    spec = model_pb2.ModelSpec(name=model)
-    if version is not None:
-        spec.version.value = version
-    elif label is not None:
-        spec.version_label = label
+def _spec(model: ModelSpec) -> model_pb2.ModelSpec:
+    spec = model_pb2.ModelSpec(name=model.name)
+    if model.version is not None:
+        spec.version.value = model.version
+    elif model.label is not None:
+        spec.version_label = model.label
     return spec
 
 

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 import numpy as np
 
 from tf_sg2.errors import InputError
-from tf_sg2.serving.client.client import RequestError
+from tf_sg2.serving.client.client import ModelSpec, RequestError
 from tf_sg2.serving.server.wire.errors import CODES
 
 MODELS_PATH = "/page/models.json"  # Only the local server has it.
@@ -65,19 +65,14 @@ class RestTransport:
         return names[0]
 
     def predict(
-        self,
-        model: str,
-        version: int | None,
-        label: str | None,
-        signature: str,
-        inputs: Mapping[str, np.ndarray],
+        self, model: ModelSpec, signature: str, inputs: Mapping[str, np.ndarray]
     ) -> dict[str, np.ndarray]:
         """Returns the outputs by name. A single output has no name in REST; it gets ""."""
         count = len(next(iter(inputs.values())))
         columns = {name: _plain(array) for name, array in inputs.items()}
         rows = [{name: column[i] for name, column in columns.items()} for i in range(count)]
         body = json.dumps({"signature_name": signature, "instances": rows}).encode()
-        answer = self._ask("POST", _path(model, version, label) + ":predict", body)
+        answer = self._ask("POST", _path(model) + ":predict", body)
         found = answer.get("predictions")
         if not isinstance(found, list) or len(found) != count:
             raise self._strange(f"no list of {count} predictions")
@@ -85,9 +80,9 @@ class RestTransport:
             return {name: _array([row[name] for row in found]) for name in found[0]}
         return {"": _array(found)}
 
-    def signatures(self, model: str, version: int | None, label: str | None) -> dict[str, Any]:
+    def signatures(self, model: ModelSpec) -> dict[str, Any]:
         """See `Client.signatures`."""
-        answer = self._ask("GET", _path(model, version, label) + "/metadata")
+        answer = self._ask("GET", _path(model) + "/metadata")
         try:
             return {
                 name: {
@@ -100,9 +95,9 @@ class RestTransport:
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise self._strange("no signatures") from error
 
-    def status(self, model: str, version: int | None) -> list[dict[str, Any]]:
+    def status(self, model: ModelSpec) -> list[dict[str, Any]]:
         """See `Client.status`."""
-        answer = self._ask("GET", _path(model, version, None))
+        answer = self._ask("GET", _path(model))
         try:
             return [
                 {"version": int(row["version"]), "state": row["state"], **row["status"]}
@@ -174,11 +169,11 @@ class RestTransport:
         )
 
 
-def _path(model: str, version: int | None, label: str | None) -> str:
-    path = f"/v1/models/{quote(model, safe='')}"
-    if version is not None:
-        return f"{path}/versions/{version}"
-    return path if label is None else f"{path}/labels/{quote(label, safe='')}"
+def _path(model: ModelSpec) -> str:
+    path = f"/v1/models/{quote(model.name, safe='')}"
+    if model.version is not None:
+        return f"{path}/versions/{model.version}"
+    return path if model.label is None else f"{path}/labels/{quote(model.label, safe='')}"
 
 
 def _plain(array: np.ndarray) -> Any:

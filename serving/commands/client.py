@@ -64,7 +64,7 @@ def generate(
     with tqdm(total=len(seeds), unit="image", leave=False, disable=None) as progress:
         for start in range(0, len(seeds), client.batch_size):
             some = seeds[start : start + client.batch_size]
-            pictures += map(_pixels, client.generate(some, truncation_psi, labels))
+            pictures += map(pixels, client.generate(some, truncation_psi, labels))
             progress.update(len(some))
     columns = columns or math.ceil(math.sqrt(len(seeds)))
     sheet = grid(np.stack(pictures), math.ceil(len(seeds) / columns), columns)
@@ -81,7 +81,12 @@ def generate(
     save_png(out, sheet, metadata)
 
 
-def _pixels(png: bytes) -> np.ndarray:
+def pixels(png: bytes) -> np.ndarray:
+    """Returns the pixels of a server's PNG, uint8 [H, W, C].
+
+    Raises:
+        InputError: if it is no picture.
+    """
     from PIL import Image, UnidentifiedImageError
 
     try:

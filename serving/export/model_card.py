@@ -6,7 +6,6 @@ It is in the version's folder `assets.extra`, as JSON for programs and as Markdo
 from __future__ import annotations
 
 import datetime
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import tensorflow as tf
 
 from tf_sg2 import __version__
 from tf_sg2.config import to_dict
+from tf_sg2.runs.checkpoints import checkpoint_hashes
 from tf_sg2.runs.directory import RunDirectory
 from tf_sg2.runs.imported import read_origin
 from tf_sg2.runs.load import LoadedRun
@@ -116,18 +116,6 @@ def read_metrics(directory: RunDirectory) -> dict[str, Any]:
             content = "unreadable"
         found[path.relative_to(folder).as_posix()] = content
     return found
-
-
-def checkpoint_hashes(checkpoint: Path) -> dict[str, str]:
-    """Returns the SHA-256 of each file of a checkpoint, in hexadecimal, by file name."""
-    hashes = {}
-    for path in sorted(checkpoint.parent.glob(f"{checkpoint.name}.*")):
-        with open(path, "rb") as file:
-            digest = hashlib.sha256()
-            while block := file.read(1 << 20):
-                digest.update(block)
-            hashes[path.name] = digest.hexdigest()
-    return hashes
 
 
 def to_markdown(card: dict[str, Any]) -> str:

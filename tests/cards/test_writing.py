@@ -37,7 +37,7 @@ def test_spec_has_defaults():
     assert CardSource.from_spec(source.spec).fingerprint() == source.fingerprint()
 
 
-def test_fingerprint_tells_sets_apart():
+def test_different_sets_have_different_fingerprints():
     specs = ["cards:", "cards:seed=1", "cards:count=9", "cards:size=64", "cards:languages=ja"]
     assert len({CardSource.from_spec(spec).fingerprint() for spec in specs}) == len(specs)
     again = CardSource.from_spec("cards:languages=en+ja")
@@ -112,7 +112,7 @@ def test_written_cards_are_read_back(tmp_path, name):
 
 
 def test_large_set_goes_into_subfolders(tmp_path, monkeypatch):
-    monkeypatch.setattr(writing, "_FOLDER_SIZE", 2)
+    monkeypatch.setattr(writing, "FOLDER_SIZE", 2)
     out = write_cards(tmp_path / "cards", 5, image_size=(16, 16))
     files = sorted(str(p.relative_to(out)) for p in out.rglob("*.png"))
     assert files[0] == "00000/00000000.png"
@@ -186,7 +186,7 @@ def test_command_refuses_unusable_flags(tmp_path, monkeypatch, arguments, messag
     assert list(tmp_path.iterdir()) == []
 
 
-def test_help_tells_every_flag(capsys):
+def test_help_lists_every_flag(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     text = capsys.readouterr().out

@@ -1,13 +1,19 @@
 """`tf-sg2`: its table of commands, its help, and one line for what a user got wrong."""
 
+import os
+
 import pytest
 from absl import flags as absl_flags
 
+from native_ops import require_native
 from tf_sg2 import config
+from tf_sg2.commands import flags as flags_module
 from tf_sg2.commands import main as cli
 from tf_sg2.commands.exit_status import main_guard
 from tf_sg2.commands.flags import CommandFlags, parse
 from tf_sg2.errors import InputError
+from tf_sg2.ops import current_implementation, implementation
+from tf_sg2.ops.implementation import native_missing
 from tf_sg2.training.commands.train import define_flags as define_train_flags
 
 every_command = pytest.mark.parametrize("command", cli.COMMANDS)
@@ -156,3 +162,26 @@ def test_guard_turns_errors_into_statuses(capsys):
     assert main_guard(lambda: None) == 0
     with pytest.raises(RuntimeError, match="a defect"):
         main_guard(fail)
+
+
+@every_command
+def test_every_command_takes_the_implementation_of_the_ops(command, capsys):
+    assert cli.main([command, "--ops=fast"]) == 2
+    assert "--ops=fast" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", flags_module.OPS_CHOICES)
+def test_ops_flag_chooses_the_implementation_of_the_process(name, monkeypatch):
+    monkeypatch.setenv(flags_module.OPS_VARIABLE, "auto")
+    if name == "native":
+        require_native()
+    parse("draw", [f"--ops={name}"], define, "Draws.")
+    native = name != "tensorflow" and native_missing() is None
+    assert current_implementation() == ("native" if native else "tensorflow")
+    parse("draw", [], define, "Draws.")
+    assert os.environ[implementation.VARIABLE] == name
+
+
+def test_ops_flag_and_the_switch_of_the_ops_have_the_same_names():
+    assert flags_module.OPS_CHOICES == implementation.IMPLEMENTATIONS
+    assert flags_module.OPS_VARIABLE == implementation.VARIABLE

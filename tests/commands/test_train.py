@@ -76,6 +76,7 @@ def test_an_empty_flag_is_refused_before_anything_is_written(tmp_path, monkeypat
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_time_limit_has_the_status_of_a_run_that_can_go_on(tmp_path, written, capsys):
     command = ["train", f"--run={tmp_path / 'run'}", f"--config={written}"]
     command.append("--training.total_kimg=0.016")  # Two iterations.

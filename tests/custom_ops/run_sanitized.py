@@ -12,7 +12,13 @@ from pathlib import Path
 
 from tf_sg2.custom_ops import build, loader
 
-TESTS = ("custom_ops/test_native_ops.py", "ops/test_upfirdn2d.py", "ops/test_bias_act.py")
+TESTS = (
+    "custom_ops/test_native_ops.py",
+    "custom_ops/test_native_conv2d.py",
+    "ops/test_upfirdn2d.py",
+    "ops/test_bias_act.py",
+    "ops/test_conv2d.py",
+)
 # The first two start programs, whose output would contain that of the sanitizers. The third limits
 # its address space, of which AddressSanitizer reserves terabytes.
 LEFT_OUT = "not instruction_set and not missing and not bias_act_op_refuses_more_memory"

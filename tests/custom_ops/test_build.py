@@ -92,7 +92,7 @@ def test_a_build_without_cuda_takes_the_place_of_one_with_it(cache, compiled):
     assert build.find_builds() == [made]
 
 
-def test_the_key_holds_the_version_that_tensorflow_tells(monkeypatch):
+def test_the_key_holds_the_version_that_tensorflow_reports(monkeypatch):
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.0.1+another.package")
     assert build.build_key().startswith(f"tensorflow-{tf.__version__}-")
 
@@ -119,6 +119,7 @@ def test_an_unusable_cache_means_no_build_and_a_clear_refusal(home, cache, tmp_p
         build.build()
 
 
+@pytest.mark.slow
 def test_a_library_that_does_not_load_is_not_up_to_date(cache, monkeypatch):
     require_native()
     broken = put(cache / "ops", cuda=False)
@@ -210,6 +211,7 @@ def test_an_unbalanced_compiler_is_refused(monkeypatch):
         build.compiler()
 
 
+@pytest.mark.slow
 def test_doctor_says_why_a_build_is_not_loaded(cache):
     library = put(cache / "ops", cuda=False)
     library.chmod(0o666)

@@ -414,7 +414,7 @@ def test_noise_of_unknown_rank_has_a_gradient_of_its_own_shape():
 
 
 def test_what_kernels_read_on_the_host_is_made_there():
-    """Else a GPU would copy it at every call. Placement is told from the graph alone."""
+    """Otherwise a GPU would copy it in each call. The graph shows the placement."""
 
     @tf.function
     def derivative(x):
@@ -449,7 +449,7 @@ def test_native_ops_run_in_a_data_pipeline_and_on_mirrored_devices():
         np.testing.assert_allclose(value, np.full([1, 2, 2, 3], 2), rtol=1e-6)
 
 
-def test_auto_takes_the_native_ops_but_in_what_xla_compiles():
+def test_auto_uses_the_native_ops_except_under_xla():
     with use_implementation("auto"):
         assert current_implementation() == "native"
 
@@ -531,7 +531,7 @@ def test_a_missing_build_is_one_line_and_the_tensorflow_implementation(tmp_path)
         check=True,
     )
     assert found.stdout.strip() == "tensorflow"
-    lines = [line for line in found.stderr.splitlines() if "upfirdn2d and bias_act" in line]
+    lines = [line for line in found.stderr.splitlines() if "upfirdn2d, bias_act and conv2d" in line]
     assert len(lines) == 1
     assert "`tf-sg2 build-ops`" in lines[0]
 

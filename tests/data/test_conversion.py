@@ -76,7 +76,7 @@ def test_square_powers_of_two_become_an_official_set(tmp_path, name, channels):
     assert open_source(dest.replace("-r05", ""), image_size=(8, 8)).image_size == (8, 8)
 
 
-def test_other_sizes_are_told_to_be_ours_only(folder, tmp_path):
+def test_other_sizes_are_reported_as_not_official(folder, tmp_path):
     report = convert(folder, str(tmp_path / "a.tfrecords"))
     assert "12x20 is not a square power of two" in str(report)
     assert "only tf-sg2 reads them" in str(report)

@@ -170,7 +170,7 @@ def test_transparent_is_laid_over_white():
         (noise(), 4, decode.ALPHA_ADDED),
     ],
 )
-def test_channel_treatments_are_told(pixels, channels, treatment):
+def test_channel_treatments_are_reported(pixels, channels, treatment):
     decoded = decode.decode(encoded(to_image(pixels)), "x", channels)
     assert decoded.treatments == (treatment,)
     assert decoded.array().shape == (12, 20, channels)

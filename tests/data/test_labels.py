@@ -86,7 +86,7 @@ def test_soft_vectors_are_written_as_they_are():
     np.testing.assert_array_equal(np.stack([again.row(0), again.row(1)]), vectors)
 
 
-@pytest.mark.parametrize("last", [999, 500])
+@pytest.mark.parametrize("last", [999, pytest.param(500, marks=pytest.mark.slow)])
 def test_many_classes_take_little_memory(last):
     count = 4000
     classes = np.arange(count) % last

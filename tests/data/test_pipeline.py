@@ -148,7 +148,7 @@ def test_vanished_file_reaches_the_user_as_one_sentence(vanishing):
             pass
 
 
-def test_bad_image_is_told_of_and_the_next_one_takes_its_place(vanishing):
+def test_a_bad_image_is_reported_and_replaced_by_the_next(vanishing):
     told = []
     stream = batches(
         vanishing, 4, seed=0, on_bad_image=lambda index, error: told.append((index, str(error)))

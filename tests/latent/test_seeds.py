@@ -10,7 +10,7 @@ from tf_sg2.latent.labels import parse_label
 from tf_sg2.latent.seeds import latents, noise_seeds, parse_numbers
 
 
-def test_a_latent_is_its_seeds_alone():
+def test_a_latent_depends_only_on_its_seed():
     whole = np.asarray(latents(range(70), 16))
     assert whole.shape == (70, 16)
     assert whole.dtype == np.float32

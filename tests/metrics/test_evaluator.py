@@ -7,7 +7,7 @@ import pytest
 
 from tf_sg2 import Generator, GeneratorConfig, metrics
 from tf_sg2.errors import InputError
-from tf_sg2.metrics import evaluator
+from tf_sg2.metrics import evaluator, extraction
 from tf_sg2.metrics.evaluator import Images, evaluate, extract
 from tf_sg2.metrics.feature_cache import FeatureCache
 
@@ -30,7 +30,7 @@ def noise(count, seed, shape=(8, 12, 3)):
 
 @pytest.fixture
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(evaluator, "CHUNK_ROWS", 40)
+    monkeypatch.setattr(extraction, "CHUNK_ROWS", 40)
 
 
 def test_one_pass_serves_all_metrics_and_names_carry_the_eye(small_chunks):
@@ -55,6 +55,7 @@ def test_one_pass_serves_all_metrics_and_names_carry_the_eye(small_chunks):
         "fd_means",
         "fd_means_floor",
         "kd_means",
+        "kd_means_std",
         "kd_means_floor",
         "pr_means_precision",
         "pr_means_recall",
@@ -142,8 +143,8 @@ def test_names_promise_their_eye_and_count():
         list(evaluate(["is50k"], MeanEye("inception"), *pair))
     with pytest.raises(InputError, match="no metric was asked for"):
         list(evaluate([], MeanEye(), *pair))
-    with pytest.raises(InputError, match="there are 20 images, and 50000 are needed"):
-        list(evaluate(["kd"], MeanEye(), *pair))
+    with pytest.raises(InputError, match="there are 20 images, and 30 are needed"):
+        list(evaluate(["kd"], MeanEye(), *pair, samples=30))
 
 
 def test_official_names_stay_as_they_are(monkeypatch):
@@ -160,6 +161,7 @@ def test_official_names_stay_as_they_are(monkeypatch):
         "fid50k_full",
         "fid50k_full_floor",
         "kid50k",
+        "kid50k_std",
         "kid50k_floor",
         "is50k_mean",
         "is50k_std",
@@ -203,11 +205,11 @@ def test_grey_images_are_seen_as_colour():
 
 def test_generated_uint8_truncates_as_the_official_code_does():
     x = np.float32([-2, -1, 0, 0.5, 1, 2]).reshape(1, 1, 6, 1)
-    assert evaluator.generated_uint8(x).ravel().tolist() == [0, 0, 128, 191, 255, 255]
+    assert extraction.generated_uint8(x).ravel().tolist() == [0, 0, 128, 191, 255, 255]
     every = np.arange(256, dtype=np.float32).reshape(1, 16, 16, 1)
-    assert np.array_equal(evaluator.generated_uint8(every / 127.5 - 1), every.astype(np.uint8))
+    assert np.array_equal(extraction.generated_uint8(every / 127.5 - 1), every.astype(np.uint8))
     with pytest.raises(InputError, match="generated image 8 holds values that are not finite"):
-        evaluator.generated_uint8(np.float32([0, np.nan]).reshape(2, 1, 1, 1), first=7)
+        extraction.generated_uint8(np.float32([0, np.nan]).reshape(2, 1, 1, 1), first=7)
 
 
 @pytest.mark.parametrize("label_dim", [0, 2])
@@ -234,3 +236,52 @@ def test_a_recipe_names_everything(tmp_path):
     assert made["seed"] == 0
     assert made["real"] == {"fingerprint": "noise 1", "count": 5}
     assert {"numpy", "tensorflow", "tf-sg2"} <= set(made["versions"])
+
+
+def test_images_are_made_once_for_several_eyes(monkeypatch, tmp_path, small_chunks):
+    few = {name: metric._replace(generated=60) for name, metric in evaluator.METRICS.items()}
+    monkeypatch.setattr(evaluator, "METRICS", few)
+    reads = []
+    source = noise(60, 2)
+
+    def read(first, count):
+        reads.append(count)
+        return source.read(first, count)
+
+    generated = Images(read, None, "counted")
+    eyes = {name: MeanEye(name) for name in ("inception", "vgg16")}
+    results = dict(
+        evaluate(
+            ["kd", "fid50k_full", "pr50k3_full"],
+            MeanEye(),
+            noise(60, 1),
+            generated,
+            more_eyes=eyes,
+            cache=FeatureCache(tmp_path),
+        )
+    )
+    assert sum(reads) == 60
+    assert list(results) == [
+        *("kd_means", "kd_means_std", "kd_means_floor", "fid50k_full", "fid50k_full_floor"),
+        *("pr50k3_full_precision", "pr50k3_full_recall"),
+    ]
+    assert eyes["inception"].seen == eyes["vgg16"].seen == 120
+
+
+def test_real_images_are_mirrored_where_the_name_and_training_say_so(monkeypatch):
+    few = {name: metric._replace(generated=60) for name, metric in evaluator.METRICS.items()}
+    monkeypatch.setattr(evaluator, "METRICS", few)
+    straight = noise(60, 1)
+    mirrored = extraction.Images(straight.read, 60, "mirrored", mirrored=True)
+    names = ["fid50k_full", "fid50k"]
+    plain, results = (
+        dict(evaluate(names, MeanEye("inception"), real, noise(60, 2)))
+        for real in (straight, mirrored)
+    )
+    assert plain["fid50k"] == plain["fid50k_full"] == results["fid50k_full"]
+    assert results["fid50k_floor"] == plain["fid50k_floor"]
+    both = straight.read(0, 60)
+    both = np.concatenate([both, both[:, :, ::-1]])
+    rows = extract(MeanEye(), Images(lambda first, n: both[first : first + n], 120, ""), 120)
+    generated = extract(MeanEye(), noise(60, 2), 60)
+    assert results["fid50k"] == pytest.approx(metrics.frechet_distance(rows, generated))

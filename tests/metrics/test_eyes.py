@@ -12,9 +12,12 @@ from tf_sg2.metrics import features
 from tf_sg2.metrics.features import eyes
 from tf_sg2.metrics.features.weight_files import WeightFile, file_sha256
 
+pytestmark = pytest.mark.stack
+
 rng = np.random.default_rng(8)
 
 
+@pytest.mark.slow
 def test_inception_eye_gives_pool3_and_its_probabilities(tmp_path):
     weights = rule_weights.inception()
     path = tmp_path / "inception.npz"
@@ -35,10 +38,13 @@ def test_inception_eye_gives_pool3_and_its_probabilities(tmp_path):
 def test_inception_eye_refuses_another_file(tmp_path):
     path = tmp_path / "inception.pth"
     path.write_bytes(b"something else")
-    with pytest.raises(InputError, match="not 6726825d: fetch it again; the file for 'inception'"):
+    with pytest.raises(
+        InputError, match=r"not 6726825d.*: fetch it again; the file for 'inception'"
+    ):
         features.InceptionEye(path)
 
 
+@pytest.mark.slow
 def test_vgg16_eye_flattens_channels_first(monkeypatch):
     """Each first neuron of the classifier looks at one value of the last feature map."""
     trunk = rule_weights.trunk("vgg16.")

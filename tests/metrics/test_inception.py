@@ -15,6 +15,8 @@ from tf_sg2.errors import InputError
 from tf_sg2.metrics import features
 from tf_sg2.metrics.features import inception as module
 
+pytestmark = pytest.mark.stack
+
 SIZES = ("64x96", "340x310", "299x299")
 
 
@@ -26,7 +28,12 @@ def test_the_rule_makes_the_recorded_weights():
     assert len(recorded) == 12
     for name in recorded:
         made = rule_weights.array(name, shapes[name])
+        assert zlib.crc32(name.encode()) == checks[f"{name}/crc32"]
         assert zlib.crc32(made.tobytes()) == checks[f"{name}/data_crc32"], name
+        np.testing.assert_array_equal(made.ravel()[:8], checks[f"{name}/first8"])
+        exact = made.astype(np.float64)
+        assert exact.sum() == pytest.approx(float(checks[f"{name}/sum64"]), rel=1e-9, abs=1e-9)
+        assert np.square(exact).sum() == pytest.approx(float(checks[f"{name}/sumsq64"]), rel=1e-9)
 
 
 @pytest.fixture(scope="module")

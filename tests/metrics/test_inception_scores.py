@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 import metric_reference
 from tf_sg2 import metrics
@@ -15,6 +16,18 @@ from tf_sg2.errors import InputError
 def test_inception_score_equals_the_official_one(name, splits):
     z = metric_reference.load("inception_score")
     mean, deviation = metrics.inception_score(z[f"{name}/probs"], splits=splits)
+    expected = z[f"{name}/splits{splits}"]
+    assert mean == pytest.approx(expected[0], rel=2e-6)
+    assert deviation == pytest.approx(expected[1], rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["a", "b", "logits1008"])
+@pytest.mark.parametrize("splits", [10, 5, 1])
+def test_score_of_logits_equals_the_official_one(name, splits):
+    """As the README of the reference says: softmax in float64, rounded to float32."""
+    z = metric_reference.load("inception_score")
+    probabilities = softmax(z[f"{name}/logits"].astype(np.float64), axis=1).astype(np.float32)
+    mean, deviation = metrics.inception_score(probabilities, splits)
     expected = z[f"{name}/splits{splits}"]
     assert mean == pytest.approx(expected[0], rel=2e-6)
     assert deviation == pytest.approx(expected[1], rel=1e-4, abs=1e-6)

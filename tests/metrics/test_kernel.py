@@ -9,10 +9,11 @@ import metric_reference
 from tf_sg2 import metrics
 from tf_sg2.errors import InputError
 
+SETS = ["features_a", "features_b", "features_2048"]
 CASES = ((0, 100, 1000), (1, 10, 100), (123, 50, 64))
 
 
-@pytest.mark.parametrize("name", ["features_a", "features_b"])
+@pytest.mark.parametrize("name", SETS)
 @pytest.mark.parametrize(("seed", "subsets", "size"), CASES)
 def test_kernel_distance_equals_the_official_one(name, seed, subsets, size):
     z = metric_reference.load(name)
@@ -25,7 +26,7 @@ def test_kernel_distance_equals_the_official_one(name, seed, subsets, size):
     assert rounded == pytest.approx(float(z[f"kid_official/{case}"]), rel=2e-5)
 
 
-@pytest.mark.parametrize("name", ["features_a", "features_b"])
+@pytest.mark.parametrize("name", SETS)
 def test_legacy_draws_take_generated_rows_first(name):
     """What `numpy.random.seed(123)` would draw, recorded from the official code."""
     z = metric_reference.load(name)
@@ -34,10 +35,33 @@ def test_legacy_draws_take_generated_rows_first(name):
         (z["gen"], z["kid_first_gen_choice_seed123"]),
         (z["real"], z["kid_first_real_choice_seed123"]),
     ):
-        np.testing.assert_array_equal(random.choice(len(rows), 64, replace=False), expected)
+        size = min(len(z["real"]), len(z["gen"]), 64)
+        np.testing.assert_array_equal(random.choice(len(rows), size, replace=False), expected)
 
 
-@pytest.mark.parametrize("name", ["features_a", "features_b"])
+@pytest.mark.parametrize(("seed", "subsets", "size"), CASES)
+def test_spread_over_subsets_follows_its_formula(seed, subsets, size):
+    """The formula for unbiased distances of torch-fidelity: sums without the diagonal."""
+    z = metric_reference.load("features_b")
+    random = np.random.RandomState(seed)
+    m = min(size, len(z["real"]), len(z["gen"]))
+    expected = []
+    for _ in range(subsets):
+        x = z["gen"][random.choice(len(z["gen"]), m, replace=False)].astype(np.float64)
+        y = z["real"][random.choice(len(z["real"]), m, replace=False)].astype(np.float64)
+        xx, yy, xy = ((a @ b.T / a.shape[1] + 1) ** 3 for a, b in ((x, x), (y, y), (x, y)))
+        for square in (xx, yy):
+            np.fill_diagonal(square, 0)
+        expected.append((xx.sum() + yy.sum()) / (m * (m - 1)) - 2 * xy.sum() / m**2)
+    arguments = (z["real"], z["gen"], subsets, size, seed)
+    spread = metrics.kernel_distance_spread(*arguments)
+    assert spread.mean == metrics.kernel_distance(*arguments)
+    assert spread.mean == pytest.approx(np.mean(expected), rel=1e-10)
+    assert spread.std == pytest.approx(np.std(expected), rel=1e-8)
+    assert spread.std > 0
+
+
+@pytest.mark.parametrize("name", SETS)
 @pytest.mark.parametrize("rows", [64, 2048])
 def test_distance_of_all_rows_does_not_depend_on_the_blocks(name, rows):
     z = metric_reference.load(name)

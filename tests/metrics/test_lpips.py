@@ -10,6 +10,9 @@ import rule_weights
 from tf_sg2 import Generator, GeneratorConfig, metrics
 from tf_sg2.errors import InputError
 from tf_sg2.metrics import features
+from tf_sg2.metrics.features import lpips as lpips_module
+
+pytestmark = pytest.mark.stack
 
 SIZES = ("64x64", "48x80")
 
@@ -103,6 +106,11 @@ def test_gradients_equal_the_reference(lpips, trunk, reference, size):
 def test_shipped_heads_are_the_reference_ones(lpips, trunk, reference):
     for i, head in enumerate(lpips.heads):
         np.testing.assert_array_equal(head, reference[f"{trunk[0]}/lin{i}"])
+
+
+def test_normalisation_of_the_input_is_the_reference_one(trunk, reference):
+    for own, name in ((lpips_module.SHIFT, "shift"), (lpips_module.SCALE, "scale")):
+        np.testing.assert_array_equal(np.float32(own), reference[f"{trunk[0]}/{name}"].ravel())
 
 
 def test_gradient_is_finite_where_all_features_are_zero(trunk):

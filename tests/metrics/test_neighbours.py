@@ -19,7 +19,7 @@ def block_rows(request, monkeypatch):
     monkeypatch.setattr(neighbours, "BLOCK_ROWS", request.param)
 
 
-@pytest.mark.parametrize("name", ["features_a", "features_b"])
+@pytest.mark.parametrize("name", ["features_a", "features_b", "features_2048"])
 def test_precision_recall_equal_the_official_ones(name, block_rows):
     z = metric_reference.load(name)
     pair = z["real"], z["gen"]

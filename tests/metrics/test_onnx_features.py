@@ -13,6 +13,7 @@ import onnx_writer
 from tf_sg2 import metrics
 from tf_sg2.errors import InputError
 from tf_sg2.metrics import features
+from tf_sg2.metrics.features import onnx as onnx_module
 from tf_sg2.metrics.features import ppocr as module
 
 pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
@@ -83,6 +84,26 @@ def test_images_are_resized(tmp_path, images):
     np.testing.assert_allclose(eye(grey)[0], expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("resample", ["bilinear", "bicubic", "lanczos"])
+def test_the_filter_of_the_resize_is_chosen_and_named(tmp_path, images, resample):
+    path = tiny(tmp_path, shape=("n", 3, "h", "w"))
+    plain = {"mean": (0, 0, 0), "std": (1, 1, 1)}
+    eye = features.OnnxFeatures(path, size=(4, 21), resample=resample, **plain)
+    chosen = Image.Resampling[resample.upper()]
+    resized = [np.asarray(Image.fromarray(image).resize((21, 4), chosen)) for image in images]
+    expected = np.stack(resized).transpose(0, 3, 1, 2) / 255
+    np.testing.assert_allclose(eye.network_input(images), expected, atol=1e-6)
+    assert eye.recipe["resize"] == f"4x21 {resample}, antialiased"
+
+
+def test_parts_of_a_batch_give_the_rows_of_the_whole(tmp_path):
+    many = rng.integers(0, 256, [2 * onnx_module.PART_IMAGES + 3, 8, 12, 3], np.uint8)
+    eye = features.OnnxFeatures(tiny(tmp_path))
+    np.testing.assert_array_equal(
+        eye(many), np.concatenate([eye(many[i : i + 1]) for i in range(len(many))])
+    )
+
+
 def test_bad_models_are_named(tmp_path, images):
     with pytest.raises(InputError, match=r"none.onnx cannot be read: No such file"):
         features.OnnxFeatures(tmp_path / "none.onnx")
@@ -96,6 +117,10 @@ def test_bad_models_are_named(tmp_path, images):
         features.OnnxFeatures(path, size=(9, 12))
     with pytest.raises(InputError, match="channels are 'grb'"):
         features.OnnxFeatures(path, channels="grb")
+    with pytest.raises(
+        InputError, match=r"^there is no filter 'area'; take one of bilinear, bicubic, lanczos$"
+    ):
+        features.OnnxFeatures(path, resample="area")
     with pytest.raises(InputError, match="no pool 'max'"):
         features.OnnxFeatures(path, pool="max")
     with pytest.raises(InputError, match="they must be uint8"):

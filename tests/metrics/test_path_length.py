@@ -8,8 +8,10 @@ import pytest
 import metric_reference
 from tf_sg2 import Generator, GeneratorConfig, metrics
 from tf_sg2.errors import InputError
-from tf_sg2.metrics.path_length import Path
+from tf_sg2.metrics.path_length import Path, percentile_bounds
 from tf_sg2.weights import load_torch_state
+
+pytestmark = pytest.mark.stack
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +45,14 @@ def test_slerp_between_equal_vectors_is_finite():
 def test_filtered_mean_equals_the_official_one(maths, name):
     value = metrics.filtered_mean(maths[f"filter/{name}/dist"])
     assert value == pytest.approx(float(maths[f"filter/{name}/mean"]), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", "abcd")
+def test_percentile_bounds_equal_the_official_ones(maths, name):
+    entries = metric_reference.groups(maths, f"filter/{name}/")
+    low, high = percentile_bounds(entries["dist"])
+    assert (low, high) == (entries["lo"], entries["hi"])
+    assert ((low <= entries["dist"]) & (entries["dist"] <= high)).sum() == entries["kept"]
 
 
 @pytest.mark.parametrize("distances", [[], [1.0, np.nan]])

@@ -238,6 +238,7 @@ def test_unknown_endings_and_missing_files_are_named(tmp_path):
 
 def test_sources_name_their_hash_in_the_file():
     for source in features.SOURCES.values():
-        assert source.sha256 in source.file
+        assert len(source.sha256) == 64
+        assert f"-{source.sha256[:8]}." in source.file
         assert source.url.endswith(source.file)
         assert source.url in source.command

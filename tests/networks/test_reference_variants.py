@@ -132,7 +132,8 @@ def test_path_length_and_its_gradient_by_every_weight_equal_official(case):
     worst = []
     # Case 4 has an activation so near 0 that rounding decides its side of the leaky ReLU's kink.
     # The side changes a gradient by 7e-4. Latents that differ by a rounding error reach both sides.
-    for factor in (1, 1 + 3e-7, 1 - 3e-7):
+    # The native convolution rounds more, so its latents differ more.
+    for factor in (1, 1 + 3e-7, 1 - 3e-7, 1 + 3e-6, 1 - 3e-6):
         z = tf.constant(numbers["z"] * np.float32(factor))
         lengths, penalty, gradients = run(z, nhwc(numbers["y"]))
         assert_close(lengths, numbers["pl"])

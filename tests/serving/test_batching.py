@@ -1,4 +1,4 @@
-"""The queues on their own: what a full one refuses, and that nothing of it stays behind."""
+"""Queues without a server: a full queue refuses requests, and refused requests leave nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PARAMETERS = BatchingParameters(2, max_enqueued_batches=4, num_batch_threads=1)
 
 
 class Queue:
-    """A batcher whose only thread waits in a first request until it is let go."""
+    """A batcher whose only thread waits in a first request until it is released."""
 
     def __init__(self):
         self.metrics = Metrics()
@@ -57,7 +57,7 @@ def queue():
     queue.finish()
 
 
-def test_a_refused_large_request_leaves_nothing_in_the_queue(queue):
+def test_a_refused_large_request_leaves_the_queue_empty(queue):
     small = queue.submit(1)
     assert queue.refuses(8)  # Four batches, and three are free.
     assert queue.metrics.queued.value("m") == 1

@@ -92,7 +92,7 @@ def test_conditional_models_take_labels(address):
         assert caught.value.code == "INVALID_ARGUMENT"
 
 
-def test_signatures_and_status_are_told_alike(server):
+def test_signatures_and_status_equal_over_both_protocols(server):
     clients = [Client(address, "tiny") for address in (server.rest, server.grpc)]
     signatures, status = (
         [getattr(c, name)() for c in clients] for name in ("signatures", "status")
@@ -157,7 +157,7 @@ def test_a_missing_or_wrong_token_is_said(guarded, kind, token):
 
 
 @pytest.mark.parametrize("form", ["http://127.0.0.1:{}", "127.0.0.1:{}"])
-def test_nobody_there_and_nobody_answering_are_said(form):
+def test_errors_distinguish_no_server_from_no_answer(form):
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -309,7 +309,7 @@ def test_the_command_writes_a_sheet_over_either_protocol(server, tmp_path, capsy
         np.testing.assert_array_equal(sheets[0][:16, :20], pixels(client.generate([0], 0.5))[0])
 
 
-def test_the_command_bears_a_token_and_takes_a_class(guarded, server, tmp_path, capsys):
+def test_the_command_accepts_a_token_and_a_class(guarded, server, tmp_path, capsys):
     (tmp_path / "token").write_text("secret\n")
     shared = ["client", "generate", "--seeds=7", f"--out={tmp_path / 'one.png'}"]
     guard = [f"--server={guarded.rest}", f"--token_file={tmp_path / 'token'}"]

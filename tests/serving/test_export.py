@@ -212,7 +212,7 @@ def test_warm_up_inputs_are_always_the_same(run):
             np.testing.assert_array_equal(value, two[name])
 
 
-def test_the_card_tells_where_the_model_comes_from(run, folder):
+def test_the_card_names_the_origin_of_the_model(run, folder):
     card = json.loads((folder / JSON_PATH).read_text(encoding="utf-8"))
     assert (card["model"], card["version"], card["license"]) == ("tiny", 1, "CC0-1.0 | public")
     assert card["training"] == {"images_seen": IMAGES_SEEN, "kimg": 0.048, "iteration": 6}

@@ -71,7 +71,7 @@ def test_no_file_of_the_page_is_too_long():
     assert max(lengths.values()) <= 400, lengths
 
 
-def test_the_models_are_told_to_those_who_bear_the_token(server, guarded):
+def test_only_clients_with_the_token_see_the_models(server, guarded):
     path = "/page/models.json"
     models = json.loads(ask(server.rest, path)[2])["models"]
     assert models == [{"name": "classes", "versions": [1]}, {"name": "tiny", "versions": [1]}]
@@ -83,7 +83,7 @@ def test_the_models_are_told_to_those_who_bear_the_token(server, guarded):
     assert json.loads(content)["models"][0]["name"] == "tiny"
 
 
-def test_the_command_serves_the_page_unless_told_not_to(folders):
+def test_the_command_serves_the_page_unless_it_is_switched_off(folders):
     command = [sys.executable, "-m", "tf_sg2.commands.main", "serve", f"--model_dir={folders[0]}"]
     command += ["--port=0", "--rest_port=0", "--nopage", "--allowed_hosts=a.lab, B.lab"]
     command += ["--model_name=two\nlines"]

@@ -261,7 +261,7 @@ def request(dtype=tf.float32, model="stub", signature=""):
     return made
 
 
-def test_grpc_predicts_and_tells_metadata_status_and_health(channel):
+def test_grpc_serves_predictions_metadata_status_and_health(channel):
     service = prediction_service_pb2_grpc.PredictionServiceStub(channel)
     answer = service.Predict(request(), timeout=10)
     assert tf.make_ndarray(answer.outputs["doubled"]).tolist() == [[2, 4]]

@@ -1,5 +1,4 @@
-"""What a running server holds for requests: given back when clients go, never lost, never theirs to
-keep."""
+"""A running server frees the memory of a request when its client leaves or does not read."""
 
 from __future__ import annotations
 
@@ -20,21 +19,17 @@ import tensorflow as tf
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import predict_pb2
 
-from local_server import PREDICT, ROW, ask, request, serving, wait_for, write_version
+from local_server import PREDICT, ROW, ask, request, serving, wait_for, write_stub
 from tf_sg2.serving.server.grpc import health, services
 from tf_sg2.serving.server.limits import Limits
 from tf_sg2.serving.server.wire import json_requests
-from tf_sg2.serving.server.wire.config_files import ModelConfig
 
 MIB = 1 << 20
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models") / "stub"
-    folder.mkdir()
-    write_version(folder, 1)
-    return ModelConfig("stub", folder)
+    return write_stub(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +82,7 @@ def test_a_body_that_is_small_only_as_gzip_is_refused_before_it_is_parsed(local)
 
 @pytest.fixture
 def slow_parsing(monkeypatch):
-    """Parsing that waits until it is let go: `.entered` and `.go_on` are events."""
+    """Parsing that waits until it is released: `.entered` and `.go_on` are events."""
     parse, gate = json_requests.parse, threading.Event()
     gate.entered = threading.Event()
 
@@ -111,7 +106,7 @@ def test_the_deadline_covers_the_conversion(local, slow_parsing):
     wait_for(lambda: is_empty(local))
 
 
-def test_a_client_that_goes_during_the_conversion_leaves_nothing(local, slow_parsing):
+def test_nothing_is_held_for_a_client_that_leaves_during_the_conversion(local, slow_parsing):
     with post(local.port, json.dumps(LARGE_ROWS).encode()):
         assert slow_parsing.entered.wait(10)
     budget = local.predictor.budget

@@ -28,12 +28,12 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from local_server import PREDICT, ROW, ask, request, serving, shut_gate, wait_for, write_version
+from local_server import PREDICT, ROW, ask, request, serving, shut_gate, wait_for, write_stub
 from tf_sg2.serving.server.app import _warn_if_public
 from tf_sg2.serving.server.http.rest import _unless_disconnected
 from tf_sg2.serving.server.limits import Limits
 from tf_sg2.serving.server.settings import Settings
-from tf_sg2.serving.server.wire.config_files import BatchingParameters, ModelConfig
+from tf_sg2.serving.server.wire.config_files import BatchingParameters
 from tf_sg2.serving.server.wire.errors import ServingError
 
 pytestmark = pytest.mark.slow
@@ -43,10 +43,7 @@ MIB = 1 << 20
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models") / "stub"
-    folder.mkdir()
-    write_version(folder, 1)
-    return ModelConfig("stub", folder)
+    return write_stub(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +87,7 @@ def test_a_request_that_is_late_in_the_queue_is_never_run(model, monkeypatch):
         assert ran == [[[1, 1]], [[5, 5]]]
 
 
-def test_a_rest_client_that_goes_away_takes_its_request_along(model, monkeypatch):
+def test_a_request_is_dropped_when_its_rest_client_disconnects(model, monkeypatch):
     with shut_gate(monkeypatch) as gate, serving(model) as local:
         first = local.predict.Predict.future(request([[1, 1]]), timeout=20)
         assert gate.entered.acquire(timeout=10)
@@ -203,7 +200,7 @@ def test_a_full_queue_says_unavailable_and_the_rest_is_answered(model, monkeypat
         assert [result(future) for future in queued] == rows
 
 
-def test_a_bad_row_fails_alone_in_its_batch(model, monkeypatch):
+def test_a_bad_row_fails_only_its_own_request(model, monkeypatch):
     with shut_gate(monkeypatch) as gate, serving(model) as local:
         first = local.predict.Predict.future(request(), timeout=20)
         assert gate.entered.acquire(timeout=10)
@@ -216,7 +213,7 @@ def test_a_bad_row_fails_alone_in_its_batch(model, monkeypatch):
     assert [len(next(iter(feeds.values()))) for feeds in gate.ran] == [1, 3, 1, 1, 1]
 
 
-def test_stop_answers_what_is_in_flight_and_tells_who_watches(model, monkeypatch):
+def test_stop_answers_requests_in_flight_and_notifies_watchers(model, monkeypatch):
     with shut_gate(monkeypatch) as gate, serving(model) as local:
         watch = health_pb2_grpc.HealthStub(local.channel).Watch(health_pb2.HealthCheckRequest())
         assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
@@ -366,7 +363,7 @@ def test_a_call_without_a_request_ends(local):
     assert refused(call, iter(())) == "INVALID_ARGUMENT"
 
 
-def test_over_the_limit_the_longest_waiting_connection_goes(model):
+def test_over_the_limit_the_connection_that_waited_longest_is_closed(model):
     with serving(model, limits=Limits(connections=50)) as local:
         clients = slow_clients(local.port, 120)
         try:
@@ -380,7 +377,7 @@ def test_over_the_limit_the_longest_waiting_connection_goes(model):
                 client.close()
 
 
-def test_health_checks_bear_no_token_and_learn_nothing_of_models(model):
+def test_health_checks_need_no_token_and_reveal_no_models(model):
     with serving(model, token="secret") as guarded:
         assert ask(guarded.port, "POST", PREDICT, ROW)[0] == 401
         assert refused(guarded.predict.Predict, request()) == "UNAUTHENTICATED"

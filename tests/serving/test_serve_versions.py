@@ -206,7 +206,7 @@ def test_folders_that_name_the_same_version_are_reported_once(three, tmp_path, c
     ]
 
 
-def test_the_home_of_nobody_is_refused_in_a_sentence(tmp_path):
+def test_the_home_of_an_unknown_user_is_refused(tmp_path):
     text = 'model_config_list { config { name: "a" base_path: "~nosuchuser/x" } }'
     (tmp_path / "models").write_text(text)
     with pytest.raises(InputError, match=r"Model a: base_path ~nosuchuser/x: .*no such user"):

@@ -72,6 +72,14 @@ def write_version(folder: Path, version: int) -> Path:
     return hidden.rename(folder / str(version))
 
 
+def write_stub(folder: Path) -> ModelConfig:
+    """Writes the model `stub`, of one version, below a folder."""
+    path = folder / "stub"
+    path.mkdir()
+    write_version(path, 1)
+    return ModelConfig("stub", path)
+
+
 class Gate(SavedModel):
     """A model that runs only when the gate is open, and records its inputs."""
 

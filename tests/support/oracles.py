@@ -124,3 +124,39 @@ def minibatch_stddev(x, group):
         variance = ((members - members.mean(axis=0)) ** 2).mean(axis=0)
         y[n, :, :, -1] = np.sqrt(variance + 1e-8).mean()
     return y
+
+
+def convolution(x, weight):
+    """Correlates [N, H, W, C] with [3, 3, C, K], with zeros around the image; float64."""
+    x, weight = np.asarray(x, np.float64), np.asarray(weight, np.float64)
+    n, height, width, _ = x.shape
+    padded = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
+    y = np.zeros((n, height, width, weight.shape[3]))
+    for a in range(3):
+        for b in range(3):
+            y += padded[:, a : a + height, b : b + width] @ weight[a, b]
+    return y
+
+
+def convolution_input_gradient(dy, weight):
+    """The adjoint of `convolution` by x: every pixel of dy spreads its weights."""
+    dy, weight = np.asarray(dy, np.float64), np.asarray(weight, np.float64)
+    n, height, width, _ = dy.shape
+    padded = np.zeros((n, height + 2, width + 2, weight.shape[2]))
+    for a in range(3):
+        for b in range(3):
+            padded[:, a : a + height, b : b + width] += dy @ weight[a, b].T
+    return padded[:, 1:-1, 1:-1]
+
+
+def convolution_filter_gradient(x, dy):
+    """The adjoint of `convolution` by the weights: [3, 3, C, K]."""
+    x, dy = np.asarray(x, np.float64), np.asarray(dy, np.float64)
+    _, height, width, _ = x.shape
+    padded = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
+    gradient = np.zeros((3, 3, x.shape[3], dy.shape[3]))
+    for a in range(3):
+        for b in range(3):
+            shifted = padded[:, a : a + height, b : b + width]
+            gradient[a, b] = shifted.reshape(-1, x.shape[3]).T @ dy.reshape(-1, dy.shape[3])
+    return gradient

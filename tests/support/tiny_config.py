@@ -36,6 +36,7 @@ def tiny_config(label_dim: int = 0, **overrides: object) -> config.Config:
         "training.sample_kimg": 0.048,
         "training.sample_rows": 1,
         "training.sample_columns": 2,
+        "training.score_samples": 0,  # Each run would compile G and D once more.
     }
     values.update({name.replace("__", "."): value for name, value in overrides.items()})
     return config.override(presets.get("cards", IMAGE_SIZE, label_dim=label_dim), values)

@@ -325,7 +325,9 @@ def assert_moved_alike(before, ours, theirs):
     assert moved > len(before) // 3
 
 
-@pytest.mark.parametrize(("name", "optimizer"), [("SGD", Sgd), ("Adam", Adam)])
+@pytest.mark.parametrize(
+    ("name", "optimizer"), [("SGD", Sgd), pytest.param("Adam", Adam, marks=pytest.mark.slow)]
+)
 def test_iteration_equals_the_paper_in_float64(name, optimizer):
     networks = {}
     for network in ("generator", "discriminator"):

@@ -195,7 +195,7 @@ def test_a_cluster_of_one_needs_no_tf_config():
         ({"TF_SG2_JOB": ""}, "TF_SG2_JOB is not set"),
     ],
 )
-def test_a_pod_that_is_set_up_wrongly_is_told(change, message):
+def test_an_error_names_the_wrong_setting_of_a_pod(change, message):
     with pytest.raises(InputError, match=message):
         from_kubernetes({**kubernetes_environment(), **change})
 
@@ -262,7 +262,7 @@ def test_slurm_agrees_with_tensorflows_own_resolver(slurm, monkeypatch):
         ({"PATH": "/nowhere"}, "scontrol"),
     ],
 )
-def test_a_task_that_is_set_up_wrongly_is_told(slurm, change, message, monkeypatch):
+def test_an_error_names_the_wrong_setting_of_a_task(slurm, change, message, monkeypatch):
     environment = {**slurm[0], **change}
     monkeypatch.setenv("PATH", environment["PATH"])
     with pytest.raises(InputError, match=message):
@@ -293,7 +293,7 @@ def test_the_launcher_becomes_its_command():
     assert json.loads(value)["task"] == {"type": "worker", "index": 2}
 
 
-def test_the_launcher_alone_prints_tf_config_and_refuses_in_one_line():
+def test_the_launcher_without_a_command_prints_tf_config_or_one_error_line():
     printed = launched("kubernetes", **kubernetes_environment())
     assert json.loads(printed.stdout)["task"]["index"] == 2
     assert "launch kubernetes" in launched("--help").stdout
@@ -364,7 +364,7 @@ def test_the_batch_script_stops_before_its_time_is_up_and_requeues(slurm):
     assert log.read_text().count("term") == 1
 
 
-def test_the_batch_script_leaves_a_cancelled_job_alone(slurm):
+def test_the_batch_script_does_not_requeue_a_cancelled_job(slurm):
     code, requeued, log = run_batch(slurm, "signal", [signal.SIGTERM])
     assert (code, requeued) == (75, False)
     assert log.read_text().count("term") == 1

@@ -141,6 +141,11 @@ def copy_of(trained, tmp_path):
             r"another data set .* fingerprint: ",
         ),
         ({"data__source": "cards:count=41,seed=3,size=16x20"}, r"images: 40 -> 41"),
+        ({"data__holdout": 0.1}, r"data.holdout: 0.0 -> 0.1"),
+        (
+            {"data__heldout": "cards:count=5,seed=9,size=16x20"},
+            r"another data set .* heldout: None -> \{'images': 5, ",
+        ),
     ],
 )
 def test_resume_of_something_else_is_refused_with_the_differences(
@@ -187,6 +192,19 @@ def test_a_run_with_a_fingerprint_of_an_older_version_goes_on(trained, tmp_path,
     (run / "data.json").write_text(json.dumps({**old, "images": 39}))
     with pytest.raises(InputError, match="images: 39 -> 40"):
         train(tiny_config(), run, progress=False)
+
+
+def test_a_run_of_a_version_without_held_out_images_goes_on(trained, tmp_path):
+    run = copy_of(trained, tmp_path)
+    stored = json.loads((run / "config.json").read_text())
+    for field in ("holdout", "group", "heldout"):
+        del stored["data"][field]
+    (run / "config.json").write_text(json.dumps(stored))
+    description = json.loads((run / "data.json").read_text())
+    del description["heldout"]
+    (run / "data.json").write_text(json.dumps(description))
+    state = train(tiny_config(), run, progress=False)
+    assert int(state.iteration.numpy()) == 12
 
 
 @pytest.mark.parametrize("text", ["", "[]", "[1", '{"images": [' * 10])
@@ -321,7 +339,7 @@ def test_rollback_goes_on_with_another_random_stream_also_after_a_kill(
         np.testing.assert_array_equal(variable, again.variables()[name], err_msg=name)
 
 
-def test_rollbacks_come_to_an_end(trained, tmp_path, monkeypatch):
+def test_the_number_of_rollbacks_is_limited(trained, tmp_path, monkeypatch):
     poison(monkeypatch, iteration=13)
     monkeypatch.setattr(loop.rollback, "MOST", 1)
     with pytest.raises(DivergenceError, match="checkpoint-12; rolled back to it 1 times already"):
@@ -370,7 +388,7 @@ def test_checkpoint_without_counters_sets_them_to_zero(tmp_path):
     assert list(state.generator_skips.numpy()) == [0, 0]
 
 
-def test_a_log_forgets_what_comes_after_the_checkpoint(trained, tmp_path):
+def test_a_resume_removes_log_lines_after_the_checkpoint(trained, tmp_path):
     run = copy_of(trained, tmp_path)
     lines = (run / "log.jsonl").read_text()
     (run / "log.jsonl").write_text(lines + '{"kimg": 0.2, "time": 1.0}\n{"kimg": 0.3, "ti')

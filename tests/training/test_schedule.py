@@ -12,7 +12,7 @@ def test_steps_for_rounds_up_and_is_at_least_one():
 
 
 def test_schedule_counts_the_durations_of_a_configuration_in_iterations():
-    expected = Schedule(total=12, tick=2, checkpoint=6, sample=6)
+    expected = Schedule(total=12, tick=2, checkpoint=6, sample=6, metrics=6, lasting=0)
     assert schedule_of(tiny_config().training) == expected
 
 

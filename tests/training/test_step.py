@@ -157,7 +157,7 @@ def test_path_length_gradient_equals_the_formula():
     assert moved > len(variables) // 2
 
 
-def test_latents_depend_on_position_alone():
+def test_latents_depend_only_on_position():
     state = create_state(tiny_config(), tf.distribute.get_strategy())
 
     def draw(positions, phase=Phase.GENERATOR, seed=0):

@@ -40,7 +40,7 @@ def test_workers_are_compared():
     assert compare_workers([(0.5, 0.1), (1.5, 0.1)])["timing/worker_step_spread"] == 1.0
 
 
-def test_one_worker_is_compared_with_nobody():
+def test_a_single_worker_compares_nothing():
     times = StepTimes()
     times.add(0.1, 0.0)
     assert compare_workers([times.means()]) == {}

@@ -162,11 +162,41 @@ except (LostWorkerError, InputError) as error:
 """
 
 
-def meet(mode):
-    """Runs MEETING; returns worker 0's status, output and error, and worker 1's outputs."""
-    processes = [
+# Worker 0 works for three times as long as a worker may hang, and tells so or not.
+WORKING = """
+import sys, time
+from tf_sg2.training.run.devices import choose_strategy
+from tf_sg2.training.cluster.collectives import Workers
+from tf_sg2.training.cluster.tf_config import read_cluster
+from tf_sg2.training.cluster.watchdog import Watchdog
+cluster = read_cluster()
+strategy = choose_strategy("auto", cluster, 60.0)
+begun = []
+
+def work(still_working):
+    begun.append("work")
+    for _ in range(60):
+        time.sleep(0.2)
+        if sys.argv[1] == "tell":
+            still_working()
+
+with Watchdog(cluster, 4.0) as watchdog:
+    workers = Workers(strategy, cluster, watchdog)
+    watchdog.reached("the start")
+    workers.gather([0])
+    started = time.monotonic()
+    workers.wait_for_chief("the measurements", work)
+    watchdog.reached("the end")
+    workers.gather([0])
+    print(begun, time.monotonic() - started > 11, flush=True)
+"""
+
+
+def start_pair(code, *arguments):
+    """Starts a Python program in each task of a cluster of two; returns the processes."""
+    return [
         subprocess.Popen(
-            [sys.executable, "-c", MEETING, mode],
+            [sys.executable, "-c", code, *arguments],
             env=environment(task),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -174,6 +204,14 @@ def meet(mode):
         )
         for task in tasks(2)
     ]
+
+
+def meet(mode, program=MEETING):
+    """Runs a program in a pair.
+
+    Returns worker 0's status, output and error, and worker 1's outputs.
+    """
+    processes = start_pair(program, mode)
     try:
         output, said = processes[0].communicate(timeout=60)
         with contextlib.suppress(subprocess.TimeoutExpired):  # Do not wait for one that hangs.
@@ -206,6 +244,18 @@ def test_a_worker_that_hangs_fails_or_never_comes_is_named(mode, sentence):
     assert status == (-signal.SIGKILL if mode == "absent" else LOST_STATUS)
     assert said.startswith("error: worker 1 (127.0.0.1:")
     assert sentence in said
+
+
+def test_workers_wait_for_a_chief_that_tells_that_it_works():
+    status, output, said, theirs = meet("tell", WORKING)
+    assert status == 0, said
+    assert output.strip() == "['work'] True"
+    assert theirs[0].strip() == "[] True"
+
+
+def test_workers_do_not_wait_for_a_chief_that_hangs():
+    status, *_ = meet("silent", WORKING)
+    assert status == LOST_STATUS
 
 
 def test_workers_that_hang_together_end():
@@ -262,16 +312,7 @@ def test_nan_gradient_of_one_worker_skips_the_update_of_both(tmp_path):
         training__path_length_weight=0, training__r1_gamma=0, training__total_kimg=2 * 8 / 1000
     )
     path.write_text(to_json(short))
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", SPOILED, str(path), str(tmp_path / "run")],
-            env=environment(task),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for task in tasks(2)
-    ]
+    processes = start_pair(SPOILED, str(path), str(tmp_path / "run"))
     try:
         (ours, said), (theirs, _) = [process.communicate(timeout=240) for process in processes]
     finally:

@@ -78,10 +78,35 @@ def draw_card(
         InputError: if an argument is out of range, or a font is not installed.
     """
     check_request(seed, index, image_size, languages)
+    rng, design, fields = _begin(seed, index, languages)
+    return draw(rng, design, fields, image_size)
+
+
+def card_texts(seed: int, index: int, languages: Sequence[str] = LANGUAGES) -> dict[str, str]:
+    """Returns all texts of the person of card `index`, printed or not, without drawing."""
+    return _begin(seed, index, languages)[2]
+
+
+def _begin(
+    seed: int, index: int, languages: Sequence[str]
+) -> tuple[random.Random, Design, dict[str, str]]:
     # A string seeds Python's generator by its SHA-512, so every process draws the same card.
     rng = random.Random(f"tf_sg2 cards {seed} {index}")
     design = draw_design(rng, tuple(languages))
-    fields = person_fields(design.language, rng.getrandbits(48))
+    return rng, design, person_fields(design.language, rng.getrandbits(48))
+
+
+def draw(
+    rng: random.Random, design: Design, fields: dict[str, str], image_size: tuple[int, int]
+) -> Card:
+    """Returns the card of a design and a person.
+
+    Args:
+        rng: what is random in the paint; the order of the draws from it must not change.
+        design: the look of the card.
+        fields: all texts of the person, by field name.
+        image_size: (height, width) in pixels.
+    """
     height, width = image_size
     mm = _SHORT_SIDE_MM / min(height, width)
     sheet = lay_out(design, fields, width * mm, height * mm)

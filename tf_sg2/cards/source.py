@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tf_sg2.cards import fonts
-from tf_sg2.cards.card import LANGUAGES, Card, check_request, draw_card
+from tf_sg2.cards.card import LANGUAGES, Card, card_texts, check_request, draw_card
 from tf_sg2.config import parse_image_size
 from tf_sg2.config.whole_number import whole_number
 from tf_sg2.data.open import CARDS_PREFIX
@@ -18,6 +18,7 @@ from tf_sg2.errors import InputError
 LARGEST_COUNT = 10_000_000
 # Increase it with every change of the drawing: a run then refuses to resume on other images.
 _DRAWING_VERSION = 2
+_GROUPS = ("name", "company")
 
 
 class CardSource:
@@ -123,6 +124,24 @@ class CardSource:
     def label(self, index: int) -> np.ndarray:
         """Returns an empty vector, float32 [0], because cards have no labels."""
         return np.zeros(0, np.float32)
+
+    def split_keys(self, group: str) -> list[bytes]:
+        """Returns the key of each card for a split: its seed and index, or one of its texts.
+
+        Args:
+            group: "name" or "company"; "" for no group.
+
+        Raises:
+            InputError: for another group.
+        """
+        if not group:
+            return [f"card {self.seed} {index}".encode() for index in range(self._count)]
+        if group not in _GROUPS:
+            raise InputError(
+                f"cards have no group {group!r}; the groups are {' and '.join(_GROUPS)}"
+            )
+        texts = (card_texts(self.seed, i, self.languages)[group] for i in range(self._count))
+        return [text.encode() for text in texts]
 
     def fingerprint(self) -> str:
         """Returns a digest of the specification, and the versions of the drawing libraries."""

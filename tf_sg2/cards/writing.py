@@ -7,7 +7,7 @@ import json
 import multiprocessing
 import os
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,14 +15,14 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from tf_sg2.cards.card import LANGUAGES, draw_card
+from tf_sg2.cards.card import LANGUAGES, Card, draw_card
 from tf_sg2.cards.source import CardSource
 from tf_sg2.errors import InputError
 from tf_sg2.files import new_file, new_folder
 
 CARDS_FILE = "cards.json"
 # Cards per subfolder. A set of at most this number has no subfolders.
-_FOLDER_SIZE = 1000
+FOLDER_SIZE = 1000
 # Sets below this count are drawn by one process: starting more would take longer.
 _SERIAL_COUNT = 400
 
@@ -62,7 +62,10 @@ def write_cards(
     if os.path.lexists(out):
         raise InputError(f"{out} exists already; remove it, or give another --out")
     write = _write_zip if out.suffix.lower() == ".zip" else _write_folder
-    write(out, source, _drawn(source, processes))
+    draw_file = partial(
+        _draw_file, source.seed, source.image_size, source.languages, count > FOLDER_SIZE
+    )
+    write(out, source, draw_all(draw_file, count, processes))
     return out
 
 
@@ -81,13 +84,13 @@ def _write_zip(out: Path, source: CardSource, drawn: Iterator[tuple[bytes, dict]
     with new_file(out, replace=False) as file, zipfile.ZipFile(file, "w") as archive:
         entries = []
         for data, entry in drawn:
-            archive.writestr(_zip_entry(entry["file"], zipfile.ZIP_STORED), data)
+            archive.writestr(zip_entry(entry["file"], zipfile.ZIP_STORED), data)
             entries.append(entry)
         document = _document(source, entries)
-        archive.writestr(_zip_entry(CARDS_FILE, zipfile.ZIP_DEFLATED), document)
+        archive.writestr(zip_entry(CARDS_FILE, zipfile.ZIP_DEFLATED), document)
 
 
-def _zip_entry(name: str, compression: int) -> zipfile.ZipInfo:
+def zip_entry(name: str, compression: int) -> zipfile.ZipInfo:
     """Returns a zip entry without the time, so equal cards give equal zips."""
     entry = zipfile.ZipInfo(name)
     entry.compress_type = compression
@@ -96,23 +99,31 @@ def _zip_entry(name: str, compression: int) -> zipfile.ZipInfo:
 
 
 def _document(source: CardSource, entries: list[dict]) -> str:
-    head = {
-        "seed": source.seed,
-        "image_size": list(source.image_size),
-        "languages": list(source.languages),
-    }
+    return card_document(source.seed, source.image_size, source.languages, entries)
+
+
+def card_document(
+    seed: int, image_size: tuple[int, int], languages: Sequence[str], entries: list[dict]
+) -> str:
+    """Returns the text of `cards.json`."""
+    head = {"seed": seed, "image_size": list(image_size), "languages": list(languages)}
     lines = ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in entries)
     return f'{json.dumps(head)[:-1]}, "cards": [\n{lines}\n]}}\n'
 
 
-def _drawn(source: CardSource, processes: int | None) -> Iterator[tuple[bytes, dict]]:
-    """Yields the PNG and the JSON entry of every card in order, and shows a progress bar."""
-    count = len(source)
+def draw_all(
+    draw: Callable[[int], tuple[bytes, dict]], count: int, processes: int | None
+) -> Iterator[tuple[bytes, dict]]:
+    """Yields the PNG and the JSON entry of every card in order, and shows a progress bar.
+
+    Args:
+        draw: draws the card of a number, in any process.
+        count: number of cards.
+        processes: number of processes that draw. None chooses it from `count` and the number of
+            processors.
+    """
     if processes is None:
         processes = 1 if count < _SERIAL_COUNT else min(os.cpu_count() or 1, 8)
-    draw = partial(
-        _draw_file, source.seed, source.image_size, source.languages, count > _FOLDER_SIZE
-    )
     with tqdm(total=count, desc="cards", unit="card") as progress:
         if processes == 1:
             for index in range(count):
@@ -130,9 +141,19 @@ def _draw_file(
     seed: int, image_size: tuple[int, int], languages: tuple[str, ...], nested: bool, index: int
 ) -> tuple[bytes, dict]:
     card = draw_card(seed, index, image_size, languages)
+    return encoded(card, file_name(index, nested))
+
+
+def file_name(index: int, nested: bool) -> str:
+    """Returns the path of a card in its folder or zip."""
     name = f"{index:08}.png"
+    return f"{index // FOLDER_SIZE:05}/{name}" if nested else name
+
+
+def encoded(card: Card, name: str) -> tuple[bytes, dict]:
+    """Returns the PNG of a card, and its entry in `cards.json` under a file name."""
     entry = {
-        "file": f"{index // _FOLDER_SIZE:05}/{name}" if nested else name,
+        "file": name,
         "language": card.language,
         "orientation": card.orientation,
         "layout": card.layout,

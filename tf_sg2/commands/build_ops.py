@@ -9,7 +9,7 @@ from tf_sg2.commands.flags import CommandFlags, parse
 from tf_sg2.errors import InputError
 
 USAGE = """
-Compiles the native ops (upfirdn2d, bias_act) against the installed TensorFlow.
+Compiles the native ops (upfirdn2d, bias_act, conv2d) against the installed TensorFlow.
 
   tf-sg2 build-ops
   tf-sg2 build-ops --cuda=off

@@ -15,7 +15,7 @@ from tf_sg2.networks.precision import use_tf32
 
 USAGE = """
 Prints a table of versions, devices, the compiler and CUDA. It also shows which implementation
-upfirdn2d and bias_act use, and why. Attach the table to a problem report.
+upfirdn2d, bias_act and conv2d use, and why. Attach the table to a problem report.
 
   tf-sg2 doctor
 """
@@ -62,7 +62,7 @@ def _native_ops() -> list[tuple[str, str]]:
     why = reason or "it is built for this TensorFlow"
     if reason:
         why += f"; build it with `{loader.COMMAND}`"
-    rows = [(op, f"{name}: {why}") for op in ("upfirdn2d", "bias_act")]
+    rows = [(op, f"{name}: {why}") for op in ("upfirdn2d", "bias_act", "conv2d")]
     loaded = loader.load()
     if loaded.build is None:
         return [*rows, ("native build", "none")]

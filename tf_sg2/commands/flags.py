@@ -7,6 +7,7 @@ absl keeps one registry of flags per process. Commands do not use it: each has i
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
 
 from absl import flags as absl_flags
@@ -14,6 +15,13 @@ from absl import flags as absl_flags
 from tf_sg2.errors import InputError
 
 FlagValues = absl_flags.FlagValues
+
+# As in `tf_sg2.ops.implementation`, which imports TensorFlow and so is too slow for `--help`.
+OPS_CHOICES, OPS_VARIABLE = ("auto", "native", "tensorflow"), "TF_SG2_OPS"
+OPS_HELP = (
+    "Implementation of the ops: native, TensorFlow's own, or auto (native where they are built). "
+    f"Without it, ${OPS_VARIABLE} says it, else auto."
+)
 
 
 class CommandFlags:
@@ -80,6 +88,8 @@ def parse(
 ) -> FlagValues:
     """Returns the flags of `tf-sg2 COMMAND ARGUMENTS`.
 
+    Every command has the flag `--ops`. It holds for this process and for those that it starts.
+
     Args:
         command: name of the command, for messages.
         arguments: the command line after the command's name.
@@ -92,6 +102,7 @@ def parse(
     """
     flags = CommandFlags()
     define(flags)
+    flags.enum("ops", None, OPS_CHOICES, OPS_HELP)
     values = flags.values
     see_help = f"tf-sg2 {command} --help lists the flags"
     if any(argument in ("--help", "-h", "-help") for argument in arguments):
@@ -114,6 +125,8 @@ def parse(
     for name, help_text in flags.required.items():
         if not values[name].value:
             raise InputError(f"--{name} is needed: {help_text} ({see_help})")
+    if values.ops is not None:
+        os.environ[OPS_VARIABLE] = values.ops
     return values
 
 

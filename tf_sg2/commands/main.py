@@ -30,6 +30,15 @@ COMMANDS = {
         "tf_sg2.commands.interpolate:main",
         "make a looped animation through latent space",
     ),
+    "evaluate": (
+        "tf_sg2.serving.commands.evaluate:main",
+        "measure how good generated images are",
+    ),
+    "features": (
+        "tf_sg2.commands.features:main",
+        "say where weights of feature networks are, and check a file",
+    ),
+    "report": ("tf_sg2.commands.report:main", "show how runs went, as one HTML file"),
     "convert": (
         "tf_sg2.commands.convert:main",
         "convert networks from and to the files of other programs",

@@ -26,7 +26,9 @@ def define_run_flags(flags: CommandFlags) -> None:
     """Defines the flags that name a run and one of its checkpoints."""
     flags.string("run", None, "run directory of tf-sg2 train", required=True)
     flags.string(
-        "checkpoint", None, "iteration, name or path of a checkpoint; default: the newest one"
+        "checkpoint",
+        None,
+        "iteration, name or path of a checkpoint, or best; default: the newest one",
     )
 
 

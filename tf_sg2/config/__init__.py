@@ -14,6 +14,7 @@ from tf_sg2.config.convert import (
 from tf_sg2.config.image_size import base_size, parse_image_size
 from tf_sg2.config.schema import (
     SHARED_FIELDS,
+    AugmentConfig,
     Config,
     DataConfig,
     DiscriminatorConfig,
@@ -25,6 +26,7 @@ from tf_sg2.config.schema import (
 
 __all__ = [
     "SHARED_FIELDS",
+    "AugmentConfig",
     "Config",
     "DataConfig",
     "DiscriminatorConfig",

@@ -22,14 +22,18 @@ from tf_sg2.config.field_types import (
     ImageChannels,
     ImageSize,
     JsonObject,
+    Names,
     NonNegativeFloat,
     NonNegativeInt,
+    Pipe,
+    Policy,
     PositiveFloat,
     PositiveFloatOrNone,
     PositiveInt,
     PositiveIntOrNone,
     ResampleFilter,
     Seed,
+    Share,
 )
 from tf_sg2.config.image_size import base_size
 from tf_sg2.config.messages import raises_input_error
@@ -209,6 +213,28 @@ class DataConfig:
 
     source: str = Field(default="", description="the same as --data")
     mirror: bool = Field(default=False, description="true mirrors images left to right, at random")
+    holdout: Share = Field(
+        default=0.0, description="share of the images that is held out, never trained on"
+    )
+    group: str = Field(
+        default="",
+        description="column of groups.csv; images of one group are held out together or not at all",
+    )
+    heldout: str = Field(
+        default="", description="another data set of held-out images, instead of data.holdout"
+    )
+
+    def __post_init__(self) -> None:
+        if self.holdout and self.heldout:
+            raise InputError(
+                f"data.holdout is {self.holdout:g} and data.heldout is {self.heldout}; hold out a "
+                "share, or give held-out images, not both"
+            )
+        if self.group and not self.holdout:
+            raise InputError(
+                f"data.group is {self.group} but data.holdout is 0; set data.holdout, because a "
+                "group only decides what is held out"
+            )
 
 
 @raises_input_error
@@ -258,11 +284,43 @@ class TrainingConfig:
     tick_kimg: PositiveFloat = Field(default=4.0, description="kimg between lines of the log")
     checkpoint_kimg: PositiveFloat = Field(default=200.0, description="kimg between checkpoints")
     checkpoints_kept: PositiveInt = Field(default=5, description="number of checkpoints to keep")
+    checkpoints_every_kimg: PositiveFloatOrNone = Field(
+        default=None,
+        description="kimg between checkpoints that are never removed, or none for no such ones",
+    )
     sample_kimg: PositiveFloat = Field(default=200.0, description="kimg between sample pictures")
     sample_rows: PositiveInt = Field(default=4, description="rows of a sample picture")
     sample_columns: PositiveInt = Field(default=8, description="columns of a sample picture")
     sample_truncation_psi: Float = Field(
         default=0.7, description="truncation psi of the samples; samples with psi 1 are written too"
+    )
+    metrics: Names = Field(
+        default=(),
+        description="metrics that are computed during training, such as fd,pr; none without",
+    )
+    metrics_kimg: PositiveFloatOrNone = Field(
+        default=None,
+        description="kimg between measurements: metrics and scores of D; none: as the samples",
+    )
+    metrics_samples: PositiveIntOrNone = Field(
+        default=None,
+        description="generated images per metric; none for the number that tf-sg2 evaluate takes",
+    )
+    metrics_features: str = Field(
+        default="ppocr",
+        description="network that sees the images: ppocr, inception, vgg16 or a path of .onnx",
+    )
+    metrics_weights: Names = Field(
+        default=(),
+        description="weight files that the metrics need, as --feature_weights of tf-sg2 evaluate",
+    )
+    best_metric: str = Field(
+        default="",
+        description="result, such as fd_ppocr, whose best checkpoint is kept apart; empty: none",
+    )
+    score_samples: NonNegativeInt = Field(
+        default=500,
+        description="images of each kind whose scores by D are recorded, 0 for no scores",
     )
 
     def __post_init__(self) -> None:
@@ -271,6 +329,60 @@ class TrainingConfig:
                 f"training.batch_size {self.batch_size} is not a multiple of "
                 f"training.accumulation_steps {self.accumulation_steps}; change one of them"
             )
+
+
+@raises_input_error
+@dataclass(frozen=True, config=SETTINGS)
+class AugmentConfig:
+    """Augmentation of the images that enter the discriminator.
+
+    Source: Karras et al. 2020 (limited data), appendix B; Zhao et al. 2020 for `diffaugment`.
+    """
+
+    mode: Literal["none", "ada", "fixed", "diffaugment"] = Field(
+        default="none",
+        description="none; ada adapts the probability; fixed keeps it; diffaugment",
+    )
+    pipe: Pipe = Field(default="bgc", description="transforms of ada and fixed, by their initials")
+    policy: Policy = Field(
+        default="color,translation,cutout", description="transforms of diffaugment"
+    )
+    probability: Fraction = Field(
+        default=0.0, description="first probability of each transform with ada, and that of fixed"
+    )
+    target: Float = Field(default=0.6, description="mean sign of D(real) that ada aims at")
+    interval: PositiveInt = Field(
+        default=4, description="iterations between adjustments of the probability"
+    )
+    kimg: PositiveFloat = Field(
+        default=500.0, description="kimg in which the probability can go from 0 to 1"
+    )
+    transfer_kimg: PositiveFloat = Field(
+        default=100.0, description="the same in a run that starts with --init_from"
+    )
+    xint_max: Fraction = Field(default=0.125, description="largest whole-pixel shift, a share")
+    scale_std: NonNegativeFloat = Field(default=0.2, description="deviation of log2 of the scale")
+    rotate_max: Fraction = Field(default=1.0, description="largest rotation, a share of 180°")
+    aniso_std: NonNegativeFloat = Field(
+        default=0.2, description="deviation of log2 of the anisotropic scale"
+    )
+    xfrac_std: NonNegativeFloat = Field(default=0.125, description="deviation of shifts, a share")
+    brightness_std: NonNegativeFloat = Field(default=0.2, description="deviation of brightness")
+    contrast_std: NonNegativeFloat = Field(default=0.5, description="deviation of log2 of contrast")
+    hue_max: Fraction = Field(default=1.0, description="largest rotation of hue, a share of 180")
+    saturation_std: NonNegativeFloat = Field(
+        default=1.0, description="deviation of log2 of saturation"
+    )
+    imgfilter_std: NonNegativeFloat = Field(
+        default=1.0, description="deviation of log2 of each band's factor"
+    )
+    noise_std: NonNegativeFloat = Field(default=0.1, description="deviation of the noise level")
+    cutout_size: Fraction = Field(default=0.5, description="side of the cut rectangle, a share")
+
+    @property
+    def adapt_interval(self) -> int:
+        """Iterations between adjustments; 0 where the probability stays."""
+        return self.interval if self.mode == "ada" else 0
 
 
 @raises_input_error
@@ -284,6 +396,7 @@ class Config:
     discriminator_optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
     data: DataConfig = Field(default_factory=DataConfig)
     training: TrainingConfig = Field(default_factory=TrainingConfig)
+    augment: AugmentConfig = Field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
         for key in SHARED_FIELDS:

@@ -1,4 +1,4 @@
-"""A zip of images, with labels from the official `dataset.json` at its top.
+"""A zip of images, with labels from the official `dataset.json` and groups from `groups.csv`.
 
 `zipfile` reads the directory once. Entries are then read with positional reads on one file
 descriptor. These share no file position, so several threads read at once without a lock. The
@@ -14,6 +14,7 @@ import zlib
 
 from tf_sg2.data.decode import MAX_BYTES, SUFFIXES, too_large
 from tf_sg2.data.labels import LABEL_FILE, Labels, parse_labels, refuse_nested
+from tf_sg2.data.split.groups import GROUP_FILE, Groups
 from tf_sg2.errors import InputError
 from tf_sg2.files import open_regular
 
@@ -47,6 +48,7 @@ class ArchiveFiles:
         self._entries = []
         self.ignored: list[str] = []
         self._label_entry = None
+        self._group_entry = None
         for entry in sorted(entries, key=lambda entry: entry.filename):
             name = _name(entry)
             parts = name.split("/")
@@ -56,6 +58,8 @@ class ArchiveFiles:
             base = parts[-1]
             if name == LABEL_FILE:
                 self._label_entry = entry
+            elif name == GROUP_FILE:
+                self._group_entry = entry
             elif base.lower().endswith(SUFFIXES):
                 self._check(entry)
                 self._entries.append(entry)
@@ -83,6 +87,13 @@ class ArchiveFiles:
         return parse_labels(
             self._read(self._label_entry), self.names, self._where(self._label_entry)
         )
+
+    def groups(self) -> Groups | None:
+        """Returns the groups of the zip's `groups.csv`, if it has one."""
+        if self._group_entry is None:
+            return None
+        self._check(self._group_entry)
+        return Groups(self._read(self._group_entry), self._where(self._group_entry))
 
     def content(self) -> list[str]:
         """Returns the name, size and CRC-32 of every image, one line per image."""

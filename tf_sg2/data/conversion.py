@@ -12,18 +12,20 @@ import io
 import json
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
 from tf_sg2.config.image_size import base_size
-from tf_sg2.data import decode, kind_of, open_source, output, resize
+from tf_sg2.data import decode, kind_of, output, resize
 from tf_sg2.data.labels import Labels
 from tf_sg2.data.output import Sample
 from tf_sg2.data.source import ImageSource
+from tf_sg2.data.split.groups import Groups, file_keys
 from tf_sg2.data.tfrecord import official_levels
 from tf_sg2.errors import InputError, printable
 
@@ -137,16 +139,35 @@ class Report:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Candidates:
-    """The images of any source, not yet checked."""
+class Candidates:
+    """The images of any source, not yet checked.
+
+    Attributes:
+        names: name of each image.
+        where: returns the name of image `index` for messages.
+        load: decodes image `index`.
+        labels: labels of all images.
+        keys: returns the key of each image by the name of a group; "" for no group.
+        groups: the groups of a folder or a zip; None without.
+        ignored: files whose suffix is not an image's.
+        channels: number of channels that `load` gives.
+        encoded: whether the source holds image files.
+    """
 
     names: list[str]
     where: Callable[[int], str]
     load: Callable[[int], decode.Decoded]
     labels: Labels
+    keys: Callable[[str], list[bytes]]
+    groups: Groups | None
     ignored: list[str]
     channels: int
     encoded: bool
+
+    def group_text(self, names: list[str], indices: list[int]) -> str:
+        """Returns the text of `groups.csv` for the images `indices` under new names."""
+        assert self.groups is not None
+        return self.groups.renamed(names, [self.names[index] for index in indices])
 
 
 def convert(
@@ -180,6 +201,26 @@ def convert(
         InputError: if the source cannot be opened, has damaged TFRecords or no usable image; or
             if `dest` exists or cannot be written.
     """
+    image_channels = check_options(source, dest, image_size, crop, image_channels, max_images)
+    candidates = open_candidates(source, image_channels, image_size)
+    size = image_size or first_size(source, candidates)
+    if dest is not None:
+        output.check_free(source, dest, size)
+    report = Report(source, dest, size, candidates.channels, candidates.labels.dim)
+    indices = range(len(candidates.names))
+    run(candidates, report, dest, indices, crop, bool(image_size), max_images)
+    return report
+
+
+def check_options(
+    source: str,
+    dest: str | None,
+    image_size: tuple[int, int] | None,
+    crop: str,
+    image_channels: int | None,
+    max_images: int | None,
+) -> int | None:
+    """Refuses unusable options of `convert`; returns the number of channels to read."""
     if crop not in resize.CROPS:
         raise InputError(f"crop must be one of {', '.join(resize.CROPS)}, not {crop!r}")
     if image_channels not in (None, *decode.CHANNEL_COUNTS):
@@ -191,18 +232,28 @@ def convert(
             f"the size {image_size[0]}x{image_size[1]} is more than "
             f"{decode.MAX_PIXELS // 10**6} megapixels; choose a smaller one"
         )
-    if dest is not None:
-        output.check_free(source, dest, image_size)
-        image_channels = image_channels or 3
-    candidates = _candidates(source, image_channels, image_size)
-    size = image_size or _first_size(source, candidates)
-    if dest is not None:
-        output.check_free(source, dest, size)
+    if dest is None:
+        return image_channels
+    output.check_free(source, dest, image_size)
+    return image_channels or 3
+
+
+def run(
+    candidates: Candidates,
+    report: Report,
+    dest: str | None,
+    indices: Sequence[int],
+    crop: str,
+    resizes: bool,
+    max_images: int | None = None,
+) -> None:
+    """Checks the images `indices`, writes them to `dest` if it is given, and fills the report."""
+    size = report.image_size
     as_png = dest is not None and not output.is_records(dest)
 
     def prepare(index: int) -> tuple[Sample, list[str]]:
         decoded = candidates.load(index)
-        if image_size is None and (decoded.image.height, decoded.image.width) != size:
+        if not resizes and (decoded.image.height, decoded.image.width) != size:
             raise InputError(
                 f"{candidates.where(index)} is {decoded.image.height}x{decoded.image.width} "
                 f"(height x width), the first image is {size[0]}x{size[1]}; "
@@ -212,7 +263,6 @@ def convert(
         sample = Sample(index, image, encode_png(image) if as_png else b"")
         return sample, [*decoded.treatments, *treatments]
 
-    report = Report(source, dest, size, candidates.channels, candidates.labels.dim)
     report.encoded = candidates.encoded
     report.ignored = candidates.ignored
 
@@ -220,16 +270,29 @@ def convert(
         report.files = files
         return report.to_json()
 
-    with contextlib.closing(_samples(candidates.names, prepare, report, max_images)) as samples:
+    names = candidates.names
+    groups = None if candidates.groups is None else candidates.group_text
+    with contextlib.closing(_samples(names, indices, prepare, report, max_images)) as samples:
         if dest is None:
             for _ in samples:
                 pass
         else:
-            output.write(dest, samples, size, candidates.labels, finished)
-    return report
+            output.write(dest, samples, size, candidates.labels, finished, groups)
 
 
-def _candidates(spec: str, channels: int | None, image_size: tuple[int, int] | None) -> _Candidates:
+def open_candidates(
+    spec: str, channels: int | None, image_size: tuple[int, int] | None
+) -> Candidates:
+    """Opens the images of any source.
+
+    Args:
+        spec: a specification for `tf_sg2.data.open_source`.
+        channels: 1, 3 or 4; None takes the number that training would read.
+        image_size: (height, width) of the level to read; None takes the highest one.
+
+    Raises:
+        InputError: if the source cannot be opened, or has damaged TFRecords or no image.
+    """
     kind = kind_of(spec)
     if kind == "folder" or kind == "archive":
         from tf_sg2.data.archive import ArchiveFiles
@@ -239,7 +302,7 @@ def _candidates(spec: str, channels: int | None, image_size: tuple[int, int] | N
         files = FolderFiles(spec) if kind == "folder" else ArchiveFiles(spec)
         if not files.names:
             raise no_images(spec)
-        labels = files.labels()
+        labels, groups = files.labels(), files.groups()
         if channels is None:
             channels = channels_of(files, read_headers(files, skip_bad=True))
 
@@ -248,21 +311,26 @@ def _candidates(spec: str, channels: int | None, image_size: tuple[int, int] | N
             decode.verify(data, where)
             return decode.decode(data, where, channels)
 
-        return _Candidates(files.names, files.where, load, labels, files.ignored, channels, True)
-    source: ImageSource
-    if kind == "tfrecord":
-        from tf_sg2.data.tfrecord import TFRecordSource
+        by_file = partial(file_keys, spec, files.names, groups)
+        return Candidates(
+            files.names, files.where, load, labels, by_file, groups, files.ignored, channels, True
+        )
+    from tf_sg2.cards import CardSource
+    from tf_sg2.data.tfrecord import TFRecordSource
 
+    source: TFRecordSource | CardSource
+    if kind == "tfrecord":
         records = TFRecordSource(spec, image_size)
         records.verify()
         names, labels = [records.where(index) for index in range(len(records))], records.labels
         source = records
     else:
-        source = open_source(spec)
+        source = CardSource.from_spec(spec)
         names, labels = [f"image {index} of {spec}" for index in range(len(source))], Labels()
     channels = channels or source.image_channels
     load_pixels = _loader(source, channels)
-    return _Candidates(names, names.__getitem__, load_pixels, labels, [], channels, False)
+    where, keys = names.__getitem__, source.split_keys
+    return Candidates(names, where, load_pixels, labels, keys, None, [], channels, False)
 
 
 def _loader(source: ImageSource, channels: int) -> Callable[[int], decode.Decoded]:
@@ -274,7 +342,12 @@ def _loader(source: ImageSource, channels: int) -> Callable[[int], decode.Decode
     return load
 
 
-def _first_size(source: str, candidates: _Candidates) -> tuple[int, int]:
+def first_size(source: str, candidates: Candidates) -> tuple[int, int]:
+    """Returns (height, width) of the first usable image.
+
+    Raises:
+        InputError: if no image is usable.
+    """
     first_error = None
     for index in range(len(candidates.names)):
         try:
@@ -291,31 +364,32 @@ def _nothing_usable(source: str, first_reason: str) -> InputError:
 
 def _samples(
     names: list[str],
+    indices: Sequence[int],
     prepare: Callable[[int], tuple[Sample, list[str]]],
     report: Report,
     max_images: int | None,
 ) -> Generator[Sample, None, None]:
     """Yields the usable images in order, and adds every image to the report."""
-    progress = tqdm(total=len(names), desc=printable(report.source), unit="image", disable=None)
+    progress = tqdm(total=len(indices), desc=printable(report.source), unit="image", disable=None)
     with progress, ThreadPoolExecutor(_THREADS) as pool:
         ahead: deque[Future] = deque()
         submitted = 0
-        for name in names:
+        for index in indices:
             if report.images_usable == max_images:
                 break
-            while submitted < len(names) and len(ahead) < 4 * _THREADS:
-                ahead.append(pool.submit(prepare, submitted))
+            while submitted < len(indices) and len(ahead) < 4 * _THREADS:
+                ahead.append(pool.submit(prepare, indices[submitted]))
                 submitted += 1
             report.images_found += 1
             progress.update()
             try:
                 sample, treatments = ahead.popleft().result()
             except InputError as error:
-                report.left_out.append((name, str(error)))
+                report.left_out.append((names[index], str(error)))
                 continue
             report.images_usable += 1
             report.treatments.update(treatments)
-            report.origins.append(name)
+            report.origins.append(names[index])
             yield sample
     if not report.images_usable:
         raise _nothing_usable(report.source, report.left_out[0][1])

@@ -15,6 +15,7 @@ import numpy as np
 from tf_sg2.data import decode
 from tf_sg2.data.labels import Labels
 from tf_sg2.data.source import CONVERT_FIRST
+from tf_sg2.data.split.groups import Groups, file_keys
 from tf_sg2.errors import InputError
 
 HEADERS_CHECKED = 256
@@ -47,6 +48,14 @@ class EncodedFiles(Protocol):
 
     def labels(self) -> Labels:
         """Returns the labels of all files.
+
+        Raises:
+            InputError: if they are malformed.
+        """
+        ...
+
+    def groups(self) -> Groups | None:
+        """Returns the groups of the files, if there are any.
 
         Raises:
             InputError: if they are malformed.
@@ -125,6 +134,11 @@ class EncodedSource:
     def label(self, index: int) -> np.ndarray:
         """Returns the label of image `index`, float32 [label_dim]."""
         return self._labels.row(index)
+
+    def split_keys(self, group: str) -> list[bytes]:
+        """Returns the key of each image for a split: the path of its file, or its group."""
+        groups = self._files.groups() if group else None
+        return file_keys(self.name, self._files.names, groups, group)
 
     def fingerprint(self) -> str:
         """Returns a digest of the files' names and contents and of the labels."""

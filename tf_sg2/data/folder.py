@@ -19,6 +19,7 @@ from pathlib import Path
 from tf_sg2.custom_ops.cache import user_cache
 from tf_sg2.data.decode import MAX_BYTES, SUFFIXES, too_large
 from tf_sg2.data.labels import LABEL_FILE, Labels, parse_labels, refuse_nested
+from tf_sg2.data.split.groups import GROUP_FILE, Groups
 from tf_sg2.errors import InputError
 from tf_sg2.files import new_file, open_regular
 
@@ -54,6 +55,8 @@ class FolderFiles:
                 name = (relative / file).as_posix()
                 if file.lower().endswith(SUFFIXES):
                     self.names.append(name)
+                elif name == GROUP_FILE:
+                    continue
                 elif not file.endswith(".json") or (file == LABEL_FILE and name != LABEL_FILE):
                     self.ignored.append(name)
         self.names.sort()
@@ -74,6 +77,13 @@ class FolderFiles:
             refuse_nested(self.ignored, self._root)
             return Labels()
         return parse_labels(self._read(LABEL_FILE), self.names, str(path))
+
+    def groups(self) -> Groups | None:
+        """Returns the groups of the folder's `groups.csv`, if it has one."""
+        path = self._root / GROUP_FILE
+        if not os.path.lexists(path):
+            return None
+        return Groups(self._read(GROUP_FILE), str(path))
 
     def content(self) -> list[str]:
         """Returns the name and the SHA-256 of every file, one line per file."""

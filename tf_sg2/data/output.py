@@ -1,7 +1,8 @@
 """Writes a converted data set completely or not at all: a folder or a zip of PNGs, or TFRecords.
 
 PNG files have the names of the official data tool (`00000/img00000000.png`), with the labels in
-`dataset.json`. All files are written into a hidden folder beside the target, and then moved.
+`dataset.json` and the groups in `groups.csv`. All files are written into a hidden folder beside the
+target, and then moved.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from PIL import Image
 
 from tf_sg2.data.decode import Decoded
 from tf_sg2.data.labels import LABEL_FILE, Labels, format_labels
+from tf_sg2.data.split.groups import GROUP_FILE
 from tf_sg2.data.tfrecord import SUFFIXES, labels_path, output_paths, write_labels, write_levels
 from tf_sg2.errors import InputError
 from tf_sg2.files import move_new
 
 REPORT_FILE = "report.json"
+_GroupText = Callable[[list[str], list[int]], str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +93,7 @@ def write(
     image_size: tuple[int, int],
     labels: Labels,
     report: Callable[[list[str]], bytes],
+    groups: _GroupText | None = None,
 ) -> None:
     """Writes a data set and its report.
 
@@ -99,6 +103,8 @@ def write(
         image_size: (height, width) of the images.
         labels: labels of all images of the source.
         report: called after all samples with the names of the TFRecord files; returns the report.
+        groups: returns the text of `groups.csv` from the names that were written and the indices of
+            their images in the source; None writes none. TFRecords have no names, so no groups.
 
     Raises:
         InputError: if the target exists or cannot be written. Then no file is left behind.
@@ -116,7 +122,7 @@ def write(
         else:
             written = [staged]
             write_into = _write_zip if path.suffix.lower() == ".zip" else _write_folder
-            write_into(staged, samples, labels)
+            write_into(staged, samples, labels, groups)
             text = report([])
         report_file = Path(report_path(str(staged)))
         report_file.write_bytes(text)
@@ -162,18 +168,25 @@ def _write_records(
     return [labels_path(path)]
 
 
-def _write_zip(path: Path, samples: Iterator[Sample], labels: Labels) -> None:
+def _write_zip(
+    path: Path, samples: Iterator[Sample], labels: Labels, groups: _GroupText | None
+) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        _write_pngs(partial(_create_entry, archive), samples, labels)
+        _write_pngs(partial(_create_entry, archive), samples, labels, groups)
 
 
-def _write_folder(path: Path, samples: Iterator[Sample], labels: Labels) -> None:
+def _write_folder(
+    path: Path, samples: Iterator[Sample], labels: Labels, groups: _GroupText | None
+) -> None:
     path.mkdir()
-    _write_pngs(partial(_create_file, path), samples, labels)
+    _write_pngs(partial(_create_file, path), samples, labels, groups)
 
 
 def _write_pngs(
-    create: Callable[[str], IO[bytes]], samples: Iterator[Sample], labels: Labels
+    create: Callable[[str], IO[bytes]],
+    samples: Iterator[Sample],
+    labels: Labels,
+    groups: _GroupText | None,
 ) -> None:
     names, indices = [], []
     for count, sample in enumerate(samples):
@@ -185,6 +198,9 @@ def _write_pngs(
         with create(LABEL_FILE) as file:
             for piece in format_labels(names, labels.take(indices)):
                 file.write(piece.encode())
+    if groups is not None:
+        with create(GROUP_FILE) as file:
+            file.write(groups(names, indices).encode("utf-8", "surrogateescape"))
 
 
 def _create_entry(archive: zipfile.ZipFile, name: str) -> IO[bytes]:

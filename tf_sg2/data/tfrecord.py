@@ -130,6 +130,11 @@ class RecordFile:
     def __len__(self) -> int:
         return len(self._starts)
 
+    def split_keys(self) -> list[bytes]:
+        """Returns the length and the checksum of each record's data, as bytes."""
+        frames = zip(self._lengths, self.checksums, strict=True)
+        return [_LENGTH.pack(length, checksum) for length, checksum in frames]
+
     def where(self, index: int) -> str:
         """Returns the name of record `index` for messages."""
         return f"record {index} of {self.path}"
@@ -236,6 +241,21 @@ class TFRecordSource:
             digest.update(np.asarray(file.checksums, "<u4").tobytes())
         digest.update(self.labels.content())
         return digest.hexdigest()
+
+    def split_keys(self, group: str) -> list[bytes]:
+        """Returns the key of each image for a split: the length and the checksum of its record.
+
+        Records have no names. Their index would change when records are added before them.
+
+        Raises:
+            InputError: if a group is named, because records have none.
+        """
+        if group:
+            raise InputError(
+                f"{self.name} is TFRecords, which have no groups; divide the images before they "
+                "are converted, or leave the group out"
+            )
+        return [key for file in self._files for key in file.split_keys()]
 
     def verify(self) -> None:
         """Verifies the checksum of every record with TensorFlow's reader; reads all data.

@@ -6,10 +6,19 @@ KID only where the features are pool3 of the 2015 Inception graph.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from tf_sg2.errors import InputError
 from tf_sg2.metrics.checks import blocks, checked_pair
+
+
+class KernelSpread(NamedTuple):
+    """The kernel distance over random subsets: its mean, and how far the subsets spread."""
+
+    mean: float
+    std: float  # population standard deviation over the subsets
 
 
 def kernel_distance(
@@ -39,6 +48,35 @@ def kernel_distance(
 
     Source: `compute_kid` of stylegan2-ada-pytorch.
     """
+    return kernel_distance_spread(real, generated, subsets, subset_size, seed, dtype).mean
+
+
+def kernel_distance_spread(
+    real: np.ndarray,
+    generated: np.ndarray,
+    subsets: int = 100,
+    subset_size: int = 1000,
+    seed: int = 0,
+    dtype: type = np.float64,
+) -> KernelSpread:
+    """Returns the mean of `kernel_distance`, and the standard deviation over its subsets.
+
+    The deviation is divided by the number of subsets, as torch-fidelity and `numpy.std` do. It
+    describes one subset. The mean of independent subsets would vary less.
+
+    Args:
+        real: as in `kernel_distance`.
+        generated: as in `kernel_distance`.
+        subsets: as in `kernel_distance`.
+        subset_size: as in `kernel_distance`.
+        seed: as in `kernel_distance`.
+        dtype: as in `kernel_distance`.
+
+    Raises:
+        InputError: as `kernel_distance`.
+
+    Source: Bińkowski et al. 2018, section 4 (a mean over blocks, with its deviation).
+    """
     real, generated = checked_pair(real, generated)
     size = min(len(real), len(generated), subset_size)
     if size < 2 or subsets < 1:
@@ -47,14 +85,15 @@ def kernel_distance(
             f"subsets of {size}"
         )
     random = np.random.RandomState(seed)
-    total = 0.0
+    distances = []
     for _ in range(subsets):
         x: np.ndarray = generated[random.choice(len(generated), size, replace=False)].astype(dtype)
         y: np.ndarray = real[random.choice(len(real), size, replace=False)].astype(dtype)
         within = _kernel(x, x) + _kernel(y, y)
         between = _kernel(x, y)
-        total += (within.sum() - np.trace(within)) / (size - 1) - between.sum() * 2 / size
-    return float(total / subsets / size)
+        unbiased = (within.sum() - np.trace(within)) / (size - 1) - between.sum() * 2 / size
+        distances.append(float(unbiased) / size)
+    return KernelSpread(float(np.mean(distances)), float(np.std(distances)))
 
 
 def kernel_distance_of_all(

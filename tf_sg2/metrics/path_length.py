@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tf_sg2.errors import InputError
+from tf_sg2.metrics import conventions
 
 EPSILON = 1e-4  # The step in the official metrics.
 DETECTOR_SIZE = 256  # Larger images are averaged down to about this before they are compared.
-CONVENTIONS = ("pytorch", "tensorflow1")
+BATCH_PAIRS = 4  # As many as the TensorFlow metrics of StyleGAN2 take per GPU.
 
 
 class Path(NamedTuple):
@@ -75,10 +76,19 @@ def filtered_mean(distances: np.ndarray) -> float:
             f"path lengths must be finite and at least one; of {distances.size} "
             f"{int(np.isfinite(distances).sum())} are finite"
         )
-    low = np.percentile(distances, 1, method="lower")
-    high = np.percentile(distances, 99, method="higher")
+    low, high = percentile_bounds(distances)
     kept = distances[(low <= distances) & (distances <= high)]
     return float(kept.mean(dtype=np.float64))
+
+
+def percentile_bounds(distances: np.ndarray) -> tuple[np.floating, np.floating]:
+    """Returns the values between which `filtered_mean` keeps distances, both included.
+
+    Args:
+        distances: float [N], at least one.
+    """
+    low = np.percentile(distances, 1, method="lower")
+    return low, np.percentile(distances, 99, method="higher")
 
 
 def detector_images(images: np.ndarray, crop: bool, convention: str = "pytorch") -> np.ndarray:
@@ -96,7 +106,7 @@ def detector_images(images: np.ndarray, crop: bool, convention: str = "pytorch")
     Source: `PPLSampler` of stylegan2-ada-pytorch, `ppl` of StyleGAN2. They take square images;
     here each axis has its own eighths.
     """
-    _check_convention(convention)
+    conventions.check(convention)
     images = np.asarray(images, np.float32)
     if images.ndim != 4 or images.shape[3] not in (1, 3):
         raise InputError(
@@ -168,18 +178,8 @@ def path_lengths(
     return np.asarray(distance(first, second)) / np.float32(epsilon) ** 2
 
 
-def perceptual_path_length(
-    generator: Any,
-    distance: Callable,
-    name: str = "ppl2_wend",
-    pairs: int = 50_000,
-    batch_size: int = 4,
-    labels: np.ndarray | None = None,
-    seed: int = 0,
-    epsilon: float = EPSILON,
-    convention: str = "pytorch",
-) -> float:
-    """Returns the filtered mean of the path lengths of many pairs of latents.
+class PathSampler:
+    """Path lengths of the pairs of latents of a seed.
 
     Each batch has its own draws, a function of the seed and the batch's first pair. Per batch
     they are t, then both latents in one block, then the labels, then one noise for all images.
@@ -189,7 +189,6 @@ def perceptual_path_length(
         distance: as in `path_lengths`; the official metric takes LPIPS of VGG16, which is
             `LPIPS("vgg16", weights).of_pixels`.
         name: a key of `PATHS`.
-        pairs: 50,000 in the official metrics.
         batch_size: pairs per batch; images of a batch share their noise.
         labels: of the training images, [M, label_dim]; one is drawn per pair. None without
             labels.
@@ -198,40 +197,100 @@ def perceptual_path_length(
         convention: "pytorch" takes the first half of the latents as starts. "tensorflow1" takes
             every other one, and differs in `detector_images`.
 
+    Call: (first pair, a multiple of `batch_size`; count) -> float32 [count].
+
     Raises:
         InputError: for an unknown name or convention, or no pairs.
     """
-    _check_convention(convention)
-    if name not in PATHS:
-        raise InputError(f"there is no path length {name!r}; take one of {', '.join(PATHS)}")
+
+    def __init__(
+        self,
+        generator: Any,
+        distance: Callable,
+        name: str = "ppl2_wend",
+        batch_size: int = BATCH_PAIRS,
+        labels: np.ndarray | None = None,
+        seed: int = 0,
+        epsilon: float = EPSILON,
+        convention: str = "pytorch",
+    ):
+        conventions.check(convention)
+        if name not in PATHS:
+            raise InputError(f"there is no path length {name!r}; take one of {', '.join(PATHS)}")
+        if batch_size < 1:
+            raise InputError(f"batch_size is {batch_size}; it must be at least 1")
+        import tensorflow as tf  # The maths above does without.
+
+        self.distance, self.name, self.batch_size = distance, name, batch_size
+        self.labels, self.seed = labels, seed
+        self.epsilon, self.convention = epsilon, convention
+        self.z_dim = generator.config.z_dim
+        self.mapping = tf.function(
+            lambda z, given: generator.mapping(z, given), reduce_retracing=True
+        )
+        self.synthesis = tf.function(
+            lambda w, seeds: generator.synthesis(w, noise_seeds=seeds), reduce_retracing=True
+        )
+
+    def __call__(
+        self, first: int, count: int, step: Callable[[int], None] | None = None
+    ) -> np.ndarray:
+        """Returns the lengths of pairs `first` to `first + count`; calls `step` per batch."""
+        lengths = []
+        for start in range(first, first + count, self.batch_size):
+            lengths.append(self._batch(start, min(self.batch_size, first + count - start)))
+            if step:
+                step(start + len(lengths[-1]))
+        return np.concatenate(lengths)
+
+    def _batch(self, start: int, count: int) -> np.ndarray:
+        draws = _draw(self.z_dim, count, self.labels, [self.seed, start], self.convention)
+        noise_seeds = np.tile(draws.noise_seed, (2 * count, 1))
+        return path_lengths(
+            self.mapping,
+            lambda w: self.synthesis(w, noise_seeds),
+            self.distance,
+            draws.z0,
+            draws.z1,
+            draws.t,
+            draws.labels,
+            PATHS[self.name],
+            self.epsilon,
+            self.convention,
+        )
+
+
+def perceptual_path_length(
+    generator: Any,
+    distance: Callable,
+    name: str = "ppl2_wend",
+    pairs: int = 50_000,
+    batch_size: int = BATCH_PAIRS,
+    labels: np.ndarray | None = None,
+    seed: int = 0,
+    epsilon: float = EPSILON,
+    convention: str = "pytorch",
+) -> float:
+    """Returns the filtered mean of the path lengths of many pairs of latents.
+
+    Args:
+        generator: as in `PathSampler`, like all other arguments.
+        distance: see there.
+        name: see there.
+        pairs: 50,000 in the official metrics.
+        batch_size: see there.
+        labels: see there.
+        seed: see there.
+        epsilon: see there.
+        convention: see there.
+
+    Raises:
+        InputError: for an unknown name or convention, or no pairs.
+    """
     if pairs < 1 or batch_size < 1:
         raise InputError(f"pairs is {pairs} and batch_size {batch_size}; both must be at least 1")
-    import tensorflow as tf  # The maths above does without.
-
-    mapping = tf.function(lambda z, given: generator.mapping(z, given), reduce_retracing=True)
-    synthesis = tf.function(
-        lambda w, seeds: generator.synthesis(w, noise_seeds=seeds), reduce_retracing=True
-    )
-    lengths = []
-    for start in range(0, pairs, batch_size):
-        count = min(batch_size, pairs - start)
-        draws = _draw(generator.config.z_dim, count, labels, [seed, start], convention)
-        noise_seeds = np.tile(draws.noise_seed, (2 * count, 1))
-        lengths.append(
-            path_lengths(
-                mapping,
-                lambda w, seeds=noise_seeds: synthesis(w, seeds),
-                distance,
-                draws.z0,
-                draws.z1,
-                draws.t,
-                draws.labels,
-                PATHS[name],
-                epsilon,
-                convention,
-            )
-        )
-    return filtered_mean(np.concatenate(lengths))
+    sampler = PathSampler(generator, distance, name, batch_size, labels, seed, epsilon, convention)
+    return filtered_mean(sampler(0, pairs))
 
 
 class _Draws(NamedTuple):
@@ -250,10 +309,3 @@ def _draw(z_dim, count, labels, seed, convention) -> _Draws:
     chosen = None if labels is None else labels[random.integers(len(labels), size=count)]
     noise_seed = random.integers(2**31 - 1, size=2, dtype=np.int32)
     return _Draws(t, z0, z1, chosen, noise_seed)
-
-
-def _check_convention(convention: str) -> None:
-    if convention not in CONVENTIONS:
-        raise InputError(
-            f"there is no convention {convention!r}; take one of {', '.join(CONVENTIONS)}"
-        )

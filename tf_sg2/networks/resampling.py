@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tf_sg2.ops import resample_kernel, upfirdn2d
+from tf_sg2.ops import conv2d, resample_kernel, upfirdn2d
 
 
 def resampled_conv2d(
@@ -29,7 +29,7 @@ def resampled_conv2d(
     k, taps = weight.shape[0], len(resample_filter)
     kernel = resample_kernel(resample_filter)
     if up == 1 and down == 1:
-        return tf.nn.conv2d(x, weight, 1, "SAME")
+        return conv2d(x, weight) if k == 3 else tf.nn.conv2d(x, weight, 1, "SAME")
     if up > 1:
         # Margins of the filter around the upsampled grid.
         before, after = (taps + up - 1) // 2, (taps - up) // 2

@@ -1,4 +1,4 @@
-"""The ops that carry all filtering and activation, each with two implementations.
+"""The ops that do almost all work of the networks, each with two implementations.
 
 Every op has the same shape:
 
@@ -12,12 +12,14 @@ Both implementations of an op take the same arguments and return the same result
 
 from tf_sg2.ops.activations import ACTIVATIONS
 from tf_sg2.ops.bias_act import bias_act
+from tf_sg2.ops.conv2d import conv2d
 from tf_sg2.ops.implementation import current_implementation, use_implementation
 from tf_sg2.ops.upfirdn2d import resample_kernel, upfirdn2d
 
 __all__ = [
     "ACTIVATIONS",
     "bias_act",
+    "conv2d",
     "current_implementation",
     "resample_kernel",
     "upfirdn2d",

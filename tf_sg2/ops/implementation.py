@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
+import os
 from collections.abc import Iterator
 
 import tensorflow as tf
@@ -16,6 +17,8 @@ from tf_sg2.custom_ops.build import Build
 from tf_sg2.errors import InputError
 
 IMPLEMENTATIONS = ("auto", "native", "tensorflow")
+# What "auto" means in this process and in those that it starts. `--ops` of every command sets it.
+VARIABLE = "TF_SG2_OPS"
 
 _requested: contextvars.ContextVar[str] = contextvars.ContextVar("implementation", default="auto")
 
@@ -32,7 +35,7 @@ def native_missing() -> str | None:
         reason = "the build has no CUDA kernels, and there is a GPU"
     if reason is not None:
         logging.warning(
-            "upfirdn2d and bias_act run on their TensorFlow implementation, because %s; "
+            "upfirdn2d, bias_act and conv2d run on their TensorFlow implementation, because %s; "
             "`%s` builds the faster native ops",
             reason,
             loader.COMMAND,
@@ -47,15 +50,20 @@ def _has_cuda(build: Build | None) -> bool:
 def current_implementation() -> str:
     """Returns which implementation an op uses if it is called here: "native" or "tensorflow".
 
+    Without `use_implementation`, the environment variable TF_SG2_OPS says it, else "auto" holds.
     "auto" means "native" where the native ops are built for this TensorFlow and its devices. Inside
     functions that XLA compiles (`jit_compile=True`) it means "tensorflow", because XLA compiles no
     custom op. A function that was traced outside keeps its native ops: XLA then refuses to compile
     it and names the op.
 
     Raises:
-        InputError: if "native" was requested inside a function that XLA compiles.
+        InputError: if "native" was requested inside a function that XLA compiles, or by the
+            variable where it cannot be used.
     """
     name = _requested.get()
+    if name == "auto":
+        name = os.environ.get(VARIABLE) or "auto"
+        _check(name)
     if name == "tensorflow" or (name == "auto" and in_compiled_graph()):
         return "tensorflow"
     if name == "native" and in_compiled_graph():
@@ -64,6 +72,18 @@ def current_implementation() -> str:
             'them; use "auto" or "tensorflow" there'
         )
     return "tensorflow" if native_missing() else "native"
+
+
+def _check(name: str) -> None:
+    if name not in IMPLEMENTATIONS:
+        raise InputError(
+            f"there is no implementation {name!r}; choose one of {', '.join(IMPLEMENTATIONS)}"
+        )
+    if name == "native" and native_missing():
+        raise InputError(
+            f"the native ops cannot be used, because {native_missing()}; build them with "
+            f'`{loader.COMMAND}`, or use "auto" or "tensorflow"'
+        )
 
 
 @contextlib.contextmanager
@@ -79,15 +99,7 @@ def use_implementation(name: str) -> Iterator[None]:
     Raises:
         InputError: for another name, or if "native" is requested and cannot be used.
     """
-    if name not in IMPLEMENTATIONS:
-        raise InputError(
-            f"there is no implementation {name!r}; choose one of {', '.join(IMPLEMENTATIONS)}"
-        )
-    if name == "native" and native_missing():
-        raise InputError(
-            f"the native ops cannot be used, because {native_missing()}; build them with "
-            f'`{loader.COMMAND}`, or use "auto" or "tensorflow"'
-        )
+    _check(name)
     token = _requested.set(name)
     try:
         yield

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tf_sg2.custom_ops import loader
 from tf_sg2.ops import bias_act_tensorflow
+from tf_sg2.ops.conv2d_tiles import tile_for
 
 # The kernels read small inputs in the host's memory. If one were made on a GPU, every call would
 # copy it to the host, and the copy would wait for all earlier work of the GPU.
@@ -74,6 +75,41 @@ def _transposed(op: tf.Operation, upstream: tf.Tensor) -> tf.Tensor:
             amounts += [taps[axis] - 1 - before, sizes + before - up[axis] + 1]
         amounts, flipped = tf.stack(amounts), kernel[::-1, ::-1]
     return upfirdn2d(upstream, flipped, down, up, amounts)
+
+
+# The tile of the filter gradient. It transforms no weights, so the larger one is always faster.
+GRADIENT_TILE = 4
+
+
+def conv2d(x: tf.Tensor, weight: tf.Tensor, tile: int, turned: bool = False) -> tf.Tensor:
+    """Convolves `x`, [N, H, W, C], with 3x3 weights, by tiles of `tile` x `tile` pixels.
+
+    With `turned`, it is the gradient by x of a convolution with these weights.
+    """
+    return _ops().tf_sg2_conv2d(x=x, weight=weight, tile=tile, turned=turned)
+
+
+def conv2d_filter_gradient(x: tf.Tensor, dy: tf.Tensor) -> tf.Tensor:
+    """Returns the gradient of a 3x3 convolution of `x` by its weights: [3, 3, C, filters]."""
+    return _ops().tf_sg2_conv2d_filter_gradient(x=x, dy=dy, tile=GRADIENT_TILE)
+
+
+@tf.RegisterGradient("TfSg2>Conv2d")
+def _conv2d_gradient(op: tf.Operation, upstream: tf.Tensor) -> list[tf.Tensor | None]:
+    x, weight = op.inputs
+    tile, turned = op.get_attr("tile"), op.get_attr("turned")
+    dx = conv2d(upstream, weight, tile, not turned)
+    # Weights that are used turned have the gradient of the turned ones, turned back. That is the
+    # gradient with both images in exchange.
+    images = (upstream, x) if turned else (x, upstream)
+    return [dx, conv2d_filter_gradient(*images)]
+
+
+@tf.RegisterGradient("TfSg2>Conv2dFilterGradient")
+def _conv2d_filter_gradient_gradient(op: tf.Operation, upstream: tf.Tensor) -> list[tf.Tensor]:
+    x, dy = op.inputs
+    tile = tile_for(x.shape, upstream.shape) or GRADIENT_TILE
+    return [conv2d(dy, upstream, tile, turned=True), conv2d(x, upstream, tile)]
 
 
 def bias_act(

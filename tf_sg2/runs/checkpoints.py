@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -37,3 +39,15 @@ def checkpoint_of(parts: Mapping[str, Any]) -> tf.train.Checkpoint:
         return part
 
     return tf.train.Checkpoint(**{name: held(part) for name, part in parts.items()})
+
+
+def checkpoint_hashes(checkpoint: Path) -> dict[str, str]:
+    """Returns the SHA-256 of each file of a checkpoint, in hexadecimal, by file name."""
+    hashes = {}
+    for path in sorted(checkpoint.parent.glob(f"{checkpoint.name}.*")):
+        with open(path, "rb") as file:
+            digest = hashlib.sha256()
+            while block := file.read(1 << 20):
+                digest.update(block)
+            hashes[path.name] = digest.hexdigest()
+    return hashes

@@ -6,7 +6,8 @@ Every worker must make each call here, in the same order, because each call wait
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -94,6 +95,33 @@ class Workers:
                 variable.assign(total)
 
         broadcast()
+
+    def wait_for_chief(self, what: str, work: Callable[[Callable[[], None]], None]) -> None:
+        """Runs `work` on the chief; the other workers wait, however long it takes.
+
+        Args:
+            what: names the work for the watchdog's message.
+            work: called on the chief with a function that it calls often, as after each batch.
+                That function tells the other workers, now and then, that the chief does not hang.
+        """
+        if self.cluster.is_chief:
+            told = time.monotonic()
+
+            def still_working() -> None:
+                nonlocal told
+                if time.monotonic() - told > self.watchdog.seconds / 4:
+                    self._chief_is_done(what, False)
+                    told = time.monotonic()
+
+            work(still_working if self.cluster.size > 1 else lambda: None)
+            self._chief_is_done(what, True)
+            return
+        while not self._chief_is_done(what, False):
+            pass
+
+    def _chief_is_done(self, what: str, done: bool) -> bool:
+        self.watchdog.reached(what)
+        return bool(self.gather([done])[0, 0])
 
     def _gather(self, values: tf.Tensor) -> tf.Tensor:
         """[n] on each worker -> [replicas, n] on all: each replica adds its own row to zeros."""

@@ -1,4 +1,4 @@
-"""What the chief reports during a run: a line per tick, pictures, a profile."""
+"""What the chief reports during a run: a line per tick, pictures, measurements, a profile."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tf_sg2.errors import InputError
 from tf_sg2.training.monitor.all_reduce import profiled_all_reduce
+from tf_sg2.training.monitor.measurements import Measurements
 from tf_sg2.training.monitor.profile import Profile
 from tf_sg2.training.monitor.run_log import RunLog
 from tf_sg2.training.monitor.samples import SampleGrid, readable_images
@@ -45,6 +46,7 @@ class Reporter:
         if self.config.generator.label_dim:
             labels = np.stack([run.source.label(i) for i in indices])
         self.samples = SampleGrid(self.state.generator_ema, self.config, labels)
+        self.measurements = Measurements(run, log, on_bad_image)
         if run.profile is None:
             run.profile = Profile(run.directory.path, profile_iterations)
         self.recording = run.profile
@@ -87,9 +89,17 @@ class Reporter:
         for psi in dict.fromkeys((training.sample_truncation_psi, 1.0)):
             images = self.samples.images(psi)
             self.log.picture(f"fakes_psi{psi:g}", images, seen, training.sample_columns)
+        if self.config.generator.label_dim:
+            psi = training.sample_truncation_psi
+            images = self.samples.class_images(psi)
+            self.log.picture(f"classes_psi{psi:g}", images, seen, training.sample_columns)
         shares = self.samples.to_rgb_shares()
         if shares:
             self.log.tick(seen, shares)
+
+    def measure(self, still_working: Callable[[], None]) -> None:
+        """Measures the state, see `Measurements.measure`."""
+        self.measurements.measure(still_working)
 
     def profile(self, done: int) -> None:
         """Starts or stops the profiler, `done` iterations after the start of the process."""

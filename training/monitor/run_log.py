@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from tf_sg2 import images as image_values
 from tf_sg2.config import Config, to_json
-from tf_sg2.files import new_file
 from tf_sg2.runs.directory import RunDirectory
+from tf_sg2.runs.lines import forget_lines
 from tf_sg2.training.cluster.tf_config import Cluster
 
 
@@ -84,6 +84,12 @@ class RunLog:
         with self.writer.as_default(step=images_seen):
             tf.summary.image(f"samples/{name}", grid[None])
 
+    def histograms(self, images_seen: int, values: Mapping[str, np.ndarray]) -> None:
+        """Writes the distributions of some values to TensorBoard."""
+        with self.writer.as_default(step=images_seen):
+            for name, some in values.items():
+                tf.summary.histogram(name, some)
+
     def close(self) -> None:
         """Ends the progress line and closes the files."""
         self.bar.close()
@@ -98,7 +104,7 @@ def say(cluster: Cluster, sentence: str) -> None:
 
 
 def forget_after(run: RunDirectory, images_seen: int) -> None:
-    """Removes entries after `images_seen` from `log.jsonl` and from TensorBoard's files.
+    """Removes entries after `images_seen` from TensorBoard's files and from files of JSON lines.
 
     A process wrote them after its last checkpoint, and a resumed run repeats those iterations.
     An incomplete last line or event is removed too. At 0 the run begins again, and all entries
@@ -109,18 +115,8 @@ def forget_after(run: RunDirectory, images_seen: int) -> None:
     for path in sorted(run.path.glob("events.out.tfevents.*.v2"), reverse=True):
         if _cut_events(path, last):
             break
-    if not run.log_path.exists():
-        return
-    kept, lines = [], run.log_path.read_text(encoding="utf-8", errors="replace").splitlines()
-    for line in lines:
-        try:
-            if round(json.loads(line)["kimg"] * 1000) <= last:
-                kept.append(line)
-        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
-            continue
-    if len(kept) < len(lines):
-        with new_file(run.log_path) as file:
-            file.write("".join(line + "\n" for line in kept).encode())
+    for path in (run.log_path, *run.metrics.glob("*.jsonl")):
+        forget_lines(path, images_seen)
 
 
 def _cut_events(path: Path, last: int) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import tensorflow as tf
@@ -17,6 +18,8 @@ from tf_sg2.networks.synthesis import to_rgb_outputs
 
 # How many samples are generated at a time. So a grid needs no more memory than a step.
 SAMPLE_BATCH = 16
+
+MOST_CLASSES = 32  # A picture of more rows could not be looked at.
 
 
 class SampleGrid:
@@ -39,12 +42,30 @@ class SampleGrid:
 
     def images(self, truncation_psi: float) -> np.ndarray:
         """Returns the samples, uint8 [count, H, W, C]."""
+        return self._rendered(np.arange(self.count), self.labels, truncation_psi)
+
+    def class_images(self, truncation_psi: float) -> np.ndarray:
+        """Returns a row of samples per class, uint8 [classes * sample_columns, H, W, C].
+
+        Every row shows the latents of the first row of `images`, so a column differs only in the
+        class. Models with many classes show `MOST_CLASSES`, at equal distances.
+        """
+        label_dim, columns = self.config.generator.label_dim, self.config.training.sample_columns
+        shown = np.linspace(0, label_dim - 1, min(label_dim, MOST_CLASSES)).round().astype(int)
+        labels = np.eye(label_dim, dtype=np.float32)[np.repeat(shown, columns)]
+        return self._rendered(np.tile(np.arange(columns), len(shown)), labels, truncation_psi)
+
+    def _rendered(
+        self, samples: np.ndarray, labels: np.ndarray | None, truncation_psi: float
+    ) -> np.ndarray:
         parts = []
-        for start in range(0, self.count, SAMPLE_BATCH):
+        for start in range(0, len(samples), SAMPLE_BATCH):
             rows = slice(start, start + SAMPLE_BATCH)
-            labels = None if self.labels is None else tf.constant(self.labels[rows])
             images, _ = self._generate(
-                self.z[rows], self.noise_seeds[rows], labels, tf.constant(truncation_psi)
+                tf.gather(self.z, samples[rows]),
+                tf.gather(self.noise_seeds, samples[rows]),
+                None if labels is None else tf.constant(labels[rows]),
+                tf.constant(truncation_psi),
             )
             parts.append(image_values.to_uint8(images))
         return np.concatenate([np.asarray(part) for part in parts])
@@ -78,7 +99,10 @@ class SampleGrid:
 
 
 def readable_images(
-    source: ImageSource, count: int, on_bad_image: Callable[[int, InputError], None] | None
+    source: ImageSource,
+    count: int,
+    on_bad_image: Callable[[int, InputError], None] | None,
+    order: Iterable[int] = (),
 ) -> tuple[list[int], np.ndarray]:
     """Returns the first `count` images that can be read: their indices and their pixels.
 
@@ -88,13 +112,14 @@ def readable_images(
         source: the data set.
         count: how many images to return.
         on_bad_image: called for an image that cannot be read; None makes this an error.
+        order: indices that come first. The others follow in the order of the source.
 
     Raises:
         InputError: if an image cannot be read and `on_bad_image` is None, or if none can be read.
     """
     indices: list[int] = []
     images = []
-    for index in range(len(source)):
+    for index in itertools.chain(map(int, order), range(len(source))):
         if len(indices) == count:
             break
         try:

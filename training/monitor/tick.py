@@ -39,6 +39,10 @@ class Tick:
             self.sums[name] += value
             self.counts[name] += 1
 
+    def leave_out(self, seconds: float) -> None:
+        """Leaves a pause of the training out of the speed."""
+        self.started += seconds
+
     def scalars(self) -> dict[str, float]:
         """Returns the means over the tick, and its speed."""
         seconds = time.perf_counter() - self.started

@@ -20,22 +20,34 @@ from tf_sg2.training.state import TrainState
 from tf_sg2.weights.names import Entry, discriminator_entries, generator_entries
 
 # Fields that a resumed run may change, because no iteration depends on them. The data set may have
-# another path; its fingerprint shows that it is the same one.
+# another path; its fingerprint shows that it is the same one. So do those of held-out images.
 FREE_ON_RESUME = {
     "data.source",
+    "data.heldout",
     "training.total_kimg",
     "training.tick_kimg",
     "training.checkpoint_kimg",
     "training.checkpoints_kept",
+    "training.checkpoints_every_kimg",
     "training.sample_kimg",
     "training.sample_rows",
     "training.sample_columns",
     "training.sample_truncation_psi",
+    "training.metrics",
+    "training.metrics_kimg",
+    "training.metrics_samples",
+    "training.metrics_features",
+    "training.metrics_weights",
+    "training.best_metric",
+    "training.score_samples",
 }
 
 
 # Parts of the state that checkpoints of version 0.1 do not hold; they start at zero.
-COUNTERS_SINCE_0_2 = ("generator_skips", "discriminator_skips")
+COUNTERS_SINCE_0_2 = (
+    *("generator_skips", "discriminator_skips"),
+    *("augment_probability", "augment_signs"),
+)
 
 
 def checkpoint_manager(

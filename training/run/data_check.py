@@ -19,6 +19,7 @@ def check_data(
     run: RunDirectory,
     source: ImageSource,
     fingerprint: str,
+    heldout: dict[str, object] | None,
     resumed: bool,
     say: Callable[[str], None],
 ) -> None:
@@ -28,6 +29,7 @@ def check_data(
         run: the run directory.
         source: the data set.
         fingerprint: its fingerprint.
+        heldout: number and fingerprint of the held-out images; None without any.
         resumed: whether the run has checkpoints.
         say: prints a sentence.
 
@@ -42,6 +44,7 @@ def check_data(
         "label_dim": source.label_dim,
         "fingerprint": fingerprint,
         "fingerprint_version": FINGERPRINT_VERSION,
+        "heldout": heldout,
     }
     if resumed and path.exists():
         stored = _read_description(path)

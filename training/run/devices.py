@@ -9,10 +9,9 @@ import tensorflow as tf
 
 from tf_sg2.config.whole_number import whole_number
 from tf_sg2.errors import InputError
+from tf_sg2.networks.devices import device_names
 from tf_sg2.training.cluster.join_timeout import time_limit
 from tf_sg2.training.cluster.tf_config import SINGLE_WORKER, WORKER_TIMEOUT, Cluster
-
-_MOST_LOGICAL_CPUS = 256
 
 
 def choose_strategy(
@@ -32,24 +31,7 @@ def choose_strategy(
     """
     if cluster.size > 1:
         return _multi_worker(devices, cluster, worker_timeout)
-    cpus = whole_number(devices.removeprefix("cpu:")) if devices.startswith("cpu:") else None
-    gpus = whole_number(devices)
-    if cpus and cpus <= _MOST_LOGICAL_CPUS:
-        names = _logical_cpus(cpus)
-    else:
-        names = [device.name for device in tf.config.list_logical_devices("GPU")]
-        if gpus:
-            if gpus > len(names):
-                raise InputError(
-                    f"--devices={devices}, but TensorFlow sees {len(names)} GPU(s); "
-                    "take fewer, or cpu:N to split the CPU"
-                )
-            names = names[:gpus]
-        elif devices != "auto":
-            raise InputError(
-                f"--devices={devices!r} is not auto, a number of GPUs, or cpu:N with N from 1 to "
-                f"{_MOST_LOGICAL_CPUS}"
-            )
+    names = device_names(devices)
     if len(names) <= 1:
         return tf.distribute.get_strategy()
     # TensorFlow reads it too, and fails if it is empty or names only this process.
@@ -92,21 +74,6 @@ def _multi_worker(devices: str, cluster: Cluster, worker_timeout: float) -> tf.d
         raise InputError(
             f"the cluster of TF_CONFIG must be joined before TensorFlow is used ({error})"
         ) from error
-
-
-def _logical_cpus(count: int) -> list[str]:
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    if count > 1:
-        try:
-            tf.config.set_logical_device_configuration(
-                cpu, [tf.config.LogicalDeviceConfiguration()] * count
-            )
-        except RuntimeError as error:
-            if len(tf.config.list_logical_devices("CPU")) != count:
-                raise InputError(
-                    f"--devices=cpu:{count} must be chosen before TensorFlow is used ({error})"
-                ) from error
-    return [device.name for device in tf.config.list_logical_devices("CPU")][:count]
 
 
 def local_replicas(strategy: tf.distribute.Strategy) -> int:

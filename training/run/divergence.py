@@ -16,8 +16,8 @@ MOST_SKIPS_IN_A_ROW = 20
 class DivergenceError(InputError, EveryWorkerError):
     """The run cannot go on; the message names what is not finite, the step and the checkpoint.
 
-    A loss or a variable of the state became NaN or infinite, or too many updates of a network in a
-    row were skipped, because a gradient was not finite.
+    A loss or a variable of the state became NaN or infinite. Or too many updates of a network in a
+    row were skipped because a gradient was not finite.
     """
 
 

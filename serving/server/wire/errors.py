@@ -76,7 +76,7 @@ def task_too_large(rows: int, most: int) -> ServingError:
 def from_exception(error: BaseException) -> ServingError:
     """Returns the error for the sender of a request that raised an exception.
 
-    TensorFlow's errors keep code and text. Of other exceptions only the type is told, because their
+    TensorFlow's errors keep code and text. Other exceptions show only their type, because their
     text may be about the server instead of the request.
     """
     if isinstance(error, ServingError):

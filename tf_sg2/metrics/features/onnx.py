@@ -6,6 +6,7 @@ read, too: one more output is declared, nothing else of the file changes.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,13 @@ from tf_sg2.errors import InputError, first_line
 from tf_sg2.metrics.features.weight_files import file_sha256
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+PART_IMAGES = 8  # Images per run of a model without a batch size of its own.
 POOLS = ("auto", "mean", "first")
+FILTERS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
 
 
 class OnnxFeatures:
@@ -32,6 +39,8 @@ class OnnxFeatures:
             [N, C, h, w] and the first token of [N, tokens, C]. "mean" and "first" say it for
             tokens.
         name: what the results are called by, `fd_NAME`; the file's name by default.
+        resample: "bilinear", "bicubic" or "lanczos", Pillow's filters. They look at more pixels
+            where they shrink, so they are antialiased.
 
     Call: images uint8 [N, H, W, 3] -> float32 [N, d].
 
@@ -54,15 +63,18 @@ class OnnxFeatures:
         channels: str = "rgb",
         pool: str = "auto",
         name: str | None = None,
+        resample: str = "bilinear",
     ):
         if channels not in ("rgb", "bgr"):
             raise InputError(f"channels are {channels!r}; they must be 'rgb' or 'bgr'")
         if pool not in POOLS:
             raise InputError(f"there is no pool {pool!r}; take one of {', '.join(POOLS)}")
+        if resample not in FILTERS:
+            raise InputError(f"there is no filter {resample!r}; take one of {', '.join(FILTERS)}")
         self.path = Path(path)
         self.name = name or self.path.stem
         self.mean, self.std = np.array(mean, np.float32), np.array(std, np.float32)
-        self.channels, self.pool = channels, pool
+        self.channels, self.pool, self.resample = channels, pool, resample
         self.sha256 = file_sha256(self.path)
         self.session = _session(self.path, tensor)
         self.tensor = tensor or self.session.get_outputs()[0].name
@@ -77,7 +89,7 @@ class OnnxFeatures:
             "eye": self.name,
             "sha256": self.sha256,
             "tensor": self.tensor,
-            "resize": f"{self.size[0]}x{self.size[1]} bilinear, antialiased",
+            "resize": f"{self.size[0]}x{self.size[1]} {self.resample}, antialiased",
             "mean": self.mean.tolist(),
             "std": self.std.tolist(),
             "channels": self.channels,
@@ -86,10 +98,14 @@ class OnnxFeatures:
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Returns features [N, d] of uint8 images [N, H, W, 3]."""
-        x = self.network_input(images)
-        step = self.batch or len(x)
-        parts = [self._run(x[start : start + step]) for start in range(0, len(x), step)]
-        return self._pooled(np.concatenate(parts)).astype(np.float32)
+        images = _checked(images)
+        step = self.batch or PART_IMAGES
+        parts = [images[start : start + step] for start in range(0, len(images), step)]
+        # The next part is prepared while the model runs; Pillow and ONNX Runtime let threads run.
+        with ThreadPoolExecutor(1) as preparer:
+            inputs = preparer.map(self.network_input, parts)
+            rows = [self._pooled(self._run(x)) for x in inputs]
+        return np.concatenate(rows).astype(np.float32, copy=False)
 
     def network_input(self, images: np.ndarray) -> np.ndarray:
         """Returns images as the model takes them, float32 [N, 3, height, width]."""
@@ -97,14 +113,17 @@ class OnnxFeatures:
         height, width = self.size
         if images.shape[1:3] != self.size:
             resized = [
-                Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+                Image.fromarray(image).resize((width, height), FILTERS[self.resample])
                 for image in images
             ]
             images = np.stack([np.asarray(image) for image in resized])
-        if self.channels == "bgr":
-            images = images[..., ::-1]
-        x = (images.astype(np.float32) / 255 - self.mean) / self.std
-        return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+        x = np.empty([len(images), 3, height, width], np.float32)
+        order = (2, 1, 0) if self.channels == "bgr" else (0, 1, 2)
+        for plane, channel in enumerate(order):  # Much faster than all channels at once.
+            np.divide(images[..., channel], np.float32(255), out=x[:, plane])
+            x[:, plane] -= self.mean[plane]
+            x[:, plane] /= self.std[plane]
+        return x
 
     def _run(self, x: np.ndarray) -> np.ndarray:
         count = len(x)

