@@ -214,6 +214,7 @@ def test_refusals_are_one_sentence(files, run, tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ada_uncond", "ada_cond"])
 def test_numpy_seeds_give_the_official_scripts_pictures(files, tmp_path, name):
     convert(str(files / f"{name}.pkl"), str(tmp_path / "run"))
