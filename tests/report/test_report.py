@@ -118,7 +118,7 @@ def test_the_numbers_of_the_run_are_told(page):
     for words in (
         "fd_ppocr 5.2 floor 0.25",
         "training time 3 min",
-        "training images 28 passes over them 0.00171 held-out images 12",
+        "training images 28 passes over them 1.71 held-out images 12",
         "half-life of the average 2 kimg",
         "tells training from held-out images with AUC 0.55: no overfitting",
         "All losses are finite, and no step was skipped",
