@@ -23,12 +23,9 @@ constexpr int64_t kMinimumBlockTiles = 48, kMaximumBlockTiles = 192;
 // A block of tiles is shared by tasks of at least this many output channels if there are few blocks.
 constexpr int64_t kMinimumTaskChannels = 64;
 constexpr int64_t kTasksPerThread = 3;
-// Input channels that are multiplied at once, so that a panel of weights stays in the first-level
-// cache.
-constexpr int64_t kDepth = 128;
 // Calls with at most this many tiles transform weights where they multiply. The weights of all
 // channels would pass through memory otherwise, unless they are fewer bytes.
-constexpr int64_t kFusedTiles = 128, kFusedBytes = 1 << 20;
+constexpr int64_t kFusedTiles = 48, kFusedBytes = 1 << 20;
 constexpr int64_t kFusedDepth = 64;
 // Input channels whose weights one task transforms.
 constexpr int64_t kWeightChannels = 16;
@@ -173,12 +170,8 @@ class Convolution {
                          int64_t channels, int64_t rows, float* out) const {
     for (int64_t panel = k; panel < k + outs; panel += kPanel) {
       const bool narrow = channels - panel <= kLanes;
-      const int64_t row = narrow ? kLanes : kPanel;
-      const float* columns = weights + panel * s_.in_channels;
-      for (int64_t c = 0; c < s_.in_channels; c += kDepth) {
-        multiply_rows(narrow, in + c, columns + c * row, c > 0, minimum(kDepth, s_.in_channels - c),
-                      rows, out + panel - k);
-      }
+      multiply_rows(narrow, in, weights + panel * s_.in_channels, false, s_.in_channels, rows,
+                    out + panel - k);
     }
   }
 
