@@ -434,7 +434,7 @@ def discriminator(**fields):
         (
             lambda: config.from_dict({"model": {}}),
             "unknown configuration field 'model'; the top level has generator, discriminator, "
-            "generator_optimizer, discriminator_optimizer, data, training",
+            "generator_optimizer, discriminator_optimizer, data, training, augment",
         ),
         (
             lambda: config.from_dict({"data": []}),
