@@ -56,6 +56,7 @@ class SynthesisBlock(keras.layers.Layer):
         gain = math.sqrt(0.5) if residual else 1.0
         self.level, self.config, self.index = level, config, index
         self.conv0: StyledConv2D | None = None
+        self.const: Any = None
         self.skip: EqualizedConv2D | None = None
         self.to_rgb: ToRGB | None = None
         shared: dict[str, Any] = {
@@ -79,6 +80,11 @@ class SynthesisBlock(keras.layers.Layer):
         every = config.growing or config.architecture == "skip"
         if every or index == len(config.levels) - 1:
             self.to_rgb = ToRGB(config.image_channels, config.w_dim, clamp, name="to_rgb")
+
+    @property
+    def main_layers(self) -> list[StyledConv2D]:
+        """The layers between the block's input and its output, in order of use."""
+        return self.convolutions
 
     @property
     def convolutions(self) -> list[StyledConv2D]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 from tensorflow import keras
@@ -181,6 +182,7 @@ class AdaINBlock(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         level = config.levels[index]
         self.level, self.config, self.index = level, config, index
+        self.const: Any = None
         self.skip = None
         size = (level.channels, level.height, level.width, config.w_dim)
         clamp, noisy = config.conv_clamp, config.use_noise
@@ -198,6 +200,11 @@ class AdaINBlock(keras.layers.Layer):
         self.to_rgb: EqualizedConv2D | None = None
         if config.growing or index == len(config.levels) - 1:
             self.to_rgb = EqualizedConv2D(config.image_channels, 1, clamp=clamp, name="to_rgb")
+
+    @property
+    def main_layers(self) -> list[AdaINLayer]:
+        """The layers between the block's input and its output, in order of use."""
+        return self.convolutions
 
     @property
     def convolutions(self) -> list[AdaINLayer]:

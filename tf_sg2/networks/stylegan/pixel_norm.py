@@ -88,6 +88,7 @@ class PixelNormBlock(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         level = config.levels[index]
         self.level, self.config, self.index = level, config, index
+        self.const = None
         self.skip = None
         policy = self.dtype_policy
         self.conv0: LatentImage | EqualizedConv2D
@@ -123,6 +124,11 @@ class PixelNormBlock(keras.layers.Layer):
             self.to_rgb = EqualizedConv2D(
                 config.image_channels, 1, clamp=config.conv_clamp, name="to_rgb", dtype=policy
             )
+
+    @property
+    def main_layers(self) -> list[LatentImage | EqualizedConv2D]:
+        """The layers between the block's input and its output, in order of use."""
+        return [self.conv0, self.conv1]
 
     @property
     def convolutions(self) -> list[AdaINLayer]:
