@@ -164,17 +164,16 @@ def test_gradients_by_latents_equal_official(case):
 
 
 def parameter_gradients(tape, target, entries, numbers, prefix):
-    """Compares the norm of each gradient, and its product with the variable."""
+    """Compares the norm of the gradient by each variable."""
     expected = {key.removeprefix(prefix): numbers[key] for key in numbers if key.startswith(prefix)}
     entries = [entry for entry in entries if entry.name in expected]
     assert len(entries) == len(expected) > 0
-    gradients = tape.gradient(
-        target, [e.variable for e in entries], unconnected_gradients=tf.UnconnectedGradients.ZERO
-    )
+    gradients = tape.gradient(target, [entry.variable for entry in entries])
     largest = max(norm for norm, _ in expected.values())
     for entry, gradient in zip(entries, gradients, strict=True):
         norm, _ = expected[entry.name]
-        assert abs(tf.norm(gradient) - norm) <= SECOND_ORDER * norm + 1e-6 * largest, entry.name
+        size = 0.0 if gradient is None else tf.norm(gradient)
+        assert abs(size - norm) <= SECOND_ORDER * norm + 1e-6 * largest, entry.name
 
 
 def test_r1_equals_official_to_second_order(case):
