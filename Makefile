@@ -19,7 +19,7 @@ DEMO_CARDS ?= 5000
 # The share of the cards that is not trained on; what was trained is measured against them.
 DEMO_HOLDOUT ?= 0.2
 DEMO_KIMG ?= 34
-DEMO_MINUTES ?= 6.5
+DEMO_MINUTES ?= 6
 DEMO_SAMPLES ?= 1000
 DEMO_DATA ?= data/cards-$(DEMO_SIZE)-$(DEMO_CARDS).zip
 DEMO_RUN ?= runs/demo
@@ -45,7 +45,7 @@ demo: $(VENV)/installed ops $(DEMO_DATA)
 		--out=$(DEMO_RUN)/interpolation.gif
 	$(VENV)/bin/tf-sg2 evaluate --run=$(DEMO_RUN) --metrics=fd,pr --samples=$(DEMO_SAMPLES) \
 		--allow_few_samples
-	$(VENV)/bin/tf-sg2 report --run=$(DEMO_RUN) --most_real=$(DEMO_SAMPLES)
+	$(VENV)/bin/tf-sg2 report --run=$(DEMO_RUN) --most_real=500
 	@echo
 	@echo "Pictures:        $(DEMO_RUN)/generated.png  $(DEMO_RUN)/interpolation.gif"
 	@echo "                 $(DEMO_RUN)/samples/ (training, next to the real cards)"

@@ -116,7 +116,10 @@ def test_every_source_file_is_inside(contents):
         for path in (ROOT / folder).rglob("*")
         if path.is_file()
         and "__pycache__" not in path.parts
-        and (path.suffix in SOURCES or {"page", "deploy"} & set(path.relative_to(ROOT).parts[:-1]))
+        and (
+            path.suffix in SOURCES
+            or {"assets", "page", "deploy"} & set(path.relative_to(ROOT).parts[:-1])
+        )
     }
     assert wanted
     assert not wanted - contents

@@ -210,7 +210,7 @@ class TrainStep:
         probability, signs = self.state.augment_probability, self.state.augment_signs
         changed = next_probability(
             tf.convert_to_tensor(probability),
-            *tf.unstack(tf.convert_to_tensor(signs)),
+            tf.convert_to_tensor(signs),
             self.config.augment,
             self.config.training.batch_size,
         )

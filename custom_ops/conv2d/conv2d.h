@@ -33,7 +33,8 @@ typedef struct {
 typedef struct {
   /* Output channels of one pass. The weights of a pass are transformed before its tasks run. */
   int64_t (*pass_channels)(const TfSg2Conv2d* shape);
-  /* Bytes of the transformed weights of one pass. */
+  /* Bytes of the transformed weights of one pass. They are none, and there are no tasks of weights,
+   * if `run` transforms them itself. */
   size_t (*weight_bytes)(const TfSg2Conv2d* shape);
   int64_t (*weight_tasks)(const TfSg2Conv2d* shape, int64_t channels);
   /* Transforms the weights of output channels `from` … `from` + `channels` - 1. */
@@ -43,9 +44,9 @@ typedef struct {
   int64_t (*tasks)(const TfSg2Conv2d* shape, int64_t channels, int64_t threads);
   /* Bytes of scratch memory per thread, aligned to 64 bytes. */
   size_t (*scratch)(const TfSg2Conv2d* shape);
-  void (*run)(const TfSg2Conv2d* shape, const float* x, const float* transformed, float* y,
-              int64_t from, int64_t channels, int64_t threads, void* scratch, int64_t first,
-              int64_t last);
+  void (*run)(const TfSg2Conv2d* shape, const float* x, const float* weight,
+              const float* transformed, float* y, int64_t from, int64_t channels, int64_t threads,
+              void* scratch, int64_t first, int64_t last);
 
   /* The gradient by the weights, [3, 3, in, out]. Its tasks write sums over parts of the image into
    * `sums`, of `gradient_sums` floats. Then `add_sums` adds them, one task per value of

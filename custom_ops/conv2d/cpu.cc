@@ -23,6 +23,10 @@ constexpr int64_t kMinimumBlockTiles = 48, kMaximumBlockTiles = 192;
 // A block of tiles is shared by tasks of at least this many output channels if there are few blocks.
 constexpr int64_t kMinimumTaskChannels = 64;
 constexpr int64_t kTasksPerThread = 3;
+// Calls with at most this many tiles transform weights where they multiply. The weights of all
+// channels would pass through memory otherwise, unless they are fewer bytes.
+constexpr int64_t kFusedTiles = 48, kFusedBytes = 1 << 20;
+constexpr int64_t kFusedDepth = 64;
 // Input channels whose weights one task transforms.
 constexpr int64_t kWeightChannels = 16;
 
@@ -38,17 +42,19 @@ class Convolution {
     const int64_t tile_bytes = kPositions * sizeof(float) * (s.in_channels + pass_);
     const int64_t most = maximum(minimum(kBlockBytes / tile_bytes, kMaximumBlockTiles),
                                  kMinimumBlockTiles);
-    blocks_ = divide_up(tiles_.count, most);
+    fused_ = tiles_.count <= kFusedTiles && bytes >= kFusedBytes;
+    if (fused_) pass_ = s.out_channels;
+    blocks_ = fused_ ? 1 : divide_up(tiles_.count, most);
     block_ = round_up(divide_up(tiles_.count, blocks_), kRows);
     blocks_ = divide_up(tiles_.count, block_);
   }
 
   int64_t pass_channels() const { return pass_; }
-  int64_t weight_floats() const { return kPositions * weight_plane(pass_); }
+  int64_t weight_floats() const { return fused_ ? 0 : kPositions * weight_plane(pass_); }
 
   // Tasks that transform weights: vectors of output channels times blocks of input channels.
   int64_t weight_tasks(int64_t channels) const {
-    return divide_up(channels, kLanes) * divide_up(s_.in_channels, kWeightChannels);
+    return fused_ ? 0 : divide_up(channels, kLanes) * divide_up(s_.in_channels, kWeightChannels);
   }
 
   void transform_weights(const float* weight, float* transformed, int64_t from, int64_t channels,
@@ -56,23 +62,11 @@ class Convolution {
     const int64_t in_blocks = divide_up(s_.in_channels, kWeightChannels);
     const int64_t k = task / in_blocks * kLanes, c = task % in_blocks * kWeightChannels;
     const int64_t ins = minimum(kWeightChannels, s_.in_channels - c);
-    alignas(64) float block[9][kWeightChannels][kLanes];
-    read_weights(weight, from + k, minimum(kLanes, channels - k), c, ins, block);
-    const int64_t panel = k / kPanel;
-    const bool narrow = channels - panel * kPanel <= kLanes;
-    const int64_t row = narrow ? kLanes : kPanel;
-    float* to = transformed + panel * kPanel * s_.in_channels + c * row + k % kPanel;
-    const int64_t plane = weight_plane(channels);
-    for (int64_t i = 0; i < ins; ++i, to += row) {
-      Vector in[3][3], out[kSide][kSide];
-#pragma GCC unroll 9
-      for (int tap = 0; tap < 9; ++tap) in[tap / 3][tap % 3] = load(Full(), block[tap][i]);
-      transform_square(in, out, [](const auto* g, auto* result) TF_SG2_INLINE_LAMBDA {
-        Transform<M>::weight(g, result);
-      });
-#pragma GCC unroll 36
-      for (int p = 0; p < kPositions; ++p) store(Full(), out[p / kSide][p % kSide], to + p * plane);
-    }
+    const int64_t panel = k / kPanel * kPanel;
+    const int64_t row = channels - panel <= kLanes ? kLanes : kPanel;
+    float* to = transformed + panel * s_.in_channels + c * row + k - panel;
+    transform_vector(weight, from + k, minimum(kLanes, channels - k), c, ins, to, row,
+                     weight_plane(channels));
   }
 
   int64_t tasks(int64_t channels, int64_t threads) const {
@@ -80,29 +74,37 @@ class Convolution {
   }
 
   size_t scratch_bytes() const {
-    return (zeros() + kPositions * (input_planes().plane + product_planes().plane)) * sizeof(float);
+    const int64_t weights = fused_ ? fused_plane() : 0;
+    const int64_t planes = input_planes().plane + product_planes().plane + weights;
+    return (zeros() + kPositions * planes) * sizeof(float);
   }
 
-  void run(const float* x, const float* transformed, float* y, int64_t from, int64_t channels,
-           int64_t threads, float* scratch, int64_t task) const {
+  void run(const float* x, const float* weight, const float* transformed, float* y, int64_t from,
+           int64_t channels, int64_t threads, float* scratch, int64_t task) const {
     const int64_t width = task_channels(channels, threads);
     const int64_t splits = divide_up(channels, width);
     const int64_t first = task / splits * block_, k = task % splits * width;
     const int64_t count = minimum(block_, tiles_.count - first);
     const int64_t outs = minimum(width, channels - k);
-    const Planes in_planes = input_planes(), out_planes = product_planes();
-    float *inputs = scratch + zeros(), *products = inputs + kPositions * in_planes.plane;
+    float *inputs = scratch + zeros(), *products = inputs + kPositions * input_planes().plane;
     memset(scratch, 0, zeros() * sizeof(float));
     transform_inputs<M>(s_, tiles_, first, count, x, s_.in_channels, s_.in_channels, scratch,
-                        in_planes, inputs);
+                        input_planes(), inputs);
+    // The last rows may belong to no tile. Then their products are not read.
     const int64_t rows = round_up(count, kRows);
-    for (int p = 0; p < kPositions; ++p) {
-      // The last rows may belong to no tile. Then their products are not read.
-      multiply_position(inputs + p * in_planes.plane, in_planes.row, transformed + p * weight_plane(channels),
-                        k, outs, channels, rows, products + p * out_planes.plane, out_planes.row);
+    if (fused_) {
+      float* block = products + kPositions * product_planes().plane;
+      for (int64_t panel = k; panel < k + outs; panel += kPanel) {
+        multiply_fused(inputs, weight, panel, rows, products, block);
+        write(first, count, products, minimum(kPanel, k + outs - panel), y + panel);
+      }
+      return;
     }
-    transform_outputs<M>(s_, tiles_, first, count, out_planes, products, outs, s_.out_channels,
-                         y + from + k);
+    for (int p = 0; p < kPositions; ++p) {
+      multiply_position(inputs + p * input_planes().plane, transformed + p * weight_plane(channels),
+                        k, outs, channels, rows, products + p * product_planes().plane);
+    }
+    write(first, count, products, outs, y + from + k);
   }
 
  private:
@@ -113,7 +115,11 @@ class Convolution {
   }
   int64_t zeros() const { return round_up(s_.in_channels, kAlignment); }
   Planes input_planes() const { return Planes(block_, s_.in_channels); }
-  Planes product_planes() const { return Planes(block_, round_up(pass_, kPanel)); }
+  Planes product_planes() const {
+    return Planes(block_, fused_ ? kPanel : round_up(pass_, kPanel));
+  }
+  // Floats of the transformed weights of a position, for one block of a fused product.
+  int64_t fused_plane() const { return kFusedDepth * kPanel + 5 * kAlignment; }
 
   int64_t task_channels(int64_t channels, int64_t threads) const {
     const int64_t wanted = divide_up(kTasksPerThread * threads, blocks_);
@@ -142,27 +148,78 @@ class Convolution {
     }
   }
 
+  // Transforms the weights of one vector of output channels and `ins` input channels.
+  void transform_vector(const float* weight, int64_t k, int64_t outs, int64_t c, int64_t ins,
+                        float* to, int64_t row, int64_t plane) const {
+    alignas(64) float block[9][kWeightChannels][kLanes];
+    read_weights(weight, k, outs, c, ins, block);
+    for (int64_t i = 0; i < ins; ++i, to += row) {
+      Vector in[3][3], out[kSide][kSide];
+#pragma GCC unroll 9
+      for (int tap = 0; tap < 9; ++tap) in[tap / 3][tap % 3] = load(Full(), block[tap][i]);
+      transform_square(in, out, [](const auto* g, auto* result) TF_SG2_INLINE_LAMBDA {
+        Transform<M>::weight(g, result);
+      });
+#pragma GCC unroll 36
+      for (int p = 0; p < kPositions; ++p) store(Full(), out[p / kSide][p % kSide], to + p * plane);
+    }
+  }
+
   // Multiplies `rows` transformed tiles by the weights of output channels k … k + outs - 1.
-  void multiply_position(const float* in, int64_t in_row, const float* weights, int64_t k,
-                         int64_t outs, int64_t channels, int64_t rows, float* out,
-                         int64_t out_row) const {
+  void multiply_position(const float* in, const float* weights, int64_t k, int64_t outs,
+                         int64_t channels, int64_t rows, float* out) const {
     for (int64_t panel = k; panel < k + outs; panel += kPanel) {
-      const float* columns = weights + panel * s_.in_channels;
       const bool narrow = channels - panel <= kLanes;
-      for (int64_t t = 0; t < rows; t += kRows) {
-        float* to = out + t * out_row + panel - k;
-        if (narrow) {
-          multiply<1>(in + t * in_row, in_row, columns, s_.in_channels, to, out_row);
-        } else {
-          multiply<kPanelVectors>(in + t * in_row, in_row, columns, s_.in_channels, to, out_row);
+      multiply_rows(narrow, in, weights + panel * s_.in_channels, false, s_.in_channels, rows,
+                    out + panel - k);
+    }
+  }
+
+  // Makes the products of one panel at all positions, and transforms its weights in between.
+  void multiply_fused(const float* in, const float* weight, int64_t k, int64_t rows, float* out,
+                      float* block) const {
+    const int64_t outs = minimum(kPanel, s_.out_channels - k);
+    const bool narrow = outs <= kLanes;
+    const int64_t row = narrow ? kLanes : kPanel;
+    for (int64_t c = 0; c < s_.in_channels; c += kFusedDepth) {
+      const int64_t depth = minimum(kFusedDepth, s_.in_channels - c);
+      for (int64_t lane = 0; lane < outs; lane += kLanes) {
+        for (int64_t i = 0; i < depth; i += kWeightChannels) {
+          transform_vector(weight, k + lane, minimum(kLanes, outs - lane), c + i,
+                           minimum(kWeightChannels, depth - i), block + i * row + lane, row,
+                           fused_plane());
         }
       }
+      for (int p = 0; p < kPositions; ++p) {
+        multiply_rows(narrow, in + p * input_planes().plane + c, block + p * fused_plane(), c > 0,
+                      depth, rows, out + p * product_planes().plane);
+      }
     }
+  }
+
+  // Multiplies all rows by one panel, for `depth` input channels.
+  void multiply_rows(bool narrow, const float* in, const float* columns, bool adds, int64_t depth,
+                     int64_t rows, float* out) const {
+    const int64_t in_row = input_planes().row, out_row = product_planes().row;
+    for (int64_t t = 0; t < rows; t += kRows, in += kRows * in_row, out += kRows * out_row) {
+      if (narrow) {
+        multiply<1>(adds, in, in_row, columns, depth, out, out_row);
+      } else {
+        multiply<kPanelVectors>(adds, in, in_row, columns, depth, out, out_row);
+      }
+    }
+  }
+
+  void write(int64_t first, int64_t count, const float* products, int64_t channels,
+             float* y) const {
+    transform_outputs<M>(s_, tiles_, first, count, product_planes(), products, channels,
+                         s_.out_channels, y);
   }
 
   const TfSg2Conv2d& s_;
   const Tiles tiles_;
   int64_t pass_, blocks_, block_;
+  bool fused_;
 };
 
 // Calls work(Convolution<M>) for the tile of the shape.
@@ -202,12 +259,13 @@ size_t scratch(const TfSg2Conv2d* s) {
   return with_tile(*s, [](const auto& convolution) { return convolution.scratch_bytes(); });
 }
 
-void run(const TfSg2Conv2d* s, const float* x, const float* transformed, float* y, int64_t from,
-         int64_t channels, int64_t threads, void* scratch, int64_t first, int64_t last) {
+void run(const TfSg2Conv2d* s, const float* x, const float* weight, const float* transformed,
+         float* y, int64_t from, int64_t channels, int64_t threads, void* scratch, int64_t first,
+         int64_t last) {
   with_tile(*s, [=](const auto& convolution) {
     for (int64_t task = first; task < last; ++task) {
-      convolution.run(x, transformed, y, from, channels, threads, static_cast<float*>(scratch),
-                      task);
+      convolution.run(x, weight, transformed, y, from, channels, threads,
+                      static_cast<float*>(scratch), task);
     }
   });
 }

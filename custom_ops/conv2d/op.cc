@@ -1,5 +1,6 @@
 // Registers conv2d and its filter gradient with TensorFlow: signatures, checks, calls of the kernels.
 
+#include <algorithm>
 #include <mutex>
 #include <vector>
 
@@ -40,33 +41,37 @@ absl::Status check_image(const Tensor& x, const char* name) {
   return absl::OkStatus();
 }
 
-// Parts of one allocation, of which each running thread takes one.
+// Pieces of scratch memory, of which each running thread takes one. They are allocated one by one:
+// the C library returns a very large piece to the system, and each call would map it again.
 class ThreadScratch {
  public:
   absl::Status allocate(OpKernelContext* context, int64_t bytes, int64_t parts) {
-    bytes_ = (bytes / 64 + 1) * 64;
-    for (int64_t i = 0; i < parts; ++i) free_.push_back(i);
-    return context->allocate_temp(tensorflow::DT_INT8, TensorShape({bytes_ * parts}), &memory_);
+    for (int64_t i = 0; i < parts; ++i) {
+      Tensor piece;
+      const absl::Status status =
+          context->allocate_temp(tensorflow::DT_INT8, TensorShape({bytes}), &piece);
+      if (!status.ok()) return status;
+      free_.push_back(piece);
+    }
+    return absl::OkStatus();
   }
 
   template <typename Work>
   void with_part(const Work& work) {
-    int64_t part;
+    Tensor piece;
     {
       std::lock_guard<std::mutex> lock(mutex_);
-      part = free_.back();
+      piece = free_.back();
       free_.pop_back();
     }
-    work(static_cast<char*>(memory_.data()) + part * bytes_);
+    work(piece.data());
     std::lock_guard<std::mutex> lock(mutex_);
-    free_.push_back(part);
+    free_.push_back(piece);
   }
 
  private:
-  Tensor memory_;
-  int64_t bytes_ = 0;
   std::mutex mutex_;
-  std::vector<int64_t> free_;
+  std::vector<Tensor> free_;
 };
 
 int64_t thread_count(OpKernelContext* context) {
@@ -158,7 +163,7 @@ class Conv2dOp : public Conv2dBase {
       const int64_t passes = (s.out_channels + pass - 1) / pass;
       parallel_for(context, tasks, cost_of(s, tasks * passes), [&](int64_t first, int64_t last) {
         scratch.with_part([&](void* part) {
-          kernels().run(&s, x, transformed, y, from, channels, threads, part, first, last);
+          kernels().run(&s, x, weight, transformed, y, from, channels, threads, part, first, last);
         });
       });
     }

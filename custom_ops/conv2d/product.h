@@ -25,11 +25,19 @@ constexpr int kRowGroup = 3;
 
 /* out[r][k] = sum over c < depth of a[r][c] * b[c][k], for kRows rows and a panel of N vectors.
  *
- * The rows of `b` are contiguous. The sum is in the order of c, so it does not depend on blocks. */
+ * If `adds`, it is added to `out`. The rows of `b` are contiguous. The sum is in the order of c. So
+ * results do not depend on how the depth and the rows are divided. */
 template <int N>
-inline void multiply(const float* a, int64_t a_stride, const float* b, int64_t depth, float* out,
-                     int64_t out_stride) {
+inline void multiply(bool adds, const float* a, int64_t a_stride, const float* b, int64_t depth,
+                     float* out, int64_t out_stride) {
   Vector sum[kRows][N] = {};
+  if (adds) {
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+      for (int n = 0; n < N; ++n) sum[r][n] = load(Full(), out + r * out_stride + n * kLanes);
+    }
+  }
   const float* groups[kRows / kRowGroup];
   for (int g = 0; g < kRows / kRowGroup; ++g) groups[g] = a + g * kRowGroup * a_stride;
   for (int64_t c = 0; c < depth; ++c, b += N * kLanes) {

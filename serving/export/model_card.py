@@ -137,6 +137,7 @@ def to_markdown(card: dict[str, Any]) -> str:
         f"| Data | {_cell(card['data']['source'] or 'not named')}"
         f"{', mirrored' if card['data']['mirror'] else ''} |",
         f"| Licence | {_cell(card['license'])} |",
+        *_origin_rows(card["origin"]),
         f"| Precision | {_precision(card)} |",
         f"| Rows at once | {card['rows_at_once']} |",
         f"| Exported | {card['exported']}, tf_sg2 {card['software']['tf_sg2']}, TensorFlow "
@@ -160,6 +161,13 @@ def to_markdown(card: dict[str, Any]) -> str:
     configuration = json.dumps(card["configuration"], indent=2, ensure_ascii=False)
     lines += ["", "## Configuration", "", "```json", configuration, "```", ""]
     return "\n".join(lines)
+
+
+def _origin_rows(origin: dict[str, Any] | None) -> list[str]:
+    """Returns the rows about an imported network's file."""
+    if origin is None:
+        return []
+    return [f"| Origin | {_cell(origin['file'])} ({origin['kind']}), SHA-256 {origin['sha256']} |"]
 
 
 def _precision(card: dict[str, Any]) -> str:

@@ -389,7 +389,7 @@ def test_flags_that_do_not_fit_are_refused(arguments, sentence, refused):
     assert refused(*arguments) == sentence
 
 
-def test_names_and_eyes_that_do_not_fit_are_refused(made, refused, tmp_path):
+def test_names_and_eyes_that_do_not_fit_are_refused(made, eye, refused, tmp_path):
     run = f"--run={made.path}"
     assert refused(run, "--metrics=fid").startswith("there is no metric 'fid'; take some of fid50k")
     assert refused(run, "--metrics=").startswith(
@@ -397,6 +397,11 @@ def test_names_and_eyes_that_do_not_fit_are_refused(made, refused, tmp_path):
     )
     assert refused(run, "--features=clip") == (
         "there is no eye 'clip'; take ppocr, inception, vgg16 or the path of an .onnx file"
+    )
+    shutil.copy(eye, tmp_path / "inception.onnx")
+    assert refused(run, f"--features={tmp_path / 'inception.onnx'}") == (
+        f"the results of {tmp_path / 'inception.onnx'} would be called by 'inception', which is "
+        'another eye; give a name, as in --feature_options={"name": "mine"}'
     )
     assert refused(run, "--features=clip.onnx") == (
         "there is no ONNX model at clip.onnx; give an existing file"

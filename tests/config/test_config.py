@@ -113,6 +113,11 @@ def test_every_field_has_one_dotted_name():
         ("training.ema_rampup", "none", None),
         ("training.ema_rampup", "0.05", 0.05),
         ("generator.conv_clamp", "256", 256.0),
+        ("training.metrics", "fd, pr", ("fd", "pr")),
+        ("training.metrics", "none", ()),
+        ("training.metrics", "", ()),
+        ("training.metrics_kimg", "none", None),
+        ("training.metrics_samples", "2000", 2000),
         ("data.mirror", "true", True),
         ("data.mirror", "False", False),
         ("data.mirror", "1", True),
@@ -167,6 +172,16 @@ def test_field_is_set_by_text(name, text, value):
         (
             {"training.r1_gamma": "inf"},
             "training.r1_gamma is 'inf'; it must be a finite number (weight of R1, 0 for none)",
+        ),
+        (
+            {"training.metrics": "fd,,pr"},
+            "training.metrics is 'fd,,pr'; it must name each one once, separated by commas "
+            "(metrics that are computed during training, such as fd,pr; none without)",
+        ),
+        (
+            {"training.metrics": "fd,pr,fd"},
+            "training.metrics is 'fd,pr,fd'; it must name each one once, separated by commas "
+            "(metrics that are computed during training, such as fd,pr; none without)",
         ),
         (
             {"data.mirror": "perhaps"},

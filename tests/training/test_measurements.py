@@ -32,6 +32,8 @@ pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:Even though the .*run_functions_eagerly:UserWarning"),
+    # Keras 2.15 draws an eager seed with a float as its limit.
+    pytest.mark.filterwarnings("ignore:non-integer arguments to randrange:DeprecationWarning"),
 ]
 
 ITERATIONS = 8

@@ -264,7 +264,7 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
 
     def step(unit: str, done: int, total: int) -> None:
         bar = bars.get(unit)
-        if bar is None:
+        if bar is None or done < bar.n:  # The next path length counts from 0 again.
             for other in bars.values():
                 other.close()
             bar = bars[unit] = tqdm(total=total, unit=unit, leave=False, disable=None)

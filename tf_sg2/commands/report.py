@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -70,5 +71,9 @@ def main(arguments: Sequence[str]) -> None:
     settings = Settings(
         values.checkpoint, values.labels, values.real_images, values.neighbours, values.most_real
     )
-    write_report(values.run, out, settings)
+    write_report(values.run, out, settings, _warn)
     print(f"report: {out.resolve().as_uri()} ({out.stat().st_size / 1e6:.1f} MB)")
+
+
+def _warn(sentence: str) -> None:
+    print(f"warning: {sentence}", file=sys.stderr)

@@ -83,7 +83,7 @@ _NUMBER = BeforeValidator(_no_boolean)
 
 PositiveInt = Annotated[int, Field(ge=1), _NUMBER]
 NonNegativeInt = Annotated[int, Field(ge=0), _NUMBER]
-PositiveIntOrNone = Annotated[PositiveInt | None, BeforeValidator(_none)]
+PositiveIntOrNone = Annotated[Annotated[int, Field(ge=1), _NUMBER] | None, BeforeValidator(_none)]
 Seed = Annotated[int, Field(ge=0, lt=2**32), _NUMBER]  # The limit of NumPy.
 Float = Annotated[float, _NUMBER]
 PositiveFloat = Annotated[float, Field(gt=0), _NUMBER]
@@ -92,7 +92,6 @@ Decay = Annotated[float, Field(ge=0, lt=1), _NUMBER]
 Share = Annotated[float, Field(ge=0, lt=1), _NUMBER]
 Fraction = Annotated[float, Field(ge=0, le=1), _NUMBER]
 PositiveFloatOrNone = Annotated[PositiveFloat | None, BeforeValidator(_none)]
-PositiveIntOrNone = Annotated[PositiveInt | None, BeforeValidator(_none)]
 
 ImageSize = Annotated[
     tuple[StrictInt, StrictInt], BeforeValidator(_image_size), AfterValidator(_doubled_base)

@@ -13,6 +13,7 @@ from tf_sg2.metrics.evaluator import METRICS
 from tf_sg2.metrics.features.weight_files import READERS, SOURCES
 
 OPTIONS = ("tensor", "size", "mean", "std", "channels", "pool", "name")
+RESERVED = ("ppocr", "inception", "vgg16", "lpips")
 WEIGHTS = {"inception": "inception", "vgg16": "vgg16", "lpips": "vgg16"}  # Eye -> its file.
 
 
@@ -140,7 +141,13 @@ def _open(name: str, files: Mapping[str, Path], options: str | None) -> Any:
     if name.endswith(".onnx"):
         if not Path(name).is_file():
             raise InputError(f"there is no ONNX model at {name}; give an existing file")
-        return features.OnnxFeatures(name, **_options(options))
+        eye = features.OnnxFeatures(name, **_options(options))
+        if eye.name in RESERVED:
+            raise InputError(
+                f"the results of {name} would be called by {eye.name!r}, which is another eye; "
+                'give a name, as in --feature_options={"name": "mine"}'
+            )
+        return eye
     raise InputError(
         f"there is no eye {name!r}; take ppocr, inception, vgg16 or the path of an .onnx file"
     )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tf_sg2.runs.load import LoadedRun
 
 SAVED_MODEL = "saved_model.pb"
+SIGNATURE = "serving_default"
 CARD = Path("assets.extra") / "model_card.json"
 _READERS = 8  # Threads that decode images.
 
@@ -129,7 +130,7 @@ def judged_export(path: str | Path) -> Judged:
 
     try:
         loaded = tf.saved_model.load(str(folder))
-        function = loaded.signatures["serving_default"]
+        function = loaded.signatures[SIGNATURE]
         inputs = function.structured_input_signature[1]
         (image,) = function.structured_outputs.values()
         z_dim = inputs["z"].shape[-1]
@@ -155,11 +156,11 @@ def judged_export(path: str | Path) -> Judged:
             label_count = 0 if labels is None else len(labels)
             z, _, chosen = draws(seed, first, count, z_dim, label_count)
             given = {} if labels is None else {"labels": tf.constant(labels[chosen])}
+            # Through `loaded`, which must stay alive: it holds the variables.
+            function = loaded.signatures[SIGNATURE]
             (made,) = function(z=tf.constant(z), **given).values()
             return made.numpy()
 
-        # The function needs the loaded model, which holds its variables.
-        read.model = loaded  # type: ignore[attr-defined]
         return Images(read, None, drawn_fingerprint(fingerprint, labels, seed))
 
     training = _card(folder).get("training", {})

@@ -39,14 +39,17 @@ def data_text(config: Config) -> str:
     return spec if spec.startswith(CARDS_PREFIX) else Path(spec).name or "not recorded"
 
 
-def image_count(record: Record) -> int | None:
-    """Returns how many images the run trains on, from its `data.json`; None if it is not known."""
+def image_counts(record: Record) -> tuple[int | None, int | None]:
+    """Returns how many images are trained on and held out, from `data.json`; None if unknown."""
     try:
-        found = json.loads((record.directory.path / "data.json").read_text(encoding="utf-8"))
-        count = found["images"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return count if isinstance(count, int) else None
+        text = (record.directory.path / "data.json").read_text(encoding="utf-8")
+        found = json.loads(text)
+        heldout = found.get("heldout")
+        counts = found.get("images"), heldout.get("images") if heldout else None
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return None, None
+    training, held = (count if isinstance(count, int) else None for count in counts)
+    return training, held
 
 
 def tiles(record: Record) -> Markup:
@@ -144,11 +147,12 @@ def _facts(record: Record, run: LoadedRun | None) -> Iterator[tuple[str, str]]:
     training, generator = config.training, config.generator
     height, width = generator.image_size
     yield "data", data_text(config)
-    count = image_count(record)
-    if count is not None:
-        yield "images in the data set", f"{count:,}"
-        if count:
-            yield "passes over the data", number_text(record.kimg * 1000 / count)
+    training_count, heldout_count = image_counts(record)
+    if training_count:
+        yield "training images", f"{training_count:,}"
+        yield "passes over them", number_text(record.kimg * 1000 / training_count)
+    if heldout_count:
+        yield "held-out images", f"{heldout_count:,}"
     kinds = {1: "gray", 3: "RGB", 4: "RGB and alpha"}
     yield "image", f"{height} × {width}, {kinds[generator.image_channels]}"
     yield "labels", f"{generator.label_dim} classes" if generator.label_dim else "none"

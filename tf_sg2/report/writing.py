@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,10 @@ from tf_sg2.runs.load import LoadedRun, load_run
 # The first seeds are those of the sweep; neighbours are looked for from here on.
 FIRST_SEED = 1000
 TRIPLES_SHOWN = 12
+NO_NEIGHBOURS = (
+    "Nearest neighbours are missing, because the data set or the eye could not be used when this "
+    "report was made."
+)
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,12 @@ class Settings:
     most_real: int = 2000
 
 
-def write_report(paths: Sequence[str], out: str | Path, settings: Settings | None = None) -> Path:
+def write_report(
+    paths: Sequence[str],
+    out: str | Path,
+    settings: Settings | None = None,
+    warn: Callable[[str], object] = lambda sentence: None,
+) -> Path:
     """Writes the report of the runs in `paths` as one HTML file; replaces an existing file.
 
     What cannot be shown is left out, and the report says so: pictures without a checkpoint, and
@@ -54,6 +63,8 @@ def write_report(paths: Sequence[str], out: str | Path, settings: Settings | Non
         paths: run directories.
         out: the .html file.
         settings: what it holds.
+        warn: called with the reason why neighbours are missing. It may hold names of real images,
+            so it is not in the report.
 
     Returns:
         `out`.
@@ -66,14 +77,14 @@ def write_report(paths: Sequence[str], out: str | Path, settings: Settings | Non
     if out.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"a report is one HTML file, but --out={out} is no .html file")
     records = read_runs(paths)
-    contents = [_content(record, settings) for record in records]
+    contents = [_content(record, settings, warn) for record in records]
     text = page(contents)
     with new_file(out) as file:
         file.write(text.encode("utf-8"))
     return out
 
 
-def _content(record: Record, settings: Settings) -> Content:
+def _content(record: Record, settings: Settings, warn: Callable[[str], object]) -> Content:
     from tf_sg2.networks.precision import use_tf32
 
     use_tf32(record.config.training.tf32)
@@ -83,12 +94,11 @@ def _content(record: Record, settings: Settings) -> Content:
         return Content(record, real_images=real_images, notes=[note])
     run = load_run(record.directory.path, settings.checkpoint)
     notes = []
-    label = None
-    if label_dim := run.config.generator.label_dim:
-        label = parse_label(settings.labels or "0", label_dim)
-        notes.append(
-            f"Pictures that were generated for this report have the label {settings.labels or 0}."
-        )
+    label_dim = run.config.generator.label_dim
+    text = settings.labels or ("0" if label_dim else None)
+    label = parse_label(text, label_dim)
+    if label is not None:
+        notes.append(f"Pictures that were generated for this report have the label {text}.")
     generated = generate(run, label)
     found: Neighbours | None = None
     triples: list[Triple] = []
@@ -96,7 +106,8 @@ def _content(record: Record, settings: Settings) -> Content:
         try:
             found, triples = _neighbours(run, settings, real_images)
         except InputError as error:
-            notes.append(f"Nearest neighbours are missing: {error}.")
+            notes.append(NO_NEIGHBOURS)
+            warn(f"the report of {record.name} shows no nearest neighbours: {error}")
     return Content(record, run, generated, found, triples, real_images, notes)
 
 

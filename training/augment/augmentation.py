@@ -62,8 +62,7 @@ def augmentation_of(config: AugmentConfig, run_seed: int, probability: tf.Variab
 
 def next_probability(
     probability: tf.Tensor,
-    sign_sum: tf.Tensor,
-    sign_count: tf.Tensor,
+    signs: tf.Tensor,
     config: AugmentConfig,
     batch_size: int,
 ) -> tf.Tensor:
@@ -76,15 +75,15 @@ def next_probability(
 
     Args:
         probability: p.
-        sign_sum: the sum of the signs.
-        sign_count: their number.
+        signs: [2], the sum of the signs and their number.
         config: the run's augmentation.
         batch_size: images per iteration.
 
     Source: Karras et al. 2020 (limited data), section 3.1, equation 1.
     """
-    mean = tf.math.divide_no_nan(tf.cast(sign_sum, tf.float64), tf.cast(sign_count, tf.float64))
+    total, count = tf.unstack(tf.cast(signs, tf.float64))
+    mean = tf.math.divide_no_nan(total, count)
     direction = tf.cast(tf.sign(mean - config.target), tf.float32)
-    direction = tf.where(sign_count > 0, direction, 0.0)
+    direction = tf.where(count > 0, direction, 0.0)
     change = batch_size * config.interval / (config.kimg * 1000)
     return tf.clip_by_value(probability + direction * change, 0.0, 1.0)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -259,7 +260,7 @@ def debug_parameters(
     normal = erfinv(2 * q - 1)
     angle = (2 * q - 1) * math.pi
     shift = (2 * q - 1) * STRENGTHS["xint"]
-    values = {
+    values: dict[str, dict[str, Any]] = {
         "xflip": {"xflip_i": math.floor(2 * q)},
         "rotate90": {"rotate90_i": math.floor(4 * q)},
         "xint": {"xint_t": [shift, shift]},

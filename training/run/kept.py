@@ -64,6 +64,9 @@ def keep_best(
     if is_best and iteration not in checkpoint_numbers_in(run.best):
         try:
             run.best.mkdir(parents=True, exist_ok=True)
+            # This makes the counter of saves, which each checkpoint of a run must hold, if the
+            # manager has not saved anything yet.
+            _ = manager.checkpoint.save_counter
             manager.checkpoint.write(str(path))
         except (tf.errors.OpError, OSError) as error:
             raise InputError(

@@ -39,16 +39,16 @@ def test_controller_equals_official(case):
         if (i + 1) % interval == 0:
             mean = CONTROLLER[f"{case}/sign_means"][(i + 1) // int(interval) - 1]
             assert abs(signs[0] / signs[1] - mean) < 1e-6
-            p = next_probability(p, *tf.unstack(tf.constant(signs)), config, int(batch))
+            p = next_probability(p, tf.constant(signs), config, int(batch))
             signs[:] = 0
         assert float(p) == pytest.approx(CONTROLLER[f"{case}/p_after_iteration"][i], abs=1e-7)
 
 
 def test_probability_has_a_ceiling_and_stays_without_scores():
     config = AugmentConfig(mode="ada", kimg=0.001)
-    up = next_probability(tf.constant(0.9), tf.constant(8.0), tf.constant(8.0), config, 8)
+    up = next_probability(tf.constant(0.9), tf.constant([8.0, 8.0]), config, 8)
     assert float(up) == 1.0
-    same = next_probability(tf.constant(0.3), tf.constant(0.0), tf.constant(0.0), config, 8)
+    same = next_probability(tf.constant(0.3), tf.constant([0.0, 0.0]), config, 8)
     assert float(same) == pytest.approx(0.3)
 
 

@@ -101,6 +101,7 @@ def test_every_truncation_is_one_sentence(name, tmp_path):
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_mutated_files_execute_nothing(tmp_path):
     counts = fuzz(1000, tmp_path)
     assert counts["read"] + counts["refused"] == 1000

@@ -39,6 +39,23 @@ def bomb() -> bytes:
     return file.getvalue()
 
 
+def encrypted() -> bytes:
+    """An archive whose member says that it needs a password."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("a/data.pkl", b"}.")
+    data = bytearray(file.getvalue())
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    data[6] |= 1
+    return bytes(data)
+
+
+def deep_header() -> bytes:
+    """A header of safetensors in which lists are nested deeply."""
+    text = b'{"__metadata__":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    return len(text).to_bytes(8, "little") + text
+
+
 def many_views() -> bytes:
     """One storage of 400 kB, and 2000 tensors that each are all of it."""
     file = io.BytesIO()
@@ -64,6 +81,8 @@ BOMBS = {
     "a key of many leaves": laughs,
     "keys of one hash": equal_hashes,
     "a compressed archive": bomb,
+    "an encrypted archive": encrypted,
+    "a deep header": deep_header,
     "many views of one storage": many_views,
     "a dictionary of many paths": nested_dictionaries,
     "many open lists": lambda: b"(" * 100_000 + b"l" * 100_000 + b".",

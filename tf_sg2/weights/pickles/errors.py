@@ -43,5 +43,5 @@ def one_sentence(path: str | Path, kind: str, other: str) -> Iterator[None]:
         ) from error
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise InputError(damaged) from error
-    except (zipfile.BadZipFile, EOFError, MemoryError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, EOFError, MemoryError, RuntimeError) as error:
         raise InputError(damaged) from error
