@@ -286,8 +286,8 @@ def discriminator(**fields):
         ),
         (
             generator(mapping_layers=0),
-            "generator.mapping_layers is 0; it must be greater than or equal to 1 (layers of "
-            "the mapping network)",
+            "generator.mapping_layers is 0 but normalization is demodulation; it must be greater "
+            "than or equal to 1 (only normalization pixel takes 0)",
         ),
         (
             generator(w_avg_beta=1.0),
@@ -398,7 +398,8 @@ def discriminator(**fields):
             generator(depth=3),
             "unknown configuration field 'generator.depth'; generator has image_size, "
             "image_channels, label_dim, channel_base, channel_max, conv_clamp, resample_filter, "
-            "architecture, z_dim, w_dim, mapping_layers, mapping_lr_multiplier, mapping_width, "
+            "resampling, activation_gain, growing, architecture, normalization, fused_scaling, "
+            "z_dim, w_dim, mapping_layers, mapping_lr_multiplier, mapping_width, "
             "label_input, label_width, use_noise, w_avg_beta",
         ),
         (
@@ -434,7 +435,7 @@ def discriminator(**fields):
         (
             lambda: config.from_dict({"model": {}}),
             "unknown configuration field 'model'; the top level has generator, discriminator, "
-            "generator_optimizer, discriminator_optimizer, data, training",
+            "generator_optimizer, discriminator_optimizer, data, training, augment",
         ),
         (
             lambda: config.from_dict({"data": []}),

@@ -113,7 +113,7 @@ def test_preset_takes_another_size_channels_and_labels(name):
 
 def test_unusable_arguments_are_refused():
     with pytest.raises(
-        InputError, match="no preset 'config-z'; the presets are config-e, config-f"
+        InputError, match="no preset 'config-z'; the presets are config-a, config-b"
     ):
         presets.get("config-z")
     with pytest.raises(InputError, match="image size 100x100 is not"):

@@ -159,30 +159,32 @@ class GeneratorConfig(NetworkConfig):
         styles = self.normalization != "pixel"
         if styles and not self.mapping_layers:
             raise InputError(
-                f"mapping_layers is 0 but normalization is {self.normalization}; take 1 or more"
+                f"generator.mapping_layers is 0 but normalization is {self.normalization}; it must "
+                "be greater than or equal to 1 (only normalization pixel takes 0)"
             )
         if not styles and (self.mapping_layers or self.w_dim != self.z_dim or self.label_dim):
             raise InputError(
-                f"normalization is pixel, with mapping_layers {self.mapping_layers}, z_dim "
-                f"{self.z_dim}, w_dim {self.w_dim} and label_dim {self.label_dim}; these networks "
-                "take z itself: set mapping_layers and label_dim to 0, and w_dim to z_dim"
+                "generator.normalization is pixel, with mapping_layers "
+                f"{self.mapping_layers}, z_dim {self.z_dim}, w_dim {self.w_dim} and label_dim "
+                f"{self.label_dim}; these networks take z itself: set mapping_layers and label_dim "
+                "to 0, and w_dim to z_dim"
             )
         expected = "filter" if self.normalization == "demodulation" else "nearest"
         if self.resampling != expected:
             raise InputError(
-                f"resampling is {self.resampling} but normalization is {self.normalization}; set "
-                f"resampling to {expected}"
+                f"generator.resampling is {self.resampling} but normalization is "
+                f"{self.normalization}; set resampling to {expected}"
             )
         gain = "output" if self.normalization == "demodulation" else "weight"
         if self.activation_gain != gain:
             raise InputError(
-                f"activation_gain is {self.activation_gain} but normalization is "
+                f"generator.activation_gain is {self.activation_gain} but normalization is "
                 f"{self.normalization}; set activation_gain to {gain}"
             )
         if self.normalization != "demodulation" and self.architecture != "orig":
             raise InputError(
-                f"architecture is {self.architecture} but normalization is {self.normalization}; "
-                "set architecture to orig"
+                f"generator.architecture is {self.architecture} but normalization is "
+                f"{self.normalization}; set architecture to orig"
             )
 
     @property

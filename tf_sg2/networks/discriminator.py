@@ -106,7 +106,7 @@ class DiscriminatorBlock(keras.layers.Layer):
         self, x: tf.Tensor | None, image: tf.Tensor | None, fade: float | tf.Tensor = 1.0
     ) -> tuple[tf.Tensor, tf.Tensor | None]:
         """Returns the activations and the image at half the size."""
-        if self.config.growing:
+        if self.config.growing and self.from_rgb is not None:
             x = faded_input(x, self.from_rgb, image, fade)  # [N, H, W, C]
             image = halved(image)
         elif self.from_rgb is not None:
@@ -164,7 +164,7 @@ class DiscriminatorEpilogue(keras.layers.Layer):
         self, x: tf.Tensor | None, image: tf.Tensor | None, fade: float | tf.Tensor = 1.0
     ) -> tf.Tensor:
         """Returns the features, or the score where `units` is 1."""
-        if self.config.growing:
+        if self.config.growing and self.from_rgb is not None:
             x = faded_input(x, self.from_rgb, image, fade)  # [N, h, w, C]
         elif self.from_rgb is not None:
             x = x + self.from_rgb(image)  # [N, h, w, C]

@@ -244,9 +244,14 @@ class SynthesisNetwork(keras.layers.Layer):
         w: tf.Tensor,
         noise_mode: str,
         noise_seeds: tf.Tensor | None,
-        blocks: Sequence[SynthesisBlock | AdaINBlock | PixelNormBlock],
+        blocks: Sequence[SynthesisBlock | AdaINBlock | PixelNormBlock] | None = None,
     ) -> list[tf.Tensor | None]:
-        """Returns the noise of each convolution: [N, H, W], [H, W] or None."""
+        """Returns the noise of each convolution in `blocks`: [N, H, W], [H, W] or None.
+
+        Without `blocks`, those of all. The first blocks get the same noise with or without the
+        others, because a longer draw begins with the numbers of a shorter one.
+        """
+        blocks = self.blocks if blocks is None else blocks
         if noise_mode not in NOISE_MODES:
             raise InputError(
                 f"there is no noise mode {noise_mode!r}; take one of {', '.join(NOISE_MODES)}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from tf_sg2.config import DiscriminatorConfig, GeneratorConfig
 from tf_sg2.errors import InputError
 from tf_sg2.networks.discriminator import Discriminator
 from tf_sg2.networks.generator import Generator
+from tf_sg2.networks.synthesis import SynthesisBlock
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def generator_entries(generator: Generator) -> Iterator[Entry]:
     """
     _refuse_predecessors(generator.config)
     yield from _mapping(generator.mapping)
-    for block in generator.synthesis.blocks:
+    for block in cast(list[SynthesisBlock], generator.synthesis.blocks):
         prefix = f"synthesis.b{block.level.square}"
         if block.conv0 is None:
             yield Entry(

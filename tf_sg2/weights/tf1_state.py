@@ -195,7 +195,8 @@ def _discriminator_entries(discriminator: Discriminator) -> Iterator[Entry]:
             "this discriminator projects onto mapped labels, which the official TensorFlow 1 "
             "networks do not; set discriminator.label_output to dot"
         )
-    for k, block in enumerate([*discriminator.blocks, epilogue]):
+    blocks: list[Any] = [*discriminator.blocks, epilogue]
+    for k, block in enumerate(blocks):
         square = config.levels[len(config.levels) - 1 - k].square
         name = f"{square}x{square}"
         if block.from_rgb is not None:

@@ -13,7 +13,7 @@ from tensorflow import keras
 
 from tf_sg2.config import GeneratorConfig
 from tf_sg2.networks import KERAS_PACKAGE
-from tf_sg2.networks.equalized import EqualizedConv2D
+from tf_sg2.networks.equalized import EqualizedConv2D, channels_of
 from tf_sg2.networks.precision import at_least_float32
 from tf_sg2.networks.stylegan.adain import AdaINLayer, turns_kernel
 from tf_sg2.networks.stylegan.growing import faded_image
@@ -47,14 +47,14 @@ class LatentImage(keras.layers.Layer):
         super().__init__(**kwargs)
         self.height, self.width, self.channels = height, width, channels
 
-    def build(self, input_shape: Sequence[int]) -> None:
+    def build(self, input_shape: Sequence[int | None]) -> None:
         """Creates the weights for inputs of this shape."""
-        area = self.height * self.width
+        area, fan_in = self.height * self.width, channels_of(input_shape, self)
         # The gain is that of a transposed convolution, whose outputs are not sums over the area.
-        self.weight_gain = math.sqrt(2 / area / input_shape[-1])
+        self.weight_gain = math.sqrt(2 / area / fan_in)
         self.weight = self.add_weight(
             name="weight",
-            shape=(input_shape[-1], area * self.channels),
+            shape=(fan_in, area * self.channels),
             initializer=keras.initializers.RandomNormal(stddev=1.0),
         )
         self.bias = self.add_weight(name="bias", shape=(self.channels,), initializer="zeros")
