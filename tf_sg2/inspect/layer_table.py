@@ -129,7 +129,7 @@ def _generator_parts(generator: Generator) -> Iterator[_Part]:
         prefix, inside = ".".join(scope), (level.height, level.width, level.channels)
         if block.const is not None:
             yield _Part(f"{prefix}.const", (*scope, "const"), inside, (block.const,))
-        for layer in (block.skip, *block.main_layers):
+        for layer in (block.skip, *block.main_layers()):
             if layer is not None:
                 yield _Part(
                     f"{prefix}.{layer.name}", (*scope, layer.name), inside, tuple(layer.weights)

@@ -81,7 +81,7 @@ class SynthesisBlock(keras.layers.Layer):
         if every or index == len(config.levels) - 1:
             self.to_rgb = ToRGB(config.image_channels, config.w_dim, clamp, name="to_rgb")
 
-    @property
+    # A method: Keras 2.15 names saved weights by the last attribute that holds them.
     def main_layers(self) -> list[StyledConv2D]:
         """The layers between the block's input and its output, in order of use."""
         return self.convolutions

@@ -201,7 +201,7 @@ class AdaINBlock(keras.layers.Layer):
         if config.growing or index == len(config.levels) - 1:
             self.to_rgb = EqualizedConv2D(config.image_channels, 1, clamp=clamp, name="to_rgb")
 
-    @property
+    # A method: Keras 2.15 names saved weights by the last attribute that holds them.
     def main_layers(self) -> list[AdaINLayer]:
         """The layers between the block's input and its output, in order of use."""
         return self.convolutions

@@ -125,7 +125,7 @@ class PixelNormBlock(keras.layers.Layer):
                 config.image_channels, 1, clamp=config.conv_clamp, name="to_rgb", dtype=policy
             )
 
-    @property
+    # A method: Keras 2.15 names saved weights by the last attribute that holds them.
     def main_layers(self) -> list[LatentImage | EqualizedConv2D]:
         """The layers between the block's input and its output, in order of use."""
         return [self.conv0, self.conv1]
