@@ -290,6 +290,25 @@ def discriminator(**fields):
             "than or equal to 1 (only normalization pixel takes 0)",
         ),
         (
+            generator(growing=True),
+            "growing is true but architecture is skip; set architecture to orig, or growing to "
+            "false",
+        ),
+        (
+            generator(normalization="adain"),
+            "generator.resampling is filter but normalization is adain; set resampling to nearest",
+        ),
+        (
+            generator(resampling="nearest", architecture="orig"),
+            "resampling is nearest but resample_filter has 4 taps; a blur needs an odd number of "
+            "taps, such as 1,2,1, or 0,1,0 for none",
+        ),
+        (
+            generator(activation_gain="weight"),
+            "generator.activation_gain is weight but normalization is demodulation; set "
+            "activation_gain to output",
+        ),
+        (
             generator(w_avg_beta=1.0),
             "generator.w_avg_beta is 1.0; it must be less than 1 (decay of the running mean "
             "of w, for truncation)",
