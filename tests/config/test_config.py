@@ -286,8 +286,27 @@ def discriminator(**fields):
         ),
         (
             generator(mapping_layers=0),
-            "generator.mapping_layers is 0; it must be greater than or equal to 1 (layers of "
-            "the mapping network)",
+            "generator.mapping_layers is 0 but normalization is demodulation; it must be greater "
+            "than or equal to 1 (only normalization pixel takes 0)",
+        ),
+        (
+            generator(growing=True),
+            "growing is true but architecture is skip; set architecture to orig, or growing to "
+            "false",
+        ),
+        (
+            generator(normalization="adain"),
+            "generator.resampling is filter but normalization is adain; set resampling to nearest",
+        ),
+        (
+            generator(resampling="nearest", architecture="orig"),
+            "resampling is nearest but resample_filter has 4 taps; a blur needs an odd number of "
+            "taps, such as 1,2,1, or 0,1,0 for none",
+        ),
+        (
+            generator(activation_gain="weight"),
+            "generator.activation_gain is weight but normalization is demodulation; set "
+            "activation_gain to output",
         ),
         (
             generator(w_avg_beta=1.0),
@@ -398,7 +417,8 @@ def discriminator(**fields):
             generator(depth=3),
             "unknown configuration field 'generator.depth'; generator has image_size, "
             "image_channels, label_dim, channel_base, channel_max, conv_clamp, resample_filter, "
-            "architecture, z_dim, w_dim, mapping_layers, mapping_lr_multiplier, mapping_width, "
+            "resampling, activation_gain, growing, architecture, normalization, fused_scaling, "
+            "z_dim, w_dim, mapping_layers, mapping_lr_multiplier, mapping_width, "
             "label_input, label_width, use_noise, w_avg_beta",
         ),
         (

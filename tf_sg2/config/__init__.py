@@ -12,14 +12,12 @@ from tf_sg2.config.convert import (
     to_json,
 )
 from tf_sg2.config.image_size import base_size, parse_image_size
+from tf_sg2.config.networks import DiscriminatorConfig, GeneratorConfig, Level
 from tf_sg2.config.schema import (
     SHARED_FIELDS,
     AugmentConfig,
     Config,
     DataConfig,
-    DiscriminatorConfig,
-    GeneratorConfig,
-    Level,
     OptimizerConfig,
     TrainingConfig,
 )

@@ -16,7 +16,55 @@ from tf_sg2.errors import InputError
 # paper256 ... cifar: the configurations published with "Training Generative Adversarial Networks
 # with Limited Data" (Karras et al. 2020), appendix C, without its augmentation and in float32.
 # The clamp of 256 was made for half-precision layers; it is kept so that results are the same.
+# config-a ... config-d: StyleGAN2's paper, table 1, and its official TensorFlow code; growing
+# networks, which the trainer does not grow yet: it trains them at full size, with separate R1 steps
+# and the logistic loss. pggan: Karras et al. 2017. config-e-gX-dY: architectures of table 2.
+GROWING: dict[str, object] = {
+    "channel_base": 16384,
+    "architecture": "orig",
+    "growing": True,
+    "generator.label_input": "concat",
+    "discriminator.label_output": "dot",
+    "learning_rate": 0.001,
+}
+STYLEGAN: dict[str, object] = {
+    **GROWING,
+    "activation_gain": "weight",
+    "resampling": "nearest",
+    "resample_filter": (1.0, 2.0, 1.0),
+    "generator.normalization": "adain",
+}
+# Rows A and B regularise D in every iteration, and A to C have no path-length regularisation.
+EVERY_ITERATION: dict[str, object] = {
+    "training.r1_interval": 1,
+    "training.path_length_interval": 0,
+    "training.path_length_weight": 0.0,
+}
 PRESETS: dict[str, dict[str, object]] = {
+    "config-a": {**STYLEGAN, **EVERY_ITERATION},
+    "config-b": {**GROWING, **EVERY_ITERATION},
+    # The generator has no regulariser, but its learning rate is corrected as if it had one.
+    "config-c": {**GROWING, "training.path_length_weight": 0.0},
+    "config-d": GROWING,
+    "pggan": {
+        **STYLEGAN,
+        **EVERY_ITERATION,
+        "resample_filter": (0.0, 1.0, 0.0),
+        "generator.normalization": "pixel",
+        "generator.fused_scaling": "always",
+        "generator.mapping_layers": 0,
+        "training.style_mixing_probability": 0.0,
+    },
+    **{
+        f"config-e-g{generator}-d{discriminator}": {
+            "channel_base": 16384,
+            "training.r1_gamma": 100.0,
+            "generator.architecture": generator,
+            "discriminator.architecture": discriminator,
+        }
+        for generator in ("orig", "skip", "resnet")
+        for discriminator in ("orig", "skip", "resnet")
+    },
     "config-e": {
         "channel_base": 16384,
         "training.r1_gamma": 100.0,
@@ -87,11 +135,9 @@ PRESETS: dict[str, dict[str, object]] = {
 
 # The image size of a preset if `get` gets none.
 IMAGE_SIZES: dict[str, tuple[int, int]] = {
-    "config-e": (1024, 1024),
-    "config-f": (1024, 1024),
+    **dict.fromkeys(PRESETS, (1024, 1024)),
     "paper256": (256, 256),
     "paper512": (512, 512),
-    "paper1024": (1024, 1024),
     "cifar": (32, 32),
     "auto": (256, 256),
     "cards": (32, 56),
@@ -105,6 +151,11 @@ BOTH_NETWORKS = {
     "channel_base": ("generator.channel_base", "discriminator.channel_base"),
     "channel_max": ("generator.channel_max", "discriminator.channel_max"),
     "conv_clamp": ("generator.conv_clamp", "discriminator.conv_clamp"),
+    "architecture": ("generator.architecture", "discriminator.architecture"),
+    "growing": ("generator.growing", "discriminator.growing"),
+    "activation_gain": ("generator.activation_gain", "discriminator.activation_gain"),
+    "resampling": ("generator.resampling", "discriminator.resampling"),
+    "resample_filter": ("generator.resample_filter", "discriminator.resample_filter"),
     "learning_rate": (
         "generator_optimizer.learning_rate",
         "discriminator_optimizer.learning_rate",

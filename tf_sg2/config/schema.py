@@ -12,15 +12,13 @@ import dataclasses
 import math
 from typing import Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from tf_sg2.config.field_types import (
     Decay,
     Float,
     Fraction,
-    ImageChannels,
-    ImageSize,
     JsonObject,
     Names,
     NonNegativeFloat,
@@ -31,139 +29,15 @@ from tf_sg2.config.field_types import (
     PositiveFloatOrNone,
     PositiveInt,
     PositiveIntOrNone,
-    ResampleFilter,
     Seed,
     Share,
 )
-from tf_sg2.config.image_size import base_size
 from tf_sg2.config.messages import raises_input_error
+from tf_sg2.config.networks import SETTINGS, DiscriminatorConfig, GeneratorConfig
 from tf_sg2.errors import InputError
-
-# Unknown fields are refused, and so are infinity and NaN.
-SETTINGS = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 # Fields that must be the same in both networks: one flag sets both.
 SHARED_FIELDS = ("image_size", "image_channels", "label_dim")
-
-
-@dataclasses.dataclass(frozen=True)
-class Level:
-    """One resolution of a network: its size, its channels, and the square size it counts as."""
-
-    height: int
-    width: int
-    channels: int
-    square: int
-
-
-@raises_input_error
-@dataclass(frozen=True, config=SETTINGS)
-class NetworkConfig:
-    """The fields that generator and discriminator have in common."""
-
-    image_size: ImageSize = Field(description="HxW in pixels; default: that of the data set")
-    image_channels: ImageChannels = Field(
-        default=3, description="channels of the images: 1, 3 or 4; default: those of the data set"
-    )
-    label_dim: NonNegativeInt = Field(default=0, description="width of the labels, 0 without")
-    channel_base: PositiveInt = Field(
-        default=32768, description="a level has channel_base / its square size channels"
-    )
-    channel_max: PositiveInt = Field(default=512, description="most channels per level")
-    conv_clamp: PositiveFloatOrNone = Field(
-        default=None, description="largest absolute activation, or none for no limit"
-    )
-    resample_filter: ResampleFilter = Field(
-        default=(1.0, 3.0, 3.0, 1.0), description="taps of the up- and downsampling filter"
-    )
-
-    @property
-    def levels(self) -> tuple[Level, ...]:
-        """The resolutions from the base to the image."""
-        (height, width), doublings = base_size(self.image_size)
-        return tuple(
-            Level(
-                height << k,
-                width << k,
-                max(1, min(self.channel_base // (4 << k), self.channel_max)),
-                4 << k,
-            )
-            for k in range(doublings + 1)
-        )
-
-
-@raises_input_error
-@dataclass(frozen=True, config=SETTINGS)
-class GeneratorConfig(NetworkConfig):
-    """The generator: mapping network and synthesis network (paper figure 2 d and figure 7)."""
-
-    architecture: Literal["skip", "resnet", "orig"] = Field(
-        default="skip", description="connections between levels: skip, resnet or orig"
-    )
-    z_dim: PositiveInt = Field(default=512, description="width of the latent z")
-    w_dim: PositiveInt = Field(default=512, description="width of w")
-    mapping_layers: PositiveInt = Field(default=8, description="layers of the mapping network")
-    mapping_lr_multiplier: PositiveFloat = Field(
-        default=0.01, description="factor of the learning rate in the mapping network"
-    )
-    mapping_width: PositiveIntOrNone = Field(
-        default=None, description="width of the mapping network's inner layers, none for w_dim"
-    )
-    label_input: Literal["embed", "concat"] = Field(
-        default="embed",
-        description="how labels join z: embed normalises both by themselves; concat normalises "
-        "them together, as the first TensorFlow release does",
-    )
-    label_width: PositiveIntOrNone = Field(
-        default=None, description="width of embedded labels, none for w_dim; concat uses z_dim"
-    )
-    use_noise: bool = Field(
-        default=True, description="false builds a synthesis network without noise"
-    )
-    w_avg_beta: Decay = Field(
-        default=0.995, description="decay of the running mean of w, for truncation"
-    )
-
-    @property
-    def num_ws(self) -> int:
-        """The number of w that the synthesis network takes: one per convolution, one for ToRGB."""
-        return 2 * len(self.levels)
-
-
-@raises_input_error
-@dataclass(frozen=True, config=SETTINGS)
-class DiscriminatorConfig(NetworkConfig):
-    """The discriminator (paper figure 7, right column)."""
-
-    architecture: Literal["resnet", "skip", "orig"] = Field(
-        default="resnet", description="connections between levels: resnet, skip or orig"
-    )
-    minibatch_stddev_group: NonNegativeInt = Field(
-        default=4,
-        description="samples per group of the minibatch-stddev layer, 0 for no such layer",
-    )
-    label_output: Literal["projection", "dot"] = Field(
-        default="projection",
-        description="how a label chooses the score: projection onto the mapped label; dot "
-        "multiplies one output per class by the label, as the first TensorFlow release does",
-    )
-    label_width: PositiveIntOrNone = Field(
-        default=None, description="width of embedded labels, none for output_width"
-    )
-    mapping_layers: NonNegativeInt = Field(
-        default=8, description="layers of the label's mapping network"
-    )
-    mapping_width: PositiveIntOrNone = Field(
-        default=None, description="width of the inner layers of that network, none for output_width"
-    )
-    mapping_lr_multiplier: PositiveFloat = Field(
-        default=0.01, description="factor of the learning rate in that network"
-    )
-    output_width: PositiveIntOrNone = Field(
-        default=None,
-        description="width of the mapped label and of the features that meet it, none for the "
-        "channels of the smallest level",
-    )
 
 
 @raises_input_error

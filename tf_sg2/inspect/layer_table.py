@@ -127,9 +127,9 @@ def _generator_parts(generator: Generator) -> Iterator[_Part]:
     for block in generator.synthesis.blocks:
         level, scope = block.level, ("synthesis", block.name)
         prefix, inside = ".".join(scope), (level.height, level.width, level.channels)
-        if block.conv0 is None:
+        if block.const is not None:
             yield _Part(f"{prefix}.const", (*scope, "const"), inside, (block.const,))
-        for layer in (block.skip, *block.convolutions):
+        for layer in (block.skip, *block.main_layers()):
             if layer is not None:
                 yield _Part(
                     f"{prefix}.{layer.name}", (*scope, layer.name), inside, tuple(layer.weights)
@@ -137,7 +137,7 @@ def _generator_parts(generator: Generator) -> Iterator[_Part]:
         if block.to_rgb is not None:
             shape = (level.height, level.width, image_channels)
             yield _Part(f"{prefix}.torgb", (*scope, "to_rgb"), shape, tuple(block.to_rgb.weights))
-            if seen:
+            if seen and generator.config.architecture == "skip":
                 yield _Part(f"{prefix}.image", scope, shape)
             seen = True
 

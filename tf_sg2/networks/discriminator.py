@@ -1,4 +1,4 @@
-"""The discriminator, in the architectures of paper figure 7."""
+"""The discriminator, in the architectures of paper figure 7, and growing as in StyleGAN."""
 
 from __future__ import annotations
 
@@ -15,11 +15,25 @@ from tf_sg2.networks.equalized import EqualizedConv2D, EqualizedDense
 from tf_sg2.networks.mapping import MappingNetwork, checked_labels
 from tf_sg2.networks.resampling import downsample2d
 from tf_sg2.networks.statistics import MinibatchStddev
+from tf_sg2.networks.stylegan.growing import (
+    checked_lod,
+    fade_share,
+    faded_input,
+    halved,
+    is_gone,
+)
 
 
 def _from_rgb(config: DiscriminatorConfig, channels: int) -> EqualizedConv2D:
     """Returns the layer that turns an image into activations."""
-    return EqualizedConv2D(channels, 1, "lrelu", clamp=config.conv_clamp, name="from_rgb")
+    return EqualizedConv2D(
+        channels,
+        1,
+        "lrelu",
+        clamp=config.conv_clamp,
+        activation_gain=config.activation_gain,
+        name="from_rgb",
+    )
 
 
 @keras.utils.register_keras_serializable(KERAS_PACKAGE)
@@ -32,33 +46,39 @@ class DiscriminatorBlock(keras.layers.Layer):
         config: the discriminator's configuration.
         index: position of the resolution, 0 for the base.
 
-    Call: (x, image) -> (x, image). `x` is None for the first block. `image` is None after the last
-    block that takes it.
+    Call: (x, image, fade=1.0) -> (x, image). `x` is None for the first block. `image` is None after
+    the last block that takes it. `fade` is the share of `from_rgb` in a growing network's input.
 
-    Source: paper figure 7, right column (b: skip, c: residual).
+    Source: paper figure 7, right column (b: skip, c: residual); Karras et al. 2017, figure 2.
     """
 
     def __init__(self, config: DiscriminatorConfig, index: int, **kwargs):
         super().__init__(**kwargs)
         self.config, self.index = config, index
         level, below = config.levels[index], config.levels[index - 1]
-        clamp, taps = config.conv_clamp, config.resample_filter
+        taps = config.resample_filter
+        shared: dict[str, Any] = {
+            "clamp": config.conv_clamp,
+            "activation_gain": config.activation_gain,
+        }
         residual = config.architecture == "resnet"
         gain = math.sqrt(0.5) if residual else 1.0
         self.from_rgb: EqualizedConv2D | None = None
         self.skip: EqualizedConv2D | None = None
-        if config.architecture == "skip" or index == len(config.levels) - 1:
+        every = config.growing or config.architecture == "skip"
+        if every or index == len(config.levels) - 1:
             self.from_rgb = _from_rgb(config, level.channels)
-        self.conv0 = EqualizedConv2D(level.channels, 3, "lrelu", clamp=clamp, name="conv0")
+        self.conv0 = EqualizedConv2D(level.channels, 3, "lrelu", name="conv0", **shared)
         self.conv1 = EqualizedConv2D(
             below.channels,
             3,
             "lrelu",
             down=2,
             gain=gain,
-            clamp=clamp,
             resample_filter=taps,
+            resampling=config.resampling,
             name="conv1",
+            **shared,
         )
         if residual:
             self.skip = EqualizedConv2D(
@@ -83,10 +103,13 @@ class DiscriminatorBlock(keras.layers.Layer):
         self.built = True
 
     def call(
-        self, x: tf.Tensor | None, image: tf.Tensor | None
+        self, x: tf.Tensor | None, image: tf.Tensor | None, fade: float | tf.Tensor = 1.0
     ) -> tuple[tf.Tensor, tf.Tensor | None]:
         """Returns the activations and the image at half the size."""
-        if self.from_rgb is not None:
+        if self.config.growing and self.from_rgb is not None:
+            x = faded_input(x, self.from_rgb, image, fade)  # [N, H, W, C]
+            image = halved(image)
+        elif self.from_rgb is not None:
             seen = self.from_rgb(image)  # [N, H, W, C]
             x = seen if x is None else x + seen
             skips = self.config.architecture == "skip"
@@ -105,7 +128,8 @@ class DiscriminatorEpilogue(keras.layers.Layer):
         config: the discriminator's configuration.
         units: width of the output.
 
-    Call: (x float [N, h, w, C], image or None) -> float [N, units].
+    Call: (x float [N, h, w, C], image or None, fade=1.0) -> float [N, units]. `fade` is that of a
+    `DiscriminatorBlock`.
 
     Source: paper figure 7; Karras et al. 2017, table 2 (last block).
     """
@@ -114,11 +138,15 @@ class DiscriminatorEpilogue(keras.layers.Layer):
         super().__init__(**kwargs)
         self.config, self.units = config, units
         channels = config.levels[0].channels
-        self.from_rgb = _from_rgb(config, channels) if config.architecture == "skip" else None
+        every = config.growing or config.architecture == "skip"
+        self.from_rgb = _from_rgb(config, channels) if every else None
         group = config.minibatch_stddev_group
         self.minibatch_stddev = MinibatchStddev(group, name="minibatch_stddev") if group else None
-        self.conv = EqualizedConv2D(channels, 3, "lrelu", clamp=config.conv_clamp, name="conv")
-        self.fc = EqualizedDense(channels, "lrelu", name="fc")
+        shared: dict[str, Any] = {"activation_gain": config.activation_gain}
+        self.conv = EqualizedConv2D(
+            channels, 3, "lrelu", clamp=config.conv_clamp, name="conv", **shared
+        )
+        self.fc = EqualizedDense(channels, "lrelu", name="fc", **shared)
         self.out = EqualizedDense(units, name="out")
 
     def build(self, input_shape: object = None) -> None:
@@ -132,9 +160,13 @@ class DiscriminatorEpilogue(keras.layers.Layer):
         self.out.build((None, level.channels))
         self.built = True
 
-    def call(self, x: tf.Tensor, image: tf.Tensor | None) -> tf.Tensor:
+    def call(
+        self, x: tf.Tensor | None, image: tf.Tensor | None, fade: float | tf.Tensor = 1.0
+    ) -> tf.Tensor:
         """Returns the features, or the score where `units` is 1."""
-        if self.from_rgb is not None:
+        if self.config.growing and self.from_rgb is not None:
+            x = faded_input(x, self.from_rgb, image, fade)  # [N, h, w, C]
+        elif self.from_rgb is not None:
             x = x + self.from_rgb(image)  # [N, h, w, C]
         if self.minibatch_stddev is not None:
             x = self.minibatch_stddev(x)  # [N, h, w, C + 1]
@@ -145,7 +177,9 @@ class DiscriminatorEpilogue(keras.layers.Layer):
 
 @keras.utils.register_keras_serializable(KERAS_PACKAGE)
 class Discriminator(keras.Model):
-    """The StyleGAN2 discriminator. Its weights exist as soon as it is constructed.
+    """The discriminator of StyleGAN2 or of a predecessor, as its configuration says.
+
+    Its weights exist as soon as it is constructed.
 
     With labels, the score is the projection of the features onto the mapped label, divided by the
     square root of their width (Karras et al. 2020, ADA). If `label_output` is "dot", it is the sum
@@ -154,11 +188,12 @@ class Discriminator(keras.Model):
     Args:
         config: its configuration.
 
-    Call: (images float [N, H, W, image_channels], labels=None) -> scores float32 [N, 1], larger
-    for images that look real. `labels` are float32 [N, label_dim].
+    Call: (images float [N, H, W, image_channels], labels=None, lod=0.0) -> scores float32 [N, 1],
+    larger for images that look real. `labels` are float32 [N, label_dim]. `lod` is the level of
+    detail of a growing network, a number or a scalar tensor.
 
     Raises:
-        InputError: for images of another size, or labels that do not fit.
+        InputError: for images of another size, labels that do not fit, or an unusable `lod`.
 
     Example: `tf_sg2.Discriminator(tf_sg2.DiscriminatorConfig(image_size=(64, 64)))(images)`.
 
@@ -196,8 +231,14 @@ class Discriminator(keras.Model):
                 part.build()
         self.built = True
 
-    def call(self, images: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
+    def call(
+        self,
+        images: tf.Tensor,
+        labels: tf.Tensor | None = None,
+        lod: float | tf.Tensor = 0.0,
+    ) -> tf.Tensor:
         """Returns the scores."""
+        lod = checked_lod(lod, self.config)
         expected = (*self.config.image_size, self.config.image_channels)
         if images.shape.rank != 4 or tuple(images.shape[1:]) != expected:
             raise InputError(
@@ -205,9 +246,13 @@ class Discriminator(keras.Model):
                 f"[N, {expected[0]}, {expected[1]}, {expected[2]}]"
             )
         x, image = None, images
-        for block in self.blocks:
-            x, image = block(x, image)
-        x = self.epilogue(x, image)  # [N, units]
+        # Level k is k doublings below the image. Its block fades out while lod is in k...k+1.
+        for k, block in enumerate(self.blocks):
+            if is_gone(fade_share(lod, k)):
+                image = halved(image)  # The block has no effect.
+            else:
+                x, image = block(x, image, fade=fade_share(lod, k - 1))
+        x = self.epilogue(x, image, fade=fade_share(lod, len(self.blocks) - 1))  # [N, units]
         labels = checked_labels(labels, self.config.label_dim)
         if labels is None:
             return x  # [N, 1]

@@ -14,7 +14,7 @@ from tensorflow import keras
 
 from tf_sg2.errors import InputError
 from tf_sg2.networks import KERAS_PACKAGE
-from tf_sg2.networks.resampling import resampled_conv2d
+from tf_sg2.networks.resampling import nearest_conv2d, resampled_conv2d
 from tf_sg2.ops import bias_act
 from tf_sg2.ops.activations import activation_named
 
@@ -43,6 +43,8 @@ class EqualizedDense(keras.layers.Layer):
         activation: a key of `tf_sg2.ops.ACTIVATIONS`; its default gain applies.
         lr_multiplier: factor on the effective learning rate; 0.01 in the mapping network.
         bias_initial: initial value of the effective bias.
+        activation_gain: "output" scales the activation; "weight" scales only the weights by the
+            activation's default gain, and so not the bias.
 
     Call: x float [N, C] -> [N, units].
 
@@ -57,17 +59,21 @@ class EqualizedDense(keras.layers.Layer):
         activation: str = "linear",
         lr_multiplier: float = 1.0,
         bias_initial: float = 0.0,
+        activation_gain: str = "output",
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.units, self.activation = units, activation
+        self.activation_gain = activation_gain
         self.lr_multiplier, self.bias_initial = lr_multiplier, bias_initial
-        activation_named(activation, "EqualizedDense")
+        gain = activation_named(activation, "EqualizedDense").default_gain
+        self.gain_in_weight = gain if activation_gain == "weight" else 1.0
+        self.output_gain = gain / self.gain_in_weight
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Creates the weights for inputs of this shape."""
         fan_in = channels_of(input_shape, self)
-        self.weight_gain = self.lr_multiplier / math.sqrt(fan_in)
+        self.weight_gain = self.gain_in_weight * self.lr_multiplier / math.sqrt(fan_in)
         self.weight = self.add_weight(
             name="weight",
             shape=(fan_in, self.units),
@@ -83,7 +89,8 @@ class EqualizedDense(keras.layers.Layer):
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """Returns the activated outputs."""
         x = tf.matmul(x, self.weight * self.weight_gain)  # [N, units]
-        return bias_act(x, self.bias * self.lr_multiplier, self.activation)
+        bias = self.bias * self.lr_multiplier
+        return bias_act(x, bias, self.activation, gain=self.output_gain)
 
 
 @keras.utils.register_keras_serializable(KERAS_PACKAGE)
@@ -100,6 +107,10 @@ class EqualizedConv2D(keras.layers.Layer):
         gain: factor on the output besides the activation's own: √½ in residual blocks.
         clamp: largest absolute value of the output before `gain`; None for no clamp.
         resample_filter: taps of the separable filter of `up` and `down`.
+        resampling: "filter", or "nearest" for repeated pixels and means with a blur.
+        activation_gain: "output" scales the activation; "weight" scales only the weights by the
+            activation's default gain, and so not the bias.
+        turned: whether the kernel of `up` with "nearest" is turned by 180 degrees.
 
     Call: x float [N, H, W, C] -> [N, H * up / down, W * up / down, filters].
 
@@ -119,6 +130,9 @@ class EqualizedConv2D(keras.layers.Layer):
         gain: float = 1.0,
         clamp: float | None = None,
         resample_filter: Sequence[float] = (1, 3, 3, 1),
+        resampling: str = "filter",
+        activation_gain: str = "output",
+        turned: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -126,9 +140,12 @@ class EqualizedConv2D(keras.layers.Layer):
         self.activation, self.use_bias = activation, use_bias
         self.up, self.down = up, down
         known = activation_named(activation, "EqualizedConv2D")
-        self.output_gain = gain * known.default_gain
+        gain_in_weight = known.default_gain if activation_gain == "weight" else 1.0
+        self.output_gain = gain * known.default_gain / gain_in_weight
         # The part of the gain that joins the weights, and so costs no pass over memory.
-        self.weight_share = self.output_gain if known.commutes_with_gain else 1.0
+        self.bias_share = self.output_gain if known.commutes_with_gain else 1.0
+        self.weight_share = self.bias_share * gain_in_weight
+        self.resampling, self.activation_gain, self.turned = resampling, activation_gain, turned
         self.clamp = None if clamp is None else clamp * gain
         self.resample_filter = tuple(resample_filter)
 
@@ -150,10 +167,12 @@ class EqualizedConv2D(keras.layers.Layer):
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """Returns the activated feature maps."""
-        share = self.weight_share
-        weight = self.weight * (self.weight_gain * share)
+        share, taps = self.bias_share, self.resample_filter
+        weight = self.weight * (self.weight_gain * self.weight_share)
         bias = None if self.bias is None else self.bias * share
-        x = resampled_conv2d(
-            x, weight, self.up, self.down, self.resample_filter
-        )  # [N, H * up / down, W * up / down, filters]
+        if self.resampling == "nearest":
+            x = nearest_conv2d(x, weight, self.up, self.down, taps, self.turned)
+        else:
+            x = resampled_conv2d(x, weight, self.up, self.down, taps)
+        # [N, H * up / down, W * up / down, filters]
         return bias_act(x, bias, self.activation, gain=self.output_gain / share, clamp=self.clamp)

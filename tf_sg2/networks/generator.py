@@ -15,18 +15,21 @@ from tf_sg2.networks.synthesis import SynthesisNetwork
 
 @keras.utils.register_keras_serializable(KERAS_PACKAGE)
 class Generator(keras.Model):
-    """The StyleGAN2 generator. Its weights exist as soon as it is constructed.
+    """The generator of StyleGAN2 or of a predecessor, as the fields of its configuration say.
+
+    Its weights exist as soon as it is constructed.
 
     Args:
         config: its configuration.
 
     Call: (z float [N, z_dim], labels=None, truncation_psi=1.0, truncation_cutoff=None,
-    noise_mode="random", noise_seeds=None) -> images float32 [N, H, W, image_channels], about
-    -1 to 1. `labels` are float32 [N, label_dim], one-hot or soft. The two parts are the attributes
-    `mapping` and `synthesis`.
+    noise_mode="random", noise_seeds=None, lod=0.0)
+    -> images float32 [N, H, W, image_channels], about -1 to 1. `labels` are float32
+    [N, label_dim], one-hot or soft. The two parts are the attributes `mapping` and `synthesis`.
+    `lod` is the level of detail of a growing network.
 
     Raises:
-        InputError: for labels that do not fit, or an unknown noise mode.
+        InputError: for labels that do not fit, an unknown noise mode, or an unusable `lod`.
 
     Example:
         G = tf_sg2.Generator(tf_sg2.GeneratorConfig(image_size=(64, 64)))
@@ -50,6 +53,7 @@ class Generator(keras.Model):
             config.label_input,
             config.label_width,
             config.mapping_width,
+            config.activation_gain,
             name="mapping",
         )
         self.synthesis = SynthesisNetwork(config, name="synthesis")
@@ -65,13 +69,14 @@ class Generator(keras.Model):
         truncation_cutoff: int | None = None,
         noise_mode: str = "random",
         noise_seeds: tf.Tensor | None = None,
+        lod: float | tf.Tensor = 0.0,
     ) -> tf.Tensor:
         """Returns the images."""
         w = self.mapping(
             z, labels, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff
         )  # [N, num_ws, w_dim]
         return self.synthesis(
-            w, noise_mode=noise_mode, noise_seeds=noise_seeds
+            w, noise_mode=noise_mode, noise_seeds=noise_seeds, lod=lod
         )  # [N, H, W, image_channels]
 
     def get_config(self) -> dict[str, Any]:

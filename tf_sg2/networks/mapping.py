@@ -63,6 +63,7 @@ class MappingNetwork(keras.layers.Layer):
         label_input: "embed", or "concat" for labels that are as wide as z and normalised with it.
         label_width: width of the embedded labels; None for `w_dim`.
         width: width of all layers but the last; None for `w_dim`.
+        activation_gain: where the activation's gain stands, "output" or "weight".
 
     Call: (z float [N, z_dim], labels=None, truncation_psi=1.0, truncation_cutoff=None)
     -> [N, num_ws, w_dim]. `truncation_psi` is a number or [N]. With `truncation_cutoff`, only that
@@ -87,6 +88,7 @@ class MappingNetwork(keras.layers.Layer):
         label_input: str = "embed",
         label_width: int | None = None,
         width: int | None = None,
+        activation_gain: str = "output",
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -101,7 +103,14 @@ class MappingNetwork(keras.layers.Layer):
             self.embed = kind(self.label_width, name="embed", dtype=dtype)
         widths = [width or w_dim] * (layers - 1) + [w_dim]
         self.fc = [
-            EqualizedDense(widths[i], "lrelu", lr_multiplier, name=f"fc{i}", dtype=dtype)
+            EqualizedDense(
+                widths[i],
+                "lrelu",
+                lr_multiplier,
+                activation_gain=activation_gain,
+                name=f"fc{i}",
+                dtype=dtype,
+            )
             for i in range(layers)
         ]
         if not layers and self.label_width != w_dim:

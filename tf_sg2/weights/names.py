@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
+from tf_sg2.config import DiscriminatorConfig, GeneratorConfig
+from tf_sg2.errors import InputError
 from tf_sg2.networks.discriminator import Discriminator
 from tf_sg2.networks.generator import Generator
+from tf_sg2.networks.synthesis import SynthesisBlock
 
 
 @dataclass(frozen=True)
@@ -82,10 +85,23 @@ def _mapping(mapping: Any) -> Iterator[Entry]:
         yield _copied("mapping.w_avg", mapping.w_avg)
 
 
+def _refuse_predecessors(config: GeneratorConfig | DiscriminatorConfig) -> None:
+    if config.growing or config.resampling != "filter" or config.activation_gain != "output":
+        raise InputError(
+            "the official PyTorch release has no growing networks, none with resampling nearest "
+            "and none with activation_gain weight; take tf_sg2.weights.load_tf1_state"
+        )
+
+
 def generator_entries(generator: Generator) -> Iterator[Entry]:
-    """Yields every weight of a generator."""
+    """Yields every weight of a generator.
+
+    Raises:
+        InputError: if the official PyTorch release has no such network.
+    """
+    _refuse_predecessors(generator.config)
     yield from _mapping(generator.mapping)
-    for block in generator.synthesis.blocks:
+    for block in cast(list[SynthesisBlock], generator.synthesis.blocks):
         prefix = f"synthesis.b{block.level.square}"
         if block.conv0 is None:
             yield Entry(
@@ -120,7 +136,12 @@ def _biased_convolution(name: str, layer: Any) -> Iterator[Entry]:
 
 
 def discriminator_entries(discriminator: Discriminator) -> Iterator[Entry]:
-    """Yields every weight of a discriminator."""
+    """Yields every weight of a discriminator.
+
+    Raises:
+        InputError: if the official PyTorch release has no such network.
+    """
+    _refuse_predecessors(discriminator.config)
     for block in discriminator.blocks:
         prefix = f"b{block.config.levels[block.index].square}"
         yield from _biased_convolution(f"{prefix}.fromrgb", block.from_rgb)

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from tf_sg2.errors import InputError
 from tf_sg2.networks.discriminator import Discriminator
 from tf_sg2.networks.generator import Generator
 from tf_sg2.ops import resample_kernel
+from tf_sg2.weights.filling import Assignment, assign, matched
 from tf_sg2.weights.names import Entry, discriminator_entries, generator_entries
 
 # Official buffers with this suffix hold the resampling kernel. Here it is configuration.
@@ -35,7 +35,7 @@ def load_torch_state(
         InputError: if an array is missing, left over or of another shape, or if the official
             resampling filter differs from the configured one. The message names every such array.
     """
-    assignments: list[tuple[Entry, np.ndarray]] = []
+    assignments: list[Assignment] = []
     problems: list[str] = []
     for letter, network, entries in (
         ("G", generator, generator_entries),
@@ -52,28 +52,10 @@ def load_torch_state(
                     f"{letter}/{name} is not the configured filter "
                     f"{tuple(network.config.resample_filter)}"
                 )
-        for entry in entries(network):
-            if entry.name not in half:
-                problems.append(f"{letter}/{entry.name} is missing")
-                continue
-            official = np.asarray(arrays[half.pop(entry.name)])
-            ours = tuple(entry.variable.shape)
-            expected = entry.to_official(np.empty(ours, np.bool_)).shape
-            if official.shape != expected:
-                problems.append(
-                    f"{letter}/{entry.name} has shape {official.shape}, expected {expected}"
-                )
-                continue
-            assignments.append((entry, entry.from_official(official)))
-        problems.extend(f"{letter}/{name} is left over" for name in half)
-    if problems:
-        raise InputError("the weights do not fit the networks: " + "; ".join(problems))
-    if not assignments:
-        raise InputError(
-            "the arrays hold no weights of these networks; names must begin with G/ or D/"
-        )
-    for entry, value in assignments:
-        entry.variable.assign(value.astype(np.float32))
+        fitting, misfits = matched(letter, half, arrays, entries(network))
+        assignments += fitting
+        problems += misfits
+    assign(assignments, problems)
 
 
 def export_torch_state(

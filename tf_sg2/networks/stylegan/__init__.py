@@ -1,0 +1,1 @@
+"""What StyleGAN2 replaced: AdaIN, pixel normalisation, and progressive growing."""
