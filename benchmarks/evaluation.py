@@ -120,7 +120,7 @@ def extraction(rounds: int) -> Report:
         bare = bare_of(eye, pixels[:batch_size])
         images = Images(lambda first, n, pixels=pixels: pixels[first : first + n], count, "noise")
 
-        def alone(bare=bare, calls=count // batch_size):
+        def bare_calls(bare=bare, calls=count // batch_size):
             for _ in range(calls):
                 bare()
 
@@ -128,13 +128,13 @@ def extraction(rounds: int) -> Report:
             with tempfile.TemporaryDirectory() as folder:  # Else the second round reads the cache.
                 extract(eye, images, count, batch_size, FeatureCache(folder))
 
-        alone_times, whole_times = in_turns([alone, whole], rounds)
-        shares = [a / b for a, b in zip(alone_times, whole_times, strict=True)]
+        bare_times, whole_times = in_turns([bare_calls, whole], rounds)
+        shares = [a / b for a, b in zip(bare_times, whole_times, strict=True)]
         share = statistics.median(shares)
         rows.append(
             [
                 f"{name}, {size[0]}x{size[1]}",
-                f"{count / statistics.median(alone_times):.1f}",
+                f"{count / statistics.median(bare_times):.1f}",
                 f"{count / statistics.median(whole_times):.1f}",
                 missed(f"{share:.0%}", share >= WANTED_SHARE),
             ]

@@ -17,7 +17,7 @@ namespace {
 constexpr int64_t kGradientChannels = 128;
 /* Tiles that are transformed at once. */
 constexpr int64_t kGradientTiles = 64;
-/* Tasks that a call is divided into at least, if there are enough tiles for it. */
+/* The least number of tasks of a call, if it has enough tiles for them. */
 constexpr int64_t kGradientTasks = 8;
 constexpr int64_t kMinimumSliceTiles = 32;
 

@@ -8,12 +8,12 @@
 
 namespace {
 
-/* Floats that a row of scratch memory begins at a multiple of. */
+/* Alignment of rows in scratch memory, in floats. */
 constexpr int64_t kAlignment = 16;
 
 /* One matrix per position of a tile: rows are tiles or channels, columns are channels. */
 struct Planes {
-  int64_t row; /* Floats from a row to the next. */
+  int64_t row; /* Floats from one row to the next one. */
   int64_t plane; /* Floats from a position to the next. */
 
   Planes(int64_t rows, int64_t columns) {

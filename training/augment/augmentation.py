@@ -31,23 +31,13 @@ def augmentation_of(config: AugmentConfig, run_seed: int, probability: tf.Variab
         A function of (images [N, H, W, C], positions int64 [N], the pass that draws) to images.
         An image depends only on its own position.
     """
-    strengths = {
-        name: getattr(config, field.name)
-        for field in dataclasses.fields(config)
-        for name in STRENGTHS
-        if field.name.rsplit("_", 1)[0] == name
-    }
+    fields = {field.name.rpartition("_")[0]: field.name for field in dataclasses.fields(config)}
+    strengths = {name: getattr(config, fields[name]) for name in STRENGTHS}
 
     def ada(images: tf.Tensor, positions: tf.Tensor, phase: Phase) -> tf.Tensor:
         seeds = augmentation_seeds(positions, run_seed, phase)
         shape = images.shape[1:]
         parameters = draw_parameters(config.pipe, probability, seeds, strengths, shape)
-        if images.shape[3] == 1:  # A single channel has no hue, and the official code draws none.
-            parameters = {
-                name: value
-                for name, value in parameters.items()
-                if name not in ("hue_theta", "saturation_s")
-            }
         return apply(images, parameters, share_margins=False)
 
     def differentiable(images: tf.Tensor, positions: tf.Tensor, phase: Phase) -> tf.Tensor:

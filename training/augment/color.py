@@ -48,7 +48,8 @@ _FACTORS = {
 def recolor(images: tf.Tensor, matrix: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
     """Maps the colours of images [N, H, W, C]: C is 1, 3, or 4 with a mask that stays.
 
-    A single channel takes the mean of the map's three rows.
+    A single channel takes the mean of the map's three rows. Hue and saturation keep that mean, so
+    they do not change it.
     """
     if images.shape[3] == 1:
         mean = tf.reduce_mean(matrix, axis=1)  # [N, 3]
