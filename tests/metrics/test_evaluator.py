@@ -8,8 +8,14 @@ import pytest
 from tf_sg2 import Generator, GeneratorConfig, metrics
 from tf_sg2.errors import InputError
 from tf_sg2.metrics import evaluator, extraction
-from tf_sg2.metrics.evaluator import Images, evaluate, extract
+from tf_sg2.metrics.evaluator import Images, extract, measure
 from tf_sg2.metrics.feature_cache import FeatureCache
+
+
+def evaluate(*arguments, **options):
+    """Yields (name, value) of all metrics."""
+    for measured in measure(*arguments, **options):
+        yield from measured.results.items()
 
 
 class MeanEye:

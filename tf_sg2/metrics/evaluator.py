@@ -29,7 +29,7 @@ from tf_sg2.metrics.moments import Moments
 from tf_sg2.metrics.neighbours import density_coverage, precision_recall
 from tf_sg2.metrics.path_length import PATHS
 
-__all__ = ["METRICS", "Images", "evaluate", "extract", "generated_images", "measure", "recipe"]
+__all__ = ["METRICS", "Images", "extract", "generated_images", "measure", "recipe"]
 
 OUR_SAMPLES = 10_000  # Generated images for names that promise no count.
 OUR_REAL = 50_000
@@ -75,36 +75,6 @@ class Measured(NamedTuple):
     metric: str
     results: dict[str, float]
     seconds: float
-
-
-def evaluate(
-    names: Sequence[str],
-    eye: Any,
-    real: Images,
-    generated: Images,
-    samples: int | None = None,
-    batch_size: int = 64,
-    seed: int = 0,
-    cache: FeatureCache | None = None,
-    allow_few_samples: bool = False,
-    progress: Callable[[int, int], None] | None = None,
-    more_eyes: Mapping[str, Any] | None = None,
-) -> Iterator[tuple[str, float]]:
-    """Yields (name, value) of all metrics; the arguments are those of `measure`."""
-    for measured in measure(
-        names,
-        eye,
-        real,
-        generated,
-        samples,
-        batch_size,
-        seed,
-        cache,
-        allow_few_samples,
-        progress,
-        more_eyes,
-    ):
-        yield from measured.results.items()
 
 
 def measure(
@@ -263,9 +233,9 @@ def recipe(eye: Any, real: Images, generated: Images, **more: Any) -> dict[str, 
     """Returns what a result must carry: eye, data, counts, seeds and versions.
 
     Args:
-        eye: as in `evaluate`.
-        real: as in `evaluate`.
-        generated: as in `evaluate`.
+        eye: as in `measure`.
+        real: as in `measure`.
+        generated: as in `measure`.
         more: further entries, such as seed=0, samples=10_000, allow_few_samples=True.
     """
     return {
